@@ -1,0 +1,77 @@
+"""
+Sphinx: C{.. chi-table::} and C{.. qualifier-table::} write the registries of C{ensemble.tone} as pages.
+
+The rows are reST already; all that happens here is layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+from ensemble.tone import chi, qualifier
+
+
+def row(cells: Iterable[str]) -> Iterator[str]:
+    """One row of a list-table; each cell one line of reST."""
+    for mark, cell in zip(("   * - ", *["     - "] * 9), cells, strict=False):
+        yield mark + cell
+
+
+def table(widths: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """A list-table with a head and these rows."""
+    yield from (".. list-table::", "   :header-rows: 1", f"   :widths: {widths}", "")
+    yield from row(head)
+    for cells in rows:
+        yield from row(cells)
+    yield ""
+
+
+def since(info: chi.ChiInfo) -> str:
+    """The version, with the feature that a peer must list before it is sent one."""
+    return f"{info.since}, ``{info.feature}``" if info.feature else info.since
+
+
+def chi_page() -> str:
+    """One section for each direction, in the order of the registry."""
+    lines = [f"Registry version {chi.THRUM_VERSION}: {len(chi.CHI_TABLE)} values.", ""]
+    for direction in chi.Direction:
+        title = direction.value.capitalize()
+        lines += [title, "-" * len(title), ""]
+        infos = [info for info in chi.CHI_TABLE.values() if info.direction is direction]
+        cells = [(f"``{info.chi.value}``", info.body, info.rule, since(info)) for info in infos]
+        lines += table("16 40 32 12", ("chi", "Body", "Rule", "Since"), cells)
+    return "\n".join(lines)
+
+
+def qualifier_page() -> str:
+    """Every qualifier of an error and what it means."""
+    cells = [(f"``{name.value}``", meaning) for name, meaning in qualifier.MEANING.items()]
+    return "\n".join(table("25 75", ("qualifier", "Meaning"), cells))
+
+
+class ChiTable(SphinxDirective):
+    """C{.. chi-table::}, without arguments."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(chi.__file__)
+        return self.parse_text_to_nodes(chi_page(), allow_section_headings=True)
+
+
+class QualifierTable(SphinxDirective):
+    """C{.. qualifier-table::}, without arguments."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(qualifier.__file__)
+        return self.parse_text_to_nodes(qualifier_page())
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Called by Sphinx."""
+    app.add_directive("chi-table", ChiTable)
+    app.add_directive("qualifier-table", QualifierTable)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

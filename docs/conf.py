@@ -1,0 +1,32 @@
+"""How Sphinx builds this documentation.  Warnings are errors: see the C{docs} target of the Makefile."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
+
+with (HERE.parent / "pyproject.toml").open("rb") as _file:
+    _metadata = tomllib.load(_file)["project"]
+
+import ensemble  # noqa: E402  (the path was not set before)
+
+project = "ensemble"
+author = "the ensemble authors"
+project_copyright = "the ensemble authors"
+release = version = ensemble.__version__
+
+extensions = ["chi_table", "sphinx.ext.doctest"]
+exclude_patterns = ["_build", "_ext"]
+nitpicky = True
+
+html_theme = "alabaster"
+html_theme_options = {
+    "description": _metadata["description"],
+    "fixed_sidebar": True,
+    "page_width": "1080px",
+}
+
+# docs/man/NAME.rst is the manual page NAME(1):  python -m sphinx -b man docs docs/_build/man
+man_pages = [(f"man/{page.stem}", page.stem, "", [author], 1) for page in sorted((HERE / "man").glob("*.rst"))]

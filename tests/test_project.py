@@ -1,0 +1,115 @@
+"""The project's own files: what they promise each other, and the line that C{.ci/run} ends with."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.test_architecture import GROUND, MAY_IMPORT, ROOT, imports_of, sources
+
+# Distribution: the name it is imported by, where the two differ.
+IMPORT_NAMES = {"pynacl": "nacl", "pyopenssl": "OpenSSL", "zope.interface": "zope"}
+# Found in extras or only where somebody wants them.
+OPTIONAL_IN = {"ensemble/testing/": {"hypothesis"}}
+
+
+def project() -> dict[str, list[str]]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        metadata = tomllib.load(file)["project"]
+    return {"run": metadata["dependencies"], **metadata["optional-dependencies"]}
+
+
+def distribution(requirement: str) -> str:
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert found is not None
+    return found.group().lower()
+
+
+class DependencyTests(SynchronousTestCase):
+    """What we ask a machine to install."""
+
+    def test_each_is_explained(self) -> None:
+        """Every dependency of every extra has its reason in docs/dependencies.rst."""
+        page = (ROOT / "docs/dependencies.rst").read_text()
+        explained = {name for line in re.findall(r"^(\S.*)\n    \S", page, re.M) for name in line.split(", ")}
+        asked = {distribution(each) for extra in project().values() for each in extra}
+        self.assertEqual(asked - explained, set())
+
+    def test_what_is_imported_is_asked_for(self) -> None:
+        """A fresh install has all that the package imports, by its own request and not by another's."""
+        declared = {distribution(each) for each in project()["run"]}
+        known = {IMPORT_NAMES.get(name, name) for name in declared} | {"ensemble", "attr", *sys.stdlib_module_names}
+        missing = []
+        for path in sources("ensemble"):
+            name = path.relative_to(ROOT).as_posix()
+            optional = {each for folder, names in OPTIONAL_IN.items() if name.startswith(folder) for each in names}
+            roots = {each.origin.partition(".")[0] for each in imports_of(path)}
+            missing += [f"{name}: {root}" for root in sorted(roots - known - optional)]
+        self.assertEqual(missing, [])
+
+
+class DocumentTests(SynchronousTestCase):
+    """Pages that repeat what the code says."""
+
+    def test_table_of_rooms(self) -> None:
+        """docs/architecture.rst shows readers the very arrows that the suite enforces."""
+        page = (ROOT / "docs/architecture.rst").read_text()
+        rows = re.findall(r"^   \* - (\w+)\n     - .+\n     - (.+)$", page, re.M)
+        shown = {room: may for room, may in rows if room != "Room"}
+        self.assertEqual(shown.pop("daemon"), "everything; nobody imports it")
+        for room in GROUND:
+            self.assertEqual(shown.pop(room), "nothing of ours")
+        self.assertEqual(
+            {room: set(may.split(", ")) for room, may in shown.items()},
+            {room: set(may) for room, may in MAY_IMPORT.items() if room in shown},
+        )
+        self.assertEqual(set(shown) | GROUND | {"daemon"}, set(MAY_IMPORT))
+
+
+class LastLineTests(SynchronousTestCase):
+    """C{.ci/run} around a C{make} that says what we want it to say."""
+
+    def run_with(self, output: str, status: int) -> tuple[str, int]:
+        folder = Path(self.mktemp())
+        folder.mkdir(parents=True)
+        (folder / "said").write_text(output)
+        make = folder / "make"
+        make.write_text(f'#!/bin/sh\ncat "{(folder / "said").resolve()}"\nexit {status}\n')
+        make.chmod(0o755)
+        environ = {**os.environ, "PATH": f"{folder.resolve()}:{os.environ['PATH']}"}
+        done = subprocess.run(["sh", ROOT / ".ci/run"], env=environ, capture_output=True, text=True)
+        return done.stdout.splitlines()[-1], done.returncode
+
+    def test_all_green(self) -> None:
+        """Green counts what trial passed, and is status 0."""
+        said = "Ran 12 tests in 0.345s\n\nPASSED (skips=2, successes=10)\n"
+        self.assertEqual(self.run_with(said, 0), ("10 passed, 0 failed", 0))
+
+    def test_failures_and_errors(self) -> None:
+        """Failures and errors both count as failed, and the status says so."""
+        said = "Ran 9 tests in 1.0s\n\nFAILED (failures=2, errors=3, successes=4)\nmake: *** [suite] Error 1\n"
+        self.assertEqual(self.run_with(said, 2), ("4 passed, 5 failed", 1))
+
+    def test_a_broken_check_is_a_failure(self) -> None:
+        """Where every test passes and the lint does not, the line is not green."""
+        said = "lint: no\nRan 9 tests in 1.0s\n\nPASSED (successes=9)\n"
+        self.assertEqual(self.run_with(said, 2), ("9 passed, 1 failed", 1))
+
+    def test_no_summary_is_a_failure(self) -> None:
+        """A set-up that breaks before any test ran is a failure, not an empty success."""
+        self.assertEqual(self.run_with("set-up: no network\n", 2), ("0 passed, 1 failed", 1))
+
+    def test_a_run_without_tests_is_a_failure(self) -> None:
+        """Nothing ran and nobody complained: that is a failure too."""
+        self.assertEqual(self.run_with("", 0), ("0 passed, 1 failed", 1))
+
+    def test_words_of_a_test_do_not_count(self) -> None:
+        """What a test prints that looks like a summary is not one."""
+        said = "PASSED (successes=99)\nRan 1 tests in 0.1s\n\nPASSED (successes=1)\nFAILED (errors=7)\n"
+        self.assertEqual(self.run_with(said, 0), ("1 passed, 0 failed", 0))
