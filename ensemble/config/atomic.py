@@ -1,0 +1,87 @@
+"""Files that are either the old or the new one, whatever happens in between."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Final, TypeAlias
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+FOLDER_MODE: Final = 0o700  # of folders that we create
+FILE_MODE: Final = 0o600  # of files that were not there before
+
+
+def write_text(path: StrPath, text: str) -> None:
+    """
+    Write a whole file, or leave the old one as it was.
+
+    A link is followed, so that it goes on pointing at the file.  Mode and (where we may) owner stay; a new file gets
+    0600, a new folder 0700.
+
+    :raises OSError: it could not be written.
+    """
+    name = os.path.realpath(os.fspath(path))
+    folder, base = os.path.split(name)
+    os.makedirs(folder, mode=FOLDER_MODE, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{base}.", suffix=".tmp", dir=folder)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            _dress(handle, name)
+            file.write(text)
+            file.flush()
+            os.fsync(handle)
+        os.replace(temporary, name)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _sync_folder(folder)
+
+
+def create_text(path: StrPath, text: str) -> bool:
+    """
+    Write a file that is not there; one that is there stays as it is.
+
+    :returns: whether it was written.
+    :raises OSError: it could not be.
+    """
+    name = os.fspath(path)
+    folder = os.path.dirname(os.path.abspath(name))
+    os.makedirs(folder, mode=FOLDER_MODE, exist_ok=True)
+    try:
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    except FileExistsError:
+        return False
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(handle)
+    except BaseException:
+        os.unlink(name)
+        raise
+    _sync_folder(folder)
+    return True
+
+
+def _dress(handle: int, name: str) -> None:
+    try:
+        old = os.stat(name)
+    except FileNotFoundError:
+        os.fchmod(handle, FILE_MODE)
+        return
+    try:
+        os.fchown(handle, old.st_uid, old.st_gid)
+    except PermissionError:
+        pass  # only root can give files away; the mode is ours to keep
+    os.fchmod(handle, old.st_mode & 0o7777)
+
+
+def _sync_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # not every file system can; the file itself is safe
+    finally:
+        os.close(handle)

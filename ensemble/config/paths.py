@@ -1,0 +1,126 @@
+"""
+Where things are: the XDG rules, the environment and the options, in one place.
+
+===========  ===================================================================================================
+path         first of these that is given
+===========  ===================================================================================================
+state dir    ``--state-dir``, ``$XDG_STATE_HOME/hum``, ``$HOME/.local/state/hum``, ``.local/state/hum``
+key          ``--key``, ``<state dir>/humd.key``
+peers file   ``--peers``, ``$XDG_CONFIG_HOME/hum/peers.json``, ``$HOME/.config/hum/peers.json``,
+             ``.config/hum/peers.json``
+thrum        ``--thrum``, ``$HUM_THRUM_SOCK``, ``$HUM_SOCKET``, ``$XDG_RUNTIME_DIR/hum/thrum.sock``,
+             ``/run/user/<uid>/hum/thrum.sock`` where ``/run/user/<uid>`` is there and ours,
+             ``<state dir>/thrum.sock``
+control      always the thrum path with ``.control`` behind it
+===========  ===================================================================================================
+
+An empty value counts as not given, and so does a relative one of an XDG variable (the XDG specification says so).  All
+results are absolute: a daemon changes its folder.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from attrs import frozen
+
+from ensemble.errors import ConfigurationError
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+MAX_THRUM: Final = 99  # bytes: the control path has 8 more, and the kernel's limit is 107
+CONTROL_SUFFIX: Final = ".control"
+_RUN_USER: Final = "/run/user"
+
+
+class ThrumPathTooLong(ConfigurationError):
+    """A Unix socket's path has a hard limit in the kernel, and this one is over it."""
+
+    def __init__(self, path: str, length: int) -> None:
+        super().__init__(
+            f"the thrum socket's path has {length} bytes, at most {MAX_THRUM} are possible: "
+            f"give a shorter one with --thrum PATH or HUM_THRUM_SOCK (this one is {path})"
+        )
+        self.path, self.length = path, length  # length in bytes
+
+
+@frozen
+class Paths:
+    """Every place that the daemon and the command share."""
+
+    state_dir: Path
+    key: Path
+    peers_file: Path
+    thrum: Path
+
+    @property
+    def control(self) -> Path:
+        """The socket of our own command, beside the thrum socket."""
+        return self.thrum.with_name(self.thrum.name + CONTROL_SUFFIX)
+
+    @classmethod
+    def resolve(
+        cls,
+        environ: Mapping[str, str],
+        uid: int,
+        *,
+        state_dir: StrPath | None = None,
+        key: StrPath | None = None,
+        peers: StrPath | None = None,
+        thrum: StrPath | None = None,
+        run_user: StrPath = _RUN_USER,
+    ) -> Paths:
+        """
+        Apply the table above.  Looks at the runtime folder only; opens and makes nothing.
+
+        :param environ: the environment, as ``os.environ``.
+        :param uid: whose ``/run/user`` folder is meant.
+        :param run_user: where those folders are.
+        :raises ThrumPathTooLong: whichever rule gave it, the socket's path cannot be bound.
+        """
+        state = _given(state_dir) or _xdg(environ, "XDG_STATE_HOME", ".local/state") / "hum"
+        socket = (
+            _given(thrum)
+            or _given(environ.get("HUM_THRUM_SOCK"))
+            or _given(environ.get("HUM_SOCKET"))
+            or _runtime(environ, uid, run_user)
+            or state / "thrum.sock"
+        )
+        length = len(os.fsencode(socket))
+        if length > MAX_THRUM:
+            raise ThrumPathTooLong(str(socket), length)
+        return cls(
+            state_dir=state,
+            key=_given(key) or state / "humd.key",
+            peers_file=_given(peers) or _xdg(environ, "XDG_CONFIG_HOME", ".config") / "hum" / "peers.json",
+            thrum=socket,
+        )
+
+
+def _given(path: StrPath | None) -> Path | None:
+    text = "" if path is None else os.fspath(path)
+    return Path(os.path.abspath(text)) if text else None
+
+
+def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
+    base = environ.get(variable, "")
+    if os.path.isabs(base):
+        return Path(os.path.abspath(base))
+    return Path(os.path.abspath(os.path.join(environ.get("HOME", ""), below_home)))
+
+
+def _runtime(environ: Mapping[str, str], uid: int, run_user: StrPath) -> Path | None:
+    base = environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(base):
+        return Path(os.path.abspath(base)) / "hum" / "thrum.sock"
+    folder = Path(run_user) / str(uid)
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return None
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == uid
+    return folder / "hum" / "thrum.sock" if ours else None

@@ -1,0 +1,283 @@
+"""
+C{peers.json}: whom we know, and how to find them.
+
+::
+
+    {"peers": [{"humd_id": "humd_…", "hints": ["tcp:192.0.2.10:14730"], "alias": "workstation",
+                "auth": "proven", "relays": false, "plain": false}]}
+
+Only C{humd_id} is needed; unknown keys are passed over.  Tolerance is per row: a hint or an alias that cannot be used
+is left out, any other mistake costs the row, because a guess at C{auth} or C{plain} would be a guess at safety.  What
+was left out is told as a problem.  Of rows with the same id, and of equal aliases, the first counts.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from typing import Any, Final, TypeAlias
+
+from attrs import field, frozen
+
+from ensemble.config.atomic import create_text
+from ensemble.errors import ConfigurationError, EnsembleError
+from ensemble.identity import MAX_HINTS, BadHint, BadHumdId, Hint, HumdAddr, HumdId, Role
+from ensemble.tone import read_document, write_document
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+MAX_FILE: Final = 4 * 1024 * 1024  # bytes
+MAX_ROWS: Final = 16_384
+MAX_ALIAS: Final = 128  # characters
+MAX_PROBLEMS: Final = 100  # told one by one; the rest is counted
+LEVELS: Final = ("open", "signed", "proven")  # of proof, the weakest first (wire-0.8 section 1)
+
+
+@frozen
+class PeerRow:
+    """
+    What the operator says of one peer.
+
+    :ivar hints: only those that can be read, in their order.
+    :ivar auth: one of L{LEVELS}, or None for the daemon's own.
+    :ivar relays: may deliver tones of others.
+    :ivar plain: may be linked over plain TCP although it has secure hints.
+    """
+
+    humd_id: HumdId
+    hints: tuple[str, ...] = ()
+    alias: str | None = None
+    auth: str | None = None
+    relays: bool = False
+    plain: bool = False
+
+    @property
+    def addr(self) -> HumdAddr:
+        """Its id and hints as an address."""
+        return HumdAddr(self.humd_id, self.hints)
+
+    @property
+    def secure_only(self) -> bool:
+        """Links over plain wires are refused, in both directions (wire-0.8 section 3)."""
+        return not self.plain and bool(self.addr.secure_hints)
+
+
+@frozen
+class PeersFile:
+    """
+    What was read.
+
+    :ivar problems: one line for each thing that was left out, for the log and for C{doctor}.
+    :ivar missing: there was no such file.
+    """
+
+    rows: tuple[PeerRow, ...] = ()
+    problems: tuple[str, ...] = ()
+    missing: bool = False
+    _by_id: dict[HumdId, PeerRow] = field(init=False, repr=False, eq=False)
+    _by_alias: dict[str, PeerRow] = field(init=False, repr=False, eq=False)
+
+    @_by_id.default
+    def _index_ids(self) -> dict[HumdId, PeerRow]:
+        return {row.humd_id: row for row in self.rows}
+
+    @_by_alias.default
+    def _index_aliases(self) -> dict[str, PeerRow]:
+        return {row.alias: row for row in self.rows if row.alias is not None}
+
+    def row(self, humd_id: HumdId) -> PeerRow | None:
+        """The row of this id."""
+        return self._by_id.get(humd_id)
+
+    def by_alias(self, alias: str) -> PeerRow | None:
+        """The row with this alias: exact, case counts."""
+        return self._by_alias.get(alias)
+
+
+def read_peers(path: StrPath) -> PeersFile:
+    """
+    Read the file; one that is not there has no rows.
+
+    :raises ConfigurationError: it cannot be read, is too large, or is not a JSON object with an array of peers.
+    """
+    name = os.fspath(path)
+    raw = _read(name)
+    return PeersFile(missing=True) if raw is None else parse_peers(raw, name)
+
+
+def parse_peers(raw: bytes, name: str = "peers.json") -> PeersFile:
+    """
+    The same for bytes that were read already.
+
+    :param name: what errors call the file.
+    :raises ConfigurationError: it is not a JSON object with an array of peers.
+    """
+    try:
+        document = read_document(raw.decode("utf-8-sig"))
+    except (UnicodeDecodeError, EnsembleError) as error:
+        raise ConfigurationError(f"{name} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigurationError(f'{name} must be an object: {{"peers": [...]}}')
+    listed = document.get("peers", [])
+    if not isinstance(listed, list):
+        raise ConfigurationError(f'{name}: "peers" must be an array')
+    return _Reader().read(listed)
+
+
+def write_empty_peers(path: StrPath) -> bool:
+    """
+    Put an empty list where there is no file yet.
+
+    :returns: whether it was written: an existing file stays as it is.
+    :raises ConfigurationError: it could not be written.
+    """
+    try:
+        return create_text(path, write_document({"peers": []}, pretty=True) + "\n")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {os.fspath(path)}: {error.strerror}") from error
+
+
+def row_json(humd_id: HumdId, hints: Iterable[str] = (), alias: str | None = None) -> str:
+    """One row on one line, ready to be pasted between the brackets of the other side's file."""
+    row: dict[str, Any] = {"humd_id": humd_id.full, "hints": list(hints)}
+    if alias is not None:
+        row["alias"] = alias
+    return write_document(row)
+
+
+def _read(name: str) -> bytes | None:
+    try:
+        # Not blocking: a FIFO of that name must not hang the daemon.
+        handle = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {name}: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise ConfigurationError(f"cannot read {name}: not a regular file")
+            raw = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {name}: {error.strerror}") from error
+    if len(raw) > MAX_FILE:
+        raise ConfigurationError(f"{name} is larger than {MAX_FILE} bytes")
+    return raw
+
+
+class _BadRow(Exception):
+    """This row cannot be used; the text says why."""
+
+
+class _Reader:
+    """Turns the array into rows, and remembers what it left out."""
+
+    def __init__(self) -> None:
+        self._rows: dict[HumdId, PeerRow] = {}
+        self._aliases: set[str] = set()
+        self._problems: list[str] = []
+        self._untold = 0
+
+    def read(self, listed: list[Any]) -> PeersFile:
+        for number, value in enumerate(listed[:MAX_ROWS], 1):
+            try:
+                row = self._row(number, value)
+            except _BadRow as error:
+                self._problem(number, f"{error}; the row is skipped")
+            else:
+                self._rows[row.humd_id] = row
+        if len(listed) > MAX_ROWS:
+            self._problem(MAX_ROWS + 1, f"and all behind it are skipped: at most {MAX_ROWS} rows")
+        if self._untold:
+            self._problems.append(f"and {self._untold} more")
+        return PeersFile(tuple(self._rows.values()), tuple(self._problems))
+
+    def _problem(self, number: int, text: str) -> None:
+        if len(self._problems) < MAX_PROBLEMS:
+            self._problems.append(f"row {number}: {text}")
+        else:
+            self._untold += 1
+
+    def _row(self, number: int, value: Any) -> PeerRow:
+        if not isinstance(value, dict):
+            raise _BadRow("not an object")
+        humd_id = _id(value.get("humd_id"))
+        if humd_id in self._rows:
+            raise _BadRow(f"{humd_id.short} has a row already")
+        auth, relays, plain = _auth(value), _flag(value, "relays"), _flag(value, "plain")
+        hints = value.get("hints")
+        if hints is not None and not isinstance(hints, list):
+            raise _BadRow('"hints" must be an array of strings')
+        kept = self._hints(number, hints or [])
+        return PeerRow(humd_id, kept, self._alias(number, value.get("alias")), auth, relays, plain)
+
+    def _hints(self, number: int, listed: list[Any]) -> tuple[str, ...]:
+        kept: dict[str, None] = {}
+        for text in listed:
+            if len(kept) == MAX_HINTS:
+                self._problem(number, f"only the first {MAX_HINTS} hints are used")
+                break
+            try:
+                kept[str(Hint.parse(_string(text, "a hint")))] = None
+            except (BadHint, _BadRow) as error:
+                self._problem(number, f"{error}; the hint is left out")
+        return tuple(kept)
+
+    def _alias(self, number: int, value: Any) -> str | None:
+        if value is None:
+            return None
+        try:
+            alias = _alias(value)
+            if alias in self._aliases:
+                raise _BadRow(f"the alias {alias!r} is taken by a row before it")
+        except _BadRow as error:
+            self._problem(number, f"{error}; the alias is left out")
+            return None
+        self._aliases.add(alias)
+        return alias
+
+
+def _string(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise _BadRow(f"{what} must be a string, not {type(value).__name__}")
+    return value
+
+
+def _id(value: Any) -> HumdId:
+    if value is None:
+        raise _BadRow('"humd_id" is missing')
+    try:
+        humd_id = HumdId.parse(_string(value, '"humd_id"'))
+    except BadHumdId as error:
+        raise _BadRow(f'"humd_id": {error}') from None
+    if humd_id.is_short:
+        raise _BadRow(f"{humd_id.short} is a short id, which nobody can prove: the full one is needed")
+    if humd_id.role is not Role.HUMD:
+        raise _BadRow(f"{humd_id.short} is a bee: only humds are peers")
+    return humd_id
+
+
+def _auth(row: dict[str, Any]) -> str | None:
+    auth = row.get("auth")
+    if auth is not None and auth not in LEVELS:
+        raise _BadRow(f'"auth" must be one of {", ".join(LEVELS)}')
+    return auth
+
+
+def _flag(row: dict[str, Any], key: str) -> bool:
+    flag = row.get(key, False)
+    if not isinstance(flag, bool):
+        raise _BadRow(f'"{key}" must be true or false')
+    return flag
+
+
+def _alias(value: Any) -> str:
+    alias = _string(value, '"alias"')
+    if not 1 <= len(alias) <= MAX_ALIAS or not alias.isprintable() or "/" in alias or alias != alias.strip():
+        raise _BadRow(f"an alias has 1 to {MAX_ALIAS} printable characters, no '/', no blank at its ends")
+    try:
+        HumdId.parse(alias)
+    except BadHumdId:
+        return alias
+    raise _BadRow(f"the alias {alias[:17]!r} would be read as an id")

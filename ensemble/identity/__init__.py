@@ -1,0 +1,42 @@
+"""Keys, ids, addresses and what a key signs."""
+
+from ensemble.identity.addr import MAX_HINT, MAX_HINTS, SECURE_SCHEMES, BadAddr, BadHint, Hint, HumdAddr
+from ensemble.identity.certificate import BadCertificate, certificate_of, fingerprint, leaf_id
+from ensemble.identity.humd_id import BadHex, BadHumdId, HumdId, Role, UnknownPrefix, WrongLength
+from ensemble.identity.key import SEED_LENGTH, SIGNATURE_LENGTH, BadSeed, HumdKey, verify
+from ensemble.identity.keyfile import KeyFileError, KeyFileExists, KeyFileMissing, load, load_or_mint, mint
+from ensemble.identity.signing import UnsignableText, Use, signed_bytes
+
+__all__ = [
+    "MAX_HINT",
+    "MAX_HINTS",
+    "SECURE_SCHEMES",
+    "SEED_LENGTH",
+    "SIGNATURE_LENGTH",
+    "BadAddr",
+    "BadCertificate",
+    "BadHex",
+    "BadHint",
+    "BadHumdId",
+    "BadSeed",
+    "Hint",
+    "HumdAddr",
+    "HumdId",
+    "HumdKey",
+    "KeyFileError",
+    "KeyFileExists",
+    "KeyFileMissing",
+    "Role",
+    "UnknownPrefix",
+    "UnsignableText",
+    "Use",
+    "WrongLength",
+    "certificate_of",
+    "fingerprint",
+    "leaf_id",
+    "load",
+    "load_or_mint",
+    "mint",
+    "signed_bytes",
+    "verify",
+]

@@ -1,0 +1,212 @@
+"""
+Where somebody may be found: hints, each ``<scheme>:<value>``.
+
+==================================  ==================================================================
+hint                                value
+==================================  ==================================================================
+``tcp:host:port``                   a name or an IP literal, IPv6 in brackets; plain
+``tls:host:port``                   the same, over TLS; with ``tls-fp:`` pinned by fingerprint
+``tls-fp:<64 hex>``                 SHA-256 of the leaf certificate, in any case
+``udp:host:port``                   QUIC
+``relay:<id>@host:port``            by way of a relay that is known by its id
+``onion:<56 base32>.onion:port``    a version 3 onion service
+anything else                       kept as it came; no wire of ours dials it
+==================================  ==================================================================
+
+Hints are hearsay until the handshake: they say where to knock, never who is there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import AddressValueError, IPv6Address
+from typing import Any, Final
+
+from attrs import evolve, field, frozen
+
+from ensemble.errors import EnsembleError
+from ensemble.identity.humd_id import BadHumdId, HumdId
+
+MAX_HINT: Final = 512  # characters of one hint
+MAX_HINTS: Final = 32  # hints of one address
+MAX_HOST: Final = 253  # characters of a host name (RFC 1035)
+SECURE_SCHEMES: Final = ("udp", "tls", "onion")  # in the order in which they race (wire-0.8 section 3)
+
+_SHAPE: Final = re.compile(r"([a-z][a-z0-9-]{0,31}):(\S+)")
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_HOST: Final = re.compile(r"[^\s:/@\[\]%?#\x00-\x20\x7f]+")
+_FINGERPRINT: Final = re.compile(r"[0-9a-fA-F]{64}")
+_ONION: Final = re.compile(r"[a-z2-7]{56}\.onion", re.IGNORECASE)
+
+
+class BadHint(EnsembleError):
+    """A text that is no hint, or more hints than an address may have."""
+
+
+class BadAddr(EnsembleError):
+    """A JSON value that is no address."""
+
+
+@frozen
+class Hint:
+    """One place to knock at."""
+
+    scheme: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Hint:
+        """
+        Read one hint; what its scheme demands of the value is checked, unknown schemes demand nothing.
+
+        :raises BadHint: it has no scheme, is longer than 512 characters, has blanks, or its value is wrong.
+        """
+        if len(text) > MAX_HINT:
+            raise BadHint(f"a hint of {len(text)} characters, limit {MAX_HINT}: {text[:40]!r}…")
+        shape = _SHAPE.fullmatch(text)
+        if shape is None or not text.isprintable():
+            raise BadHint(f"{text!r} is not <scheme>:<value>, for instance tcp:192.0.2.10:14730")
+        hint = cls(shape[1], shape[2])
+        if hint.scheme in _WITH_HOST_PORT:
+            hint.host_port()
+        elif hint.scheme == "tls-fp" and _FINGERPRINT.fullmatch(hint.value) is None:
+            raise BadHint(f"{text!r}: a fingerprint has 64 hex digits")
+        return hint
+
+    def host_port(self) -> tuple[str, int]:
+        """
+        Where to connect.
+
+        :returns: the host (an IPv6 literal without its brackets) and the port, 1 to 65535.
+        :raises BadHint: the value has no such form, or the scheme names no host.
+        """
+        if self.scheme not in _WITH_HOST_PORT:
+            raise BadHint(f"{self} names no host and port")
+        place = self.value
+        if self.scheme == "relay":
+            relay, at, place = place.partition("@")
+            if not at:
+                raise BadHint(f"{self}: a relay is <its id>@host:port")
+            try:
+                HumdId.parse(relay)
+            except BadHumdId as error:
+                raise BadHint(f"{self}: {error}") from None
+        host, _, port = place.rpartition(":")
+        if _PORT.fullmatch(port) is None or not 1 <= int(port) <= 65535:
+            raise BadHint(f"{self}: host:port with a port from 1 to 65535 is needed (IPv6 as [::1]:port)")
+        return self._host(host), int(port)
+
+    def _host(self, host: str) -> str:
+        if host.startswith("[") and host.endswith("]"):
+            try:
+                return str(IPv6Address(host[1:-1]))
+            except AddressValueError as error:
+                raise BadHint(f"{self}: {error}") from None
+        if self.scheme == "onion":
+            if _ONION.fullmatch(host) is None:
+                raise BadHint(f"{self}: <56 base32 characters>.onion:port is needed")
+            return host.lower()
+        if len(host) > MAX_HOST or _HOST.fullmatch(host) is None:
+            raise BadHint(f"{self}: {host!r} is no host name or IP literal (IPv6 as [::1]:port)")
+        return host
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.value}"
+
+
+_WITH_HOST_PORT: Final = frozenset({"tcp", "tls", "udp", "relay", "onion"})
+
+
+def _texts(hints: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(hints, str):
+        raise BadHint(f"{hints!r} is one hint: an address has a sequence of them")
+    return tuple(hints)
+
+
+def _within_ceilings(_addr: object, _attribute: object, hints: tuple[str, ...]) -> None:
+    if len(hints) > MAX_HINTS:
+        raise BadHint(f"{len(hints)} hints, limit {MAX_HINTS}")
+    for text in hints:
+        if len(text) > MAX_HINT:
+            raise BadHint(f"a hint of {len(text)} characters, limit {MAX_HINT}: {text[:40]!r}…")
+
+
+@frozen
+class HumdAddr:
+    """
+    Somebody, and where to knock.
+
+    :ivar hints: texts, kept as they came and in their order; those that cannot be read are passed over when used.
+    """
+
+    id: HumdId
+    hints: tuple[str, ...] = field(default=(), converter=_texts, validator=_within_ceilings)
+
+    def with_hint(self, text: str) -> HumdAddr:
+        """
+        The same, with one more place to knock (once, however often it is given).
+
+        :raises BadHint: it is none, or the address is full.
+        """
+        Hint.parse(text)
+        return self if text in self.hints else evolve(self, hints=(*self.hints, text))
+
+    def of(self, *schemes: str) -> tuple[Hint, ...]:
+        """The readable hints of these schemes: in the order of the schemes, then in their own."""
+        found: dict[str, list[Hint]] = {scheme: [] for scheme in schemes}
+        for text in self.hints:
+            if text.partition(":")[0] in found:
+                try:
+                    hint = Hint.parse(text)
+                except BadHint:
+                    continue
+                found[hint.scheme].append(hint)
+        return tuple(hint for scheme in schemes for hint in found[scheme])
+
+    def first(self, scheme: str) -> Hint | None:
+        """The first readable hint of a scheme: the one that counts."""
+        found = self.of(scheme)
+        return found[0] if found else None
+
+    @property
+    def secure_hints(self) -> tuple[Hint, ...]:
+        """Those over which what is read is known to come from who was proved, in the order in which they race."""
+        return self.of(*SECURE_SCHEMES)
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"id": …, "hints": […]}``, ready for the codec."""
+        return {"id": self.id.full, "hints": list(self.hints)}
+
+    @classmethod
+    def from_json(cls, value: object) -> HumdAddr:
+        """
+        Read what L{to_json}, or anybody else, wrote.
+
+        Hints that cannot be read, those given twice and those over the ceiling are left out.
+
+        :raises BadAddr: not an object, no readable ``id``, or ``hints`` is not an array of strings.
+        """
+        if not isinstance(value, Mapping) or not isinstance(text := value.get("id"), str):
+            raise BadAddr("an address is an object with an id")
+        try:
+            humd_id = HumdId.parse(text)
+        except BadHumdId as error:
+            raise BadAddr(f"an address with a bad id: {error}") from None
+        hints = value.get("hints", [])
+        if not isinstance(hints, list) or not all(isinstance(hint, str) for hint in hints):
+            raise BadAddr("the hints of an address are an array of strings")
+        return cls(humd_id, tuple(_readable(hints)))
+
+
+def _readable(hints: list[str]) -> list[str]:
+    kept: list[str] = []
+    for text in dict.fromkeys(hints):
+        if len(kept) == MAX_HINTS:
+            break
+        try:
+            Hint.parse(text)
+        except BadHint:
+            continue
+        kept.append(text)
+    return kept

@@ -1,0 +1,160 @@
+"""
+The key file: exactly 32 raw bytes, the Ed25519 secret seed; no header, no newline (mesh 1.1).
+
+Stricter than 0.7.0 in two ways: a file that others can read, or that is not ours, is refused; and two processes that
+mint at the same time end up with one key, because a key file that is there is never written over.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from ensemble.errors import ConfigurationError
+from ensemble.identity.key import SEED_LENGTH, HumdKey
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+_OTHERS: Final = 0o077
+_FOLDER_MODE: Final = 0o700  # of folders that we create
+# What file systems without hard links (FAT, some of FUSE, Android) say to link().
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+
+
+class KeyFileError(ConfigurationError):
+    """The key file cannot be used, or not be made.  The message names the mend."""
+
+
+class KeyFileMissing(KeyFileError):
+    """There is no file of that name."""
+
+
+class KeyFileExists(KeyFileError):
+    """There is one already; it was not touched."""
+
+
+def load(path: StrPath) -> HumdKey:
+    """
+    Read a key.
+
+    :raises KeyFileMissing: there is none.
+    :raises KeyFileError: it is not a file of ours of 32 bytes that nobody else can read.
+    """
+    name = os.fspath(path)
+    try:
+        # Not blocking: a FIFO of that name must not hang the start.
+        handle = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise KeyFileMissing(f"there is no key file {name}") from None
+    except OSError as error:
+        raise KeyFileError(f"cannot read the key file {name}: {error.strerror}") from error
+    try:
+        _judge(name, os.fstat(handle))
+        seed = os.read(handle, SEED_LENGTH + 1)
+    except OSError as error:
+        raise KeyFileError(f"cannot read the key file {name}: {error.strerror}") from error
+    finally:
+        os.close(handle)
+    if len(seed) != SEED_LENGTH:
+        length = "more" if len(seed) > SEED_LENGTH else str(len(seed))
+        raise KeyFileError(
+            f"the key file {name} must have exactly {SEED_LENGTH} bytes and has {length}: "
+            "put the backup back, or move it away to get a new key (and with it a new id)"
+        )
+    return HumdKey.from_seed(seed)
+
+
+def mint(path: StrPath, entropy: Callable[[int], bytes] = os.urandom) -> HumdKey:
+    """
+    Make a fresh key and write it; folders that are missing are made.
+
+    :raises KeyFileExists: there is a file already; it stays as it is.
+    :raises KeyFileError: it could not be written; nothing is left behind.
+    """
+    name = os.fspath(path)
+    key = HumdKey.generate(entropy)
+    folder = os.path.dirname(os.path.abspath(name))
+    try:
+        os.makedirs(folder, mode=_FOLDER_MODE, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(name)}.", suffix=".tmp", dir=folder)
+    except OSError as error:
+        raise KeyFileError(f"cannot make a key file in {folder}: {error.strerror}") from error
+    try:
+        _fill(handle, key.seed)
+        _put_in_place(temporary, name, key.seed)
+        _sync_folder(folder)
+    except FileExistsError:
+        raise KeyFileExists(f"there is a key file {name} already: it was not touched") from None
+    except OSError as error:
+        raise KeyFileError(f"cannot write the key file {name}: {error.strerror}") from error
+    finally:
+        os.unlink(temporary)
+    return key
+
+
+def load_or_mint(path: StrPath, entropy: Callable[[int], bytes] = os.urandom) -> tuple[HumdKey, bool]:
+    """
+    The key in the file, which is made if there is none.
+
+    :returns: the key, and whether it was minted just now.
+    :raises KeyFileError: as L{load} and L{mint}.
+    """
+    try:
+        return load(path), False
+    except KeyFileMissing:
+        pass
+    try:
+        return mint(path, entropy), True
+    except KeyFileExists:
+        return load(path), False  # somebody was quicker
+
+
+def _judge(name: str, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise KeyFileError(f"the key file {name} is not a regular file")
+    if found.st_uid != os.geteuid():
+        raise KeyFileError(
+            f"the key file {name} belongs to user {found.st_uid}, not to us ({os.geteuid()}): "
+            f"run as that user, or chown {os.geteuid()} {name}"
+        )
+    if stat.S_IMODE(found.st_mode) & _OTHERS:
+        raise KeyFileError(
+            f"others can get at the key file {name} (mode {stat.S_IMODE(found.st_mode):04o}): chmod 600 {name}"
+        )
+
+
+def _fill(handle: int, seed: bytes) -> None:
+    with os.fdopen(handle, "wb") as file:
+        os.fchmod(handle, 0o600)
+        file.write(seed)
+        file.flush()
+        os.fsync(handle)
+
+
+def _put_in_place(temporary: str, name: str, seed: bytes) -> None:
+    # link() instead of rename(): it fails where the name is taken, so that a race never costs a key.
+    try:
+        os.link(temporary, name)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            _fill(handle, seed)
+        except OSError:
+            os.unlink(name)
+            raise
+
+
+def _sync_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # not every file system can; the file itself is safe
+    finally:
+        os.close(handle)

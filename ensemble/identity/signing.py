@@ -1,0 +1,36 @@
+"""
+Every kind of text that a key of ours signs.
+
+A signed text begins with the label of its use, so that a signature made for one is worth nothing for another.  All
+labels stand in L{Use} and none is ever used again for something else.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, unique
+
+from ensemble.errors import LocalWireError
+
+
+class UnsignableText(LocalWireError):
+    """A part of a text to sign could be read in two ways, or is not ASCII."""
+
+
+@unique
+class Use(Enum):
+    """What a signature is for; the value is its label."""
+
+    HANDSHAKE = "hum-ensemble-handshake-v1"  # the 0.7.0 hello: id, signed_at
+    PROOF = "hum-ensemble-proof-v1"  # hello-proof: role, both ids, both nonces, binding, both hello hashes
+
+
+def signed_bytes(use: Use, *parts: str) -> bytes:
+    """
+    The ASCII bytes to sign or to verify: the label and the parts, joined with ``:``.
+
+    :raises UnsignableText: a part is not ASCII, or has a ``:`` of its own.
+    """
+    for part in parts:
+        if ":" in part or not part.isascii():
+            raise UnsignableText(f"{part[:80]!r} cannot be part of a signed text: ASCII without ':' only")
+    return ":".join((use.value, *parts)).encode("ascii")

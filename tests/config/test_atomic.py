@@ -1,0 +1,100 @@
+"""Files that are either the old or the new one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.config import create_text, write_text
+
+
+class AtomicCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.path = self.folder / "peers.json"
+
+    def mode(self, path: Path) -> int:
+        return stat.S_IMODE(path.stat().st_mode)
+
+
+class WriteTextTests(AtomicCase):
+    def test_new_file(self) -> None:
+        """A file that was not there is for our eyes only, in a folder of our own, as UTF-8 byte for byte."""
+        path = self.folder / "hum" / "peers.json"
+        write_text(path, "é\r\n")
+        self.assertEqual(path.read_bytes(), "é\r\n".encode())
+        self.assertEqual((self.mode(path), self.mode(path.parent)), (0o600, 0o700))
+        self.assertEqual(os.listdir(path.parent), ["peers.json"])
+
+    def test_keeps_the_mode(self) -> None:
+        """A file that is written over keeps its mode."""
+        self.path.write_text("old")
+        self.path.chmod(0o640)
+        write_text(self.path, "new")
+        self.assertEqual((self.path.read_text(), self.mode(self.path)), ("new", 0o640))
+
+    def test_follows_a_link(self) -> None:
+        """A link to the file stays a link to the file."""
+        self.path.write_text("old")
+        link = self.folder / "link"
+        link.symlink_to("peers.json")
+        write_text(link, "new")
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(self.path.read_text(), "new")
+
+    def test_failure_keeps_the_old(self) -> None:
+        """If anything fails the old file is whole and nothing is left beside it."""
+        self.path.write_text("old")
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        for step in ("os.fsync", "os.replace", "os.fchmod"):
+            with patch(step, side_effect=full):
+                self.assertRaises(OSError, write_text, self.path, "new")
+            self.assertEqual(os.listdir(self.folder), ["peers.json"])
+            self.assertEqual(self.path.read_text(), "old")
+
+    def test_text_that_is_no_utf8(self) -> None:
+        """A text that cannot be encoded costs nothing."""
+        self.path.write_text("old")
+        self.assertRaises(UnicodeEncodeError, write_text, self.path, "\ud800")
+        self.assertEqual((os.listdir(self.folder), self.path.read_text()), (["peers.json"], "old"))
+
+    def test_owner_that_we_cannot_keep(self) -> None:
+        """Where we may not give a file away, it is written all the same."""
+        self.path.write_text("old")
+        with patch("os.fchown", side_effect=PermissionError(errno.EPERM, "")):
+            write_text(self.path, "new")
+        self.assertEqual(self.path.read_text(), "new")
+
+    def test_folder_cannot_be_synced(self) -> None:
+        """A file system that cannot sync a folder is no reason to fail."""
+        real = os.fsync
+
+        def sync(handle: int) -> None:
+            if stat.S_ISDIR(os.fstat(handle).st_mode):
+                raise OSError(errno.EINVAL, "")
+            real(handle)
+
+        with patch("os.fsync", sync):
+            write_text(self.path, "new")
+        self.assertEqual(self.path.read_text(), "new")
+
+
+class CreateTextTests(AtomicCase):
+    def test_create(self) -> None:
+        """A file is made once; the second time it stays as it is."""
+        path = self.folder / "hum" / "peers.json"
+        self.assertTrue(create_text(path, "first"))
+        self.assertFalse(create_text(path, "second"))
+        self.assertEqual((path.read_text(), self.mode(path), self.mode(path.parent)), ("first", 0o600, 0o700))
+
+    def test_failure_leaves_nothing(self) -> None:
+        """A file that could not be filled is not there."""
+        with patch("os.fsync", side_effect=OSError(errno.ENOSPC, "")):
+            self.assertRaises(OSError, create_text, self.path, "text")
+        self.assertEqual(os.listdir(self.folder), [])
