@@ -1,0 +1,80 @@
+"""Tones: the messages of the mesh, how they are written on a line, and what they are called."""
+
+from ensemble.tone.chi import (
+    CHI_TABLE,
+    DROPPABLE,
+    LINK_CHI,
+    NEVER_ANSWERED,
+    NEVER_ANSWERED_PEER,
+    REPLIES,
+    THRUM_VERSION,
+    Chi,
+    ChiInfo,
+    Direction,
+    PulseKind,
+)
+from ensemble.tone.codec import (
+    MAX_DEPTH,
+    MAX_TEXT,
+    BadDocument,
+    Envelope,
+    IllegalTone,
+    MalformedTone,
+    decode,
+    decode_checked,
+    encode,
+    envelope_of,
+    peek,
+    read,
+    read_document,
+    write_document,
+)
+from ensemble.tone.dusk import dusk_in, is_expired
+from ensemble.tone.qualifier import MEANING, Qualifier, error_tone
+from ensemble.tone.rid import RidMinter, base36, rid
+from ensemble.tone.salvage import Salvaged, salvage
+from ensemble.tone.sigil import sigil
+from ensemble.tone.stamp import stamp
+from ensemble.tone.wane import MAX_WANE, WaneTracker
+
+__all__ = [
+    "CHI_TABLE",
+    "DROPPABLE",
+    "LINK_CHI",
+    "MAX_DEPTH",
+    "MAX_TEXT",
+    "MAX_WANE",
+    "MEANING",
+    "NEVER_ANSWERED",
+    "NEVER_ANSWERED_PEER",
+    "REPLIES",
+    "THRUM_VERSION",
+    "BadDocument",
+    "Chi",
+    "ChiInfo",
+    "Direction",
+    "Envelope",
+    "IllegalTone",
+    "MalformedTone",
+    "PulseKind",
+    "Qualifier",
+    "RidMinter",
+    "Salvaged",
+    "WaneTracker",
+    "base36",
+    "decode",
+    "decode_checked",
+    "dusk_in",
+    "encode",
+    "envelope_of",
+    "error_tone",
+    "is_expired",
+    "peek",
+    "read",
+    "read_document",
+    "rid",
+    "salvage",
+    "sigil",
+    "stamp",
+    "write_document",
+]

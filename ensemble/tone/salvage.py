@@ -1,0 +1,93 @@
+"""What can still be read of a line that is not a tone, so that whoever sent it can be told."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from attrs import frozen
+
+from ensemble.tone.codec import MAX_TEXT, BadDocument, read_document
+
+PARSED: Final = 1024 * 1024
+"""Bytes of a line that is looked at whole: it may be good JSON and yet no tone."""
+
+SCANNED: Final = 8192
+"""Bytes of a broken line, or of a longer one, that are looked at."""
+
+# A string that is not closed is a token too, or looking for the next one would begin in its middle.
+_TOKEN: Final = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\.)*+("?)|[{}\[\]:,]')
+_FIELDS: Final = {"chi": "chi", "rid": "rid", "sid": "sid", "callId": "call_id"}
+_KEYS: Final = {b'"%s"' % key.encode(): name for key, name in _FIELDS.items()}
+
+
+@frozen
+class Salvaged:
+    """What an error answer repeats of the tone that it is about; None where it could not be read."""
+
+    chi: str | None = None
+    rid: str | None = None
+    sid: str | None = None
+    call_id: str | None = None
+
+
+def salvage(line: bytes) -> Salvaged:
+    """
+    Best effort, bounded work, never an error.
+
+    :param line: refused by a reader, or the beginning of one that was too long.
+    """
+    if len(line) <= PARSED:
+        try:
+            document: Any = read_document(line)
+        except BadDocument:
+            pass  # broken JSON: as far as it goes, then
+        else:
+            return _from_document(document)
+    return _from_scan(line[:SCANNED])
+
+
+def _from_document(document: object) -> Salvaged:
+    if not isinstance(document, dict):
+        return Salvaged()
+    return Salvaged(**{name: _usable(document.get(key)) for key, name in _FIELDS.items()})
+
+
+def _from_scan(head: bytes) -> Salvaged:
+    """Read members of the outermost object for as long as its tokens make sense."""
+    found: dict[str, str | None] = {}
+    depth = 0
+    key: str | None = None  # of the outermost object, its colon not yet seen
+    member: str | None = None  # its colon seen: the next token is its value
+    last = b""
+    for match in _TOKEN.finditer(head):
+        token = match[0]
+        if token.startswith(b'"'):
+            if not match[1]:
+                break
+            if depth == 1 and member is not None:
+                found[member] = _text(token)
+                member = None
+            elif depth == 1 and last in (b"{", b","):
+                key = _KEYS.get(token)
+        elif token in b"{[":
+            depth += 1
+        elif token in b"}]":
+            depth -= 1
+        elif depth == 1:
+            member, key = (key, None) if token == b":" else (None, None)
+        if depth < 1:
+            break
+        last = token
+    return Salvaged(**found)
+
+
+def _text(token: bytes) -> str | None:
+    try:
+        return _usable(read_document(token))
+    except BadDocument:
+        return None
+
+
+def _usable(value: object) -> str | None:
+    return value if isinstance(value, str) and len(value) <= MAX_TEXT else None
