@@ -1,0 +1,87 @@
+"""
+The wires: what carries lines between two humds, and the handshake that says who they are.
+
+One block of imports per module; C{__all__} is grouped the same way.
+"""
+
+from ensemble.protocols.admission import HandshakeMemory, LinkPolicy, Refused
+from ensemble.protocols.budget import DEFAULT_LINE_BUDGET, BudgetExceeded, LineBudget
+from ensemble.protocols.capabilities import Headroom, PeerCapabilities, Pressure
+from ensemble.protocols.exchange import Event, ReadyToProve, Send, Up
+from ensemble.protocols.handshake import PENDING_BYTES, Handshake
+from ensemble.protocols.hello import (
+    BYE_FEATURE,
+    DEFAULT_FEATURES,
+    DEFAULT_MAX_TONE,
+    HELLO_WINDOW_MS,
+    PING_FEATURE,
+    PROOF_FEATURE,
+    BadHello,
+    Hello,
+    HelloClock,
+    Level,
+    hello_line,
+    read_hello,
+)
+from ensemble.protocols.memory import InMemoryEndpoint
+from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, TotalExceeded, UnfinishedLine
+from ensemble.protocols.outbox import DEFAULT_OUTBOX_LIMIT, Outbox, Turn
+from ensemble.protocols.proof import Role
+from ensemble.protocols.stream import StreamWire
+from ensemble.protocols.stream_factory import StreamWireFactory
+from ensemble.protocols.tcp import TcpTransport
+from ensemble.protocols.tls import TlsTransport, TlsWire
+
+__all__ = [
+    # budget
+    "DEFAULT_LINE_BUDGET",
+    "BudgetExceeded",
+    "LineBudget",
+    # capabilities
+    "Headroom",
+    "PeerCapabilities",
+    "Pressure",
+    # admission, exchange, handshake, hello, proof
+    "BYE_FEATURE",
+    "DEFAULT_FEATURES",
+    "DEFAULT_MAX_TONE",
+    "HELLO_WINDOW_MS",
+    "PENDING_BYTES",
+    "PING_FEATURE",
+    "PROOF_FEATURE",
+    "BadHello",
+    "Event",
+    "Handshake",
+    "HandshakeMemory",
+    "Hello",
+    "HelloClock",
+    "Level",
+    "LinkPolicy",
+    "ReadyToProve",
+    "Refused",
+    "Role",
+    "Send",
+    "Up",
+    "hello_line",
+    "read_hello",
+    # memory
+    "InMemoryEndpoint",
+    # ndjson
+    "DEFAULT_MAX_LINE",
+    "LineReader",
+    "LineTooLong",
+    "TotalExceeded",
+    "UnfinishedLine",
+    # outbox
+    "DEFAULT_OUTBOX_LIMIT",
+    "Outbox",
+    "Turn",
+    # stream
+    "StreamWire",
+    "StreamWireFactory",
+    # tcp
+    "TcpTransport",
+    # tls
+    "TlsTransport",
+    "TlsWire",
+]

@@ -1,0 +1,278 @@
+"""
+What waits to be written: one bounded queue per wire (wire-0.8 section 7), and one write per reactor turn.
+
+A line is encoded once, by whoever pushes it; the queue only ever holds references.  The first push of a turn asks the
+L{Turn} for a flush at the turn's end, and the flush hands the wire everything that came meanwhile.  A flush that finds
+the wire full stops; the wire's next L{Outbox.drained} goes on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+DEFAULT_OUTBOX_LIMIT: Final = 8 * 1024 * 1024  # bytes per destination
+MAX_WRITE_LINES: Final = 64  # per write; larger ones make the allocator trim and regrow its heap every turn
+MAX_WRITE_BYTES: Final = 64 * 1024  # per write; a single longer line goes alone
+
+_COMPACT_AT: Final = 1024  # sent entries at the head of the queue before the list is cut
+
+
+class Turn:
+    """
+    The end of a reactor turn, shared by all outboxes of a process.
+
+    One C{callLater(0)} per turn in which something was pushed, however many outboxes and lines there are.
+    """
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._call: IDelayedCall | None = None
+        self._dirty: list[Outbox] = []
+
+    def add(self, outbox: Outbox) -> None:
+        """Flush C{outbox} when this turn ends.  For outboxes only: they ask once per turn."""
+        self._dirty.append(outbox)
+        if self._call is None:
+            self._call = self._clock.callLater(0, self._ended)
+
+    def flush_now(self) -> None:
+        """Do not wait for the end of the turn."""
+        call, self._call = self._call, None
+        if call is not None and call.active():
+            call.cancel()
+        dirty, self._dirty = self._dirty, []
+        for outbox in dirty:
+            try:
+                outbox.flush()
+            except Exception:  # noqa: BLE001
+                # One destination's bug must not hold up all others.
+                self.log.failure("flushing an outbox failed")
+
+    def _ended(self) -> None:
+        self._call = None
+        self.flush_now()
+
+
+class Outbox:
+    """
+    The queue towards one wire.
+
+    Only lines pushed as droppable are ever dropped, oldest first, and only when the queue is at its bound.  A line
+    that finds the queue empty is always taken, so a single line may be longer than the bound.
+
+    :ivar size: bytes queued, with an LF for each line; what the wire has taken does not count.
+    :ivar dropped: droppable lines dropped so far.
+    :ivar on_room: called when C{size} has fallen to half the bound, after a push was refused or L{want_room} was
+        called; once for each such occasion, and never from inside L{push} or L{want_room}.
+    """
+
+    __slots__ = (
+        "_base",
+        "_closed",
+        "_droppable",
+        "_droppable_size",
+        "_first",
+        "_full",
+        "_holes",
+        "_limit",
+        "_lines",
+        "_marked",
+        "_room_wanted",
+        "_turn",
+        "_when_empty",
+        "_write",
+        "dropped",
+        "on_room",
+        "size",
+    )
+
+    def __init__(
+        self,
+        write: Callable[[Sequence[bytes]], None],
+        turn: Turn,
+        limit: int = DEFAULT_OUTBOX_LIMIT,
+        on_room: Callable[[], None] | None = None,
+    ) -> None:
+        """
+        :param write: takes lines for good; at most 64 of them and 64 KiB at a time.  It may call L{full} before it
+            returns.
+        :param limit: bytes.
+        """
+        self.size = 0
+        self.dropped = 0
+        self.on_room = on_room
+        self._write, self._turn, self._limit = write, turn, limit
+        self._lines: list[bytes | None] = []  # None: sent or dropped
+        self._first = 0  # where the unsent ones begin
+        self._base = 0  # the number of _lines[0]; numbers only ever grow while a droppable line waits
+        self._droppable: deque[tuple[int, int]] | None = None  # number and size of each; most queues never see one
+        self._droppable_size = 0
+        self._holes = 0  # lines dropped since the queue was last compact
+        self._full = False
+        self._marked = False  # a flush is coming: at the turn's end or, while full, when the wire drains
+        self._closed = False
+        self._room_wanted = False
+        self._when_empty: Callable[[], None] | None = None
+
+    @property
+    def limit(self) -> int:
+        """The bound, in bytes."""
+        return self._limit
+
+    def push(self, line: bytes, droppable: bool = False, whatever: bool = False) -> bool:
+        """
+        Queue one line; it leaves at the end of this turn, or when the wire has room.
+
+        :param whatever: it is taken even where the queue is at its bound: for a last line.
+        :param droppable: it may be dropped under pressure, and then nobody is told.
+        :returns: False when it was not taken: the queue is at its bound, or closed.  A droppable line is refused only
+            by a closed queue; where it finds no room it is itself what is dropped.
+        """
+        size = self.size + len(line) + 1
+        if droppable or (size > self._limit and not whatever) or self._closed:
+            return self._push_with_care(line, droppable)
+        self.size = size
+        self._lines.append(line)
+        if not self._marked:
+            self._marked = True
+            self._turn.add(self)
+        return True
+
+    def want_room(self) -> None:
+        """Have C{on_room} called when the queue is at most half full; at the end of this turn where it is already."""
+        self._room_wanted = True
+        self._mark()
+
+    def when_empty(self, callback: Callable[[], None]) -> None:
+        """
+        Have C{callback} called once, when the wire has taken everything; at the end of this turn where it has.
+
+        A later call replaces an earlier one; L{close} forgets it.
+        """
+        self._when_empty = callback
+        self._mark()
+
+    def full(self) -> None:
+        """The wire takes nothing more until L{drained}."""
+        self._full = self._marked = True
+
+    def drained(self) -> None:
+        """The wire has room again: go on at once."""
+        self._full = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is queued, as far as the wire takes it."""
+        while self.size and not self._full:
+            self._write(self._batch())
+        self._marked = self._full
+        if self._room_wanted and self.size * 2 <= self._limit and not self._closed:
+            self._room_wanted = False
+            if self.on_room is not None:
+                self.on_room()
+        if not self.size and self._when_empty is not None:
+            callback, self._when_empty = self._when_empty, None
+            callback()
+
+    def close(self) -> None:
+        """The wire is gone: forget what is queued and take nothing more."""
+        self._closed = True
+        self._when_empty = None
+        self._forget_all()
+
+    def _mark(self) -> None:
+        if not self._marked and not self._closed:
+            self._marked = True
+            self._turn.add(self)
+
+    def _push_with_care(self, line: bytes, droppable: bool) -> bool:
+        if self._closed:
+            return False
+        weight = len(line) + 1
+        over = self.size + weight - self._limit
+        if over > 0 and self.size:
+            if over > self._droppable_size:  # dropping all of them would not help
+                if droppable:
+                    self.dropped += 1
+                else:
+                    self._room_wanted = True
+                return droppable
+            self._drop(over)
+        if droppable:
+            if self._droppable is None:
+                self._droppable = deque()
+            self._droppable.append((self._base + len(self._lines), weight))
+            self._droppable_size += weight
+        self.size += weight
+        self._lines.append(line)
+        self._mark()
+        return True
+
+    def _drop(self, over: int) -> None:
+        """Drop at least C{over} bytes of droppable lines, oldest first; there are as many."""
+        while over > 0 and self._droppable:
+            number, weight = self._droppable.popleft()
+            self._lines[number - self._base] = None
+            self._droppable_size -= weight
+            self.size -= weight
+            self.dropped += 1
+            self._holes += 1
+            over -= weight
+        if self._holes >= _COMPACT_AT and self._holes * 2 >= len(self._lines):
+            self._compact()
+
+    def _compact(self) -> None:
+        """Close the holes that drops leave: under lasting pressure the queue would be nothing else."""
+        places: dict[int, int] = {}
+        kept: list[bytes | None] = []
+        for number, line in enumerate(self._lines, start=self._base):
+            if line is not None:
+                places[number] = len(kept)
+                kept.append(line)
+        self._droppable = deque((places[number], weight) for number, weight in self._droppable or ())
+        self._lines = kept
+        self._base = self._first = self._holes = 0
+
+    def _batch(self) -> list[bytes]:
+        """Take the next lines off the queue; there is at least one."""
+        lines = self._lines
+        if self.size <= MAX_WRITE_BYTES and len(lines) - self._first <= MAX_WRITE_LINES:
+            batch = [line for line in lines[self._first :] if line is not None]
+            self._forget_all()
+            return batch
+        batch = []
+        room = MAX_WRITE_BYTES
+        at = self._first
+        while at < len(lines) and len(batch) < MAX_WRITE_LINES:
+            line = lines[at]
+            if line is not None:
+                room -= len(line) + 1
+                if room < 0 and batch:
+                    break
+                batch.append(line)
+                self.size -= len(line) + 1
+                lines[at] = None
+            at += 1
+        self._sent_up_to(at)
+        return batch
+
+    def _sent_up_to(self, at: int) -> None:
+        self._first = at
+        while self._droppable and self._droppable[0][0] < self._base + at:
+            self._droppable_size -= self._droppable.popleft()[1]
+        if at >= _COMPACT_AT and at * 2 >= len(self._lines):
+            del self._lines[:at]
+            self._base += at
+            self._first = 0
+
+    def _forget_all(self) -> None:
+        self._lines = []
+        self._first = self.size = self._droppable_size = self._holes = 0
+        self._droppable = None

@@ -1,0 +1,102 @@
+"""
+``proof-1``: wire-0.8 section 2.
+
+Each side signs the whole handshake: its role, both ids, both nonces, the channel, and the hash of both hello lines as
+they crossed the wire.  So a proof is worth nothing on another link, in the other direction, towards somebody else, or
+under a hello of which one byte was changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from enum import Enum
+from typing import Final
+
+from attrs import frozen
+
+from ensemble.identity import HumdId, HumdKey, Use, signed_bytes, verify
+from ensemble.tone import decode, encode
+
+_SIGNATURE: Final = re.compile(r"[0-9a-fA-F]{128}")
+
+
+class Role(Enum):
+    """Which end of a link somebody is; the value is the word that is signed."""
+
+    DIALLER = "dialler"
+    LISTENER = "listener"
+
+    @property
+    def other(self) -> Role:
+        """The end across."""
+        return Role.LISTENER if self is Role.DIALLER else Role.DIALLER
+
+
+@frozen
+class Transcript:
+    """
+    Everything that the two proofs of one link are about, seen from one end.
+
+    :ivar role: mine.
+    :ivar my_nonce: 64 lowercase hex, as in my hello; so is the peer's.
+    :ivar binding: ``none``, ``tls-<hex>`` or ``quic-<hex>``.
+    :ivar my_hello: the exact bytes before the LF; so is the peer's.
+    """
+
+    role: Role
+    me: HumdId
+    peer: HumdId
+    my_nonce: str
+    peer_nonce: str
+    binding: str
+    my_hello: bytes
+    peer_hello: bytes
+
+    def _hashes(self) -> tuple[str, str]:
+        mine, theirs = hashlib.sha256(self.my_hello).hexdigest(), hashlib.sha256(self.peer_hello).hexdigest()
+        return (mine, theirs) if self.role is Role.DIALLER else (theirs, mine)
+
+    def mine(self) -> bytes:
+        """What I sign."""
+        return signed_bytes(
+            Use.PROOF,
+            self.role.value,
+            self.me.full,
+            self.peer.full,
+            self.my_nonce,
+            self.peer_nonce,
+            self.binding,
+            *self._hashes(),
+        )
+
+    def theirs(self) -> bytes:
+        """What the peer signs."""
+        return signed_bytes(
+            Use.PROOF,
+            self.role.other.value,
+            self.peer.full,
+            self.me.full,
+            self.peer_nonce,
+            self.my_nonce,
+            self.binding,
+            *self._hashes(),
+        )
+
+
+def proof_line(key: HumdKey, transcript: Transcript) -> bytes:
+    """My ``hello-proof``, without its LF."""
+    signature = key.sign(transcript.mine()).hex()
+    return encode({"chi": "hello-proof", "rid": f"proof-{transcript.me.short}", "signature": signature})
+
+
+def is_proof(line: bytes, public: bytes, transcript: Transcript) -> bool:
+    """
+    Does this ``hello-proof`` prove that the holder of ``public`` is at the other end?
+
+    :raises MalformedTone: the line is no tone.
+    """
+    signature = decode(line).get("signature")
+    if not isinstance(signature, str) or _SIGNATURE.fullmatch(signature) is None:
+        return False
+    return verify(public, transcript.theirs(), bytes.fromhex(signature))

@@ -1,0 +1,56 @@
+"""What wires ask of the socket below them: no delay, keep-alive, and who is at the other end."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import IPv6Address, ip_address
+from typing import Any, Final
+
+from twisted.internet.interfaces import IAddress, ISystemHandle, ITCPTransport, IUNIXTransport
+
+# For peers that cannot be pinged: a dead one is noticed after 60 + 4 * 15 s, not after the system's two hours.
+KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+
+
+def set_no_delay(transport: Any) -> None:
+    """Have small writes leave at once (mesh 2.2).  Nothing where it is no TCP."""
+    if _is_tcp(transport):
+        try:
+            transport.setTcpNoDelay(True)
+        except OSError:
+            pass  # the connection is gone already; connectionLost follows
+
+
+def set_keep_alive(transport: Any, on: bool) -> None:
+    """Have the system probe a silent peer, or no longer.  Nothing where it is no TCP."""
+    if not _is_tcp(transport):
+        return
+    try:
+        transport.setTcpKeepAlive(on)
+        handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
+        if on and isinstance(handle, socket.socket):  # below TLS there is one too, but out of reach
+            for name, value in KEEP_ALIVE:
+                option = getattr(socket, name, None)
+                if option is not None:
+                    handle.setsockopt(socket.IPPROTO_TCP, option, value)
+    except OSError:
+        pass  # as above
+
+
+def host_of(address: IAddress) -> str:
+    """
+    The host of a remote address; an IPv4 address that came in as an IPv6 one is itself again.
+
+    :returns: empty where the address has none (a Unix socket, a test).
+    """
+    host = str(getattr(address, "host", ""))
+    try:
+        ip = ip_address(host)
+    except ValueError:
+        return host
+    return str(ip.ipv4_mapped) if isinstance(ip, IPv6Address) and ip.ipv4_mapped else str(ip)
+
+
+def _is_tcp(transport: object) -> bool:
+    # A Unix socket's class inherits the promise of a TCP one and cannot keep it.
+    return ITCPTransport.providedBy(transport) and not IUNIXTransport.providedBy(transport)

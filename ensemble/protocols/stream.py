@@ -1,0 +1,400 @@
+"""
+L{StreamWire}: an L{IWire} over any byte stream that Twisted connects (TCP, TLS, a Unix socket, a tunnel).
+
+Only I/O and time are here; lines are L{LineReader}'s.  Theory of operation:
+
+- I{Reading.}  Until L{StreamWire.start} the transport is paused, so whoever connects and is not looked at costs no more
+  than its socket buffers.  A chunk becomes one C{lines_received}.  Pausing pauses the transport, and what it had read
+  already is held back (one chunk) and delivered, in order and from the reactor, after L{StreamWire.resume}.
+- I{Limit.}  While L{StreamWire.limit_total} is in force, lines are delivered one by one, each after its own bytes were
+  counted; so whoever shakes hands lifts the limit inside the C{lines_received} that completes the handshake, and what
+  follows, in the same chunk or later, is not counted.
+- I{Writing.}  One segment per L{StreamWire.write}.  A socket is sent it at once; what it does not take waits in the
+  transport, and while anything waits there the wire is full.  Any other transport (TLS, a tunnel) is written to, and
+  the wire, as its streaming producer, passes its word on: C{wire_full}, C{wire_drained}.
+- I{Time.}  One timer at most: the age of an unfinished line, later the patience of an orderly close.  The first is
+  armed when a line stays unfinished and looks again when it fires; nothing is re-armed or cancelled per line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ensemble.interfaces import IWire, IWireSink
+from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, TotalExceeded, UnfinishedLine
+from ensemble.protocols.sockets import host_of, set_keep_alive, set_no_delay
+
+if TYPE_CHECKING:
+    from ensemble.errors import RemoteWireError
+    from ensemble.identity import HumdAddr, HumdId
+    from ensemble.protocols.budget import BudgetExceeded, LineBudget
+
+UNFINISHED_SECONDS: Final = 60.0  # from the first byte of a line to its LF (wire-0.8 section 4)
+CLOSE_SECONDS: Final = 5.0  # for what was written to leave; then a peer that does not read is cut off
+
+
+@implementer(IWire, IPushProducer)
+class StreamWire(Protocol):
+    """
+    One connection.  See the module for how it works and L{IWire} for what it promises.
+
+    Usable once C{connectionMade} has run; C{built} is called there.
+    """
+
+    # Many links are idle: slots, and one timer.
+    __slots__ = (
+        "_budget",
+        "_buffered",
+        "_built",
+        "_clean",
+        "_clock",
+        "_closed",
+        "_deaf",
+        "_held",
+        "_limit",
+        "_listener",
+        "_lost",
+        "_paused",
+        "_paused_at",
+        "_reader",
+        "_redelivery",
+        "_send_now",
+        "_since",
+        "_sink",
+        "_timer",
+        "address",
+        "dialled",
+        "kind",
+        "peer",
+        "received",
+        "sent",
+    )
+
+    log = Logger()
+
+    transport: Any  # ITransport, IPushProducer and IConsumer, as every stream transport of Twisted is
+
+    binding, secure = "none", False
+    leaf: HumdId | None = None
+    began: float | None = None
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        built: Callable[[StreamWire], None] | None = None,
+        *,
+        kind: str = "tcp",
+        peer: HumdAddr | None = None,
+        dialled: bool = False,
+        budget: LineBudget | None = None,
+        max_line: int = DEFAULT_MAX_LINE,
+    ) -> None:
+        """
+        :param built: called with the wire when it is connected.
+        :param peer: whom we dialled.
+        :param budget: shared by all wires of the process; None for no such limit.
+        :param max_line: bytes before the LF that are accepted.
+        """
+        self.kind, self.peer, self.dialled = kind, peer, dialled
+        self.address = ""
+        self.received = self.sent = 0
+        self._clock, self._built, self._budget = clock, built, budget
+        self._reader = LineReader(max_line)
+        self._limit: int | None = None
+        self._sink: IWireSink | None = None  # who is told everything; nobody before start, and after the end of lines
+        self._listener: IWireSink | None = None  # who is still to be told of the loss
+        self._held = b""  # read by the transport, not yet looked at
+        self._paused = self._deaf = self._closed = self._clean = False
+        self._paused_at = self._since = 0.0  # when reading paused; the age of the unfinished line counts from _since
+        self._timer: IDelayedCall | None = None
+        self._redelivery: IDelayedCall | None = None
+        self._lost: str | None = None
+        self._send_now: Callable[[bytes], int | BaseException] | None = None
+        self._buffered = False  # the transport still has something of ours to send
+
+    @property
+    def max_line(self) -> int:
+        return self._reader.max_line
+
+    @max_line.setter
+    def max_line(self, limit: int) -> None:
+        self._reader.max_line = limit
+
+    def start(self, sink: IWireSink) -> None:
+        self._listener = sink
+        if not self._deaf:
+            self._sink = sink
+        if self._lost is not None:
+            self._clock.callLater(0, self._finish)
+        elif self._wanting():
+            self._go_on()
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        if self._closed or not lines:
+            return
+        data = b"\n".join((*lines, b""))
+        self.sent += len(data)
+        if self._send_now is None:
+            self.transport.write(data)
+        else:
+            self._send(data)
+
+    def limit_total(self, limit: int | None) -> None:
+        self._limit = limit
+
+    def keep_alive(self, on: bool) -> None:
+        if self._lost is None:
+            set_keep_alive(self.transport, on)
+
+    def pause(self) -> None:
+        if self._paused:
+            return
+        self._paused = True
+        self._paused_at = self._clock.seconds()
+        if self._sink is not None and self._lost is None:
+            self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        if not self._paused:
+            return
+        self._paused = False
+        if self._sink is None:
+            return
+        self._since += self._clock.seconds() - self._paused_at  # the peer could not finish a line that we did not read
+        if self._reader.pending and self._timer is None:
+            self._look_at_age()
+        self._go_on()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._leave()
+        if self._lost is not None:
+            return
+        self.transport.resumeProducing()  # a TLS transport must read to say goodbye
+        self._timer = self._clock.callLater(CLOSE_SECONDS, self._abort)
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        if not self._closed:
+            self._leave()
+        if self._lost is None:
+            self._abort()
+
+    def connectionMade(self) -> None:
+        transport = self.transport
+        self.address = host_of(transport.getPeer())
+        set_no_delay(transport)
+        # To send at once, and not when the reactor next looks at the socket, saves it two system calls and a turn.
+        # Only where the transport is the socket's own: a wrapper such as TLS hands out the methods of what is below
+        # it, and what is written there would leave in clear.
+        self._send_now = transport.writeSomeData if isinstance(transport, FileDescriptor) else None
+        transport.pauseProducing()
+        if self._send_now is None:
+            transport.registerProducer(self, True)
+        built, self._built = self._built, None
+        if built is not None:
+            built(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += len(data)
+        if self._sink is None or self._paused or self._held or self._limit is not None:
+            self._receive_with_care(data)
+        else:
+            self._receive(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = reason.getErrorMessage()
+        self._send_now = None  # it holds the transport
+        self._clean = reason.check(ConnectionDone) is not None
+        if self._listener is not None or self._deaf:
+            self._finish()  # else start does
+
+    # IPushProducer: what the transport says of our writing
+
+    def pauseProducing(self) -> None:
+        if self._sink is not None:
+            self._sink.wire_full()
+
+    def resumeProducing(self) -> None:
+        if self._send_now is not None:
+            if not self._buffered:
+                return  # a producer that is pulled is asked at once when it registers
+            self._buffered = False
+            self.transport.unregisterProducer()
+        if self._sink is not None:
+            self._sink.wire_drained()
+
+    def stopProducing(self) -> None:
+        """Nothing: C{connectionLost} says it."""
+
+    def _send(self, data: bytes) -> None:
+        """
+        Send now.  What does not leave at once, or fails, is given to the transport, which asks for more when it is
+        sent; until then we are full.
+        """
+        assert self._send_now is not None
+        sent = 0 if self._buffered else self._send_now(data)
+        if sent == len(data):
+            return
+        # What it returns where it failed is an error; the transport finds the same one by itself.
+        self.transport.write(data[sent:] if type(sent) is int else data)
+        if not self._buffered:
+            self.transport.registerProducer(self, False)
+            self._buffered = True
+            self.pauseProducing()
+
+    def budget_exceeded(self, error: BudgetExceeded) -> None:
+        """All wires together hold too much, and we hold most."""
+        self._refuse(error)
+
+    def _receive(self, data: bytes) -> None:
+        """Hand on the lines in C{data}, the newest bytes."""
+        sink, reader = self._sink, self._reader
+        assert sink is not None
+        before = reader.pending
+        try:
+            lines = reader.receive(data)
+        except LineTooLong as error:
+            if error.lines:
+                sink.lines_received(error.lines)
+            self._refuse(error)
+            return
+        pending = reader.pending  # read first: the sink may close us, or pause and so stop the age of the line
+        if pending and (not before or pending != before + len(data)):
+            self._since = self._clock.seconds()  # a line began
+        if lines:
+            sink.lines_received(lines)
+        else:
+            sink.bytes_trickled()
+        if (pending or before) and not self._deaf:
+            self._note(pending)
+
+    def _note(self, pending: int) -> None:
+        if self._budget is not None:
+            self._budget.note(self, pending)
+        if pending and self._timer is None and not self._deaf:
+            self._timer = self._clock.callLater(UNFINISHED_SECONDS, self._look_at_age)
+
+    def _look_at_age(self) -> None:
+        self._timer = None
+        pending = self._reader.pending
+        if not pending or self._paused:
+            return  # armed again by the next line that stays unfinished, or by resume
+        left = self._since + UNFINISHED_SECONDS - self._clock.seconds()
+        if left > 0:
+            self._timer = self._clock.callLater(left, self._look_at_age)
+        else:
+            self._refuse(UnfinishedLine(pending, UNFINISHED_SECONDS))
+
+    def _receive_with_care(self, data: bytes) -> None:
+        if self._held or not self._wanting():
+            if not self._deaf:
+                self._held += data
+            return
+        at = 0
+        while at < len(data) and self._wanting():
+            if self._limit is None:
+                self._receive(data[at:] if at else data)
+                return
+            end = data.find(b"\n", at) + 1 or len(data)
+            received = self.received - (len(data) - end)
+            if received > self._limit:
+                self._refuse(TotalExceeded(received, self._limit))
+                return
+            self._receive(data[at:end])
+            at = end
+        if not self._deaf:
+            self._held = data[at:]
+
+    def _wanting(self) -> bool:
+        return self._sink is not None and not self._paused
+
+    def _go_on(self) -> None:
+        """Reading is wanted: what is held back comes first, and not from inside the caller's call."""
+        if not self._held:
+            self.transport.resumeProducing()
+        elif self._redelivery is None:
+            self._redelivery = self._clock.callLater(0, self._redelivered)
+
+    def _redelivered(self) -> None:
+        self._redelivery = None
+        if self._wanting():
+            try:
+                self._redeliver()
+            except Exception:  # noqa: BLE001
+                self.log.failure("a sink died of lines that had been held back")
+                self.abort()  # as a transport does; or the wire would be there, and mute
+            if self._wanting() and not self._held:
+                self.transport.resumeProducing()
+
+    def _redeliver(self) -> None:
+        data, self._held = self._held, b""
+        self._receive_with_care(data)
+
+    def _refuse(self, error: RemoteWireError) -> None:
+        """Deliver nothing more, and say why.  Writing goes on: there may be a goodbye to say."""
+        sink = self._sink
+        if sink is None:
+            return
+        self._end_of_lines()
+        if self._lost is None and not self._paused:
+            self.transport.pauseProducing()
+        self._paused = True
+        sink.line_refused(error)
+
+    def _end_of_lines(self) -> None:
+        """Nothing more is delivered; let go of everything that only reading needs."""
+        self._deaf = True
+        self._sink = None
+        self._held = b""
+        self._reader.clear()
+        if self._budget is not None:
+            self._budget.note(self, 0)
+        self._stop_timers()
+
+    def _leave(self) -> None:
+        self._closed = True
+        self._end_of_lines()
+        if self._lost is None:
+            self.transport.unregisterProducer()  # a transport with a producer does not close
+
+    def _abort(self) -> None:
+        self._stop_timers()
+        transport = self.transport
+        getattr(transport, "abortConnection", transport.loseConnection)()
+
+    def _stop_timers(self) -> None:
+        for call in (self._timer, self._redelivery):
+            if call is not None and call.active():
+                call.cancel()
+        self._timer = self._redelivery = None
+
+    def _finish(self) -> None:
+        """The transport is gone: hand on what had come before, then tell."""
+        try:
+            self._deliver_rest()
+        except Exception:  # noqa: BLE001
+            self.log.failure("a sink died of the last lines of its wire")  # and is told of the loss all the same
+        self._closed = True
+        self._end_of_lines()
+        listener, self._listener = self._listener, None
+        if listener is not None and self._lost is not None:
+            listener.wire_lost(self._lost, self._clean)
+
+    def _deliver_rest(self) -> None:
+        if self._held and self._wanting():
+            self._redeliver()
+        if self._clean and self._sink is not None and not self._paused:
+            rest = self._reader.finish()  # mesh 2.2: the last line may come without its LF
+            if rest is not None:
+                self._sink.lines_received([rest])

@@ -1,0 +1,149 @@
+"""
+The TCP tier (mesh 5.5): plain lines, C{TCP_NODELAY}, no greeting.
+
+Who is at the other end is for the handshake to say, and it cannot say that later bytes are still theirs: a tier for
+one machine, or for a network that is trusted.  Departs from 0.7.0 in that a dial has a deadline, that names are
+resolved to all their addresses (RFC 8305), and that a close is a close in both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from ensemble.errors import LinkRefused
+from ensemble.interfaces import IWire
+from ensemble.protocols.budget import LineBudget
+from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
+from ensemble.protocols.stream import StreamWire
+from ensemble.protocols.stream_factory import StreamWireFactory
+
+if TYPE_CHECKING:
+    from ensemble.identity import Hint, HumdAddr
+
+DIAL_SECONDS: Final = 10.0  # the resolving of the name included
+
+
+class TcpTransport:
+    """
+    Dials and listens over TCP.
+
+    All wires of one transport share its budget.
+    """
+
+    scheme: ClassVar[str] = "tcp"
+
+    def __init__(self, reactor: Any, *, budget: LineBudget | None = None, max_line: int = DEFAULT_MAX_LINE) -> None:
+        """
+        :param reactor: C{IReactorTCP}, C{IReactorTime} and C{IReactorPluggableNameResolver}.
+        :param budget: the L{Ensemble<ensemble.mesh.Ensemble>}'s own, so that all its wires share one; the default is
+            one of this transport's.
+        :param max_line: bytes per line that the wires accept at first.
+        """
+        self._reactor = reactor
+        self._budget, self._max_line = budget if budget is not None else LineBudget(), max_line
+
+    def connect(self, addr: HumdAddr, timeout: float = DIAL_SECONDS) -> Deferred[IWire]:
+        """
+        Dial the first hint of our scheme in an address.
+
+        :param timeout: seconds.
+        :returns: fires with a wire that is connected and not started; fails with L{LinkRefused}.  Cancelling stops the
+            attempt.
+        """
+        hint = addr.first(self.scheme)
+        if hint is None:
+            mend = f"add one as {self.scheme}:host:port"
+            return _fail(LinkRefused(f"{addr.id.full} has no {self.scheme}: hint that can be read; {mend}"))
+        return self.dial(hint, addr, timeout)
+
+    def dial(self, hint: Hint, addr: HumdAddr, timeout: float = DIAL_SECONDS) -> Deferred[IWire]:
+        """
+        Dial one hint; otherwise as L{connect}.
+
+        :param addr: who should be there: what the wire says as its C{peer}.
+        """
+        host, port = hint.host_port()
+        attempt = self._attempt(self._endpoint(host, port, timeout), hint, addr)
+
+        def cancel(wanted: Deferred[IWire]) -> None:
+            # First, or the endpoint's own error would say what nobody asked: that the name was not found.
+            wanted.errback(CancelledError())
+            attempt.cancel()
+
+        wanted: Deferred[IWire] = Deferred(cancel)
+
+        def failed(failure: Failure) -> None:
+            if not wanted.called:
+                wanted.errback(_explained(failure, hint))
+
+        def too_late(_: object, seconds: float) -> IWire:
+            raise LinkRefused(f"no answer from {hint} within {seconds:g} s")
+
+        attempt.addCallbacks(wanted.callback, failed)
+        return wanted.addTimeout(timeout, self._reactor, too_late)
+
+    def listen(self, endpoint: IStreamServerEndpoint, built: Callable[[StreamWire], None]) -> Deferred[IListeningPort]:
+        """
+        Accept connections.
+
+        :param endpoint: where; for instance C{serverFromString(reactor, "tcp:14730")}.
+        :param built: called with each accepted wire.
+        :returns: as C{endpoint.listen}: fails where the port is taken.
+        """
+        return endpoint.listen(
+            StreamWireFactory(self._reactor, built, kind=self.scheme, budget=self._budget, max_line=self._max_line)
+        )
+
+    def _attempt(self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr) -> Deferred[StreamWire]:
+        """:returns: fires with a wire that can be written to."""
+        connecting: Deferred[Any] = endpoint.connect(_Dial(self, addr))
+        return connecting
+
+    def _endpoint(self, host: str, port: int, timeout: float) -> IStreamClientEndpoint:
+        if isIPAddress(host):
+            return TCP4ClientEndpoint(self._reactor, host, port, timeout)
+        if isIPv6Address(host):
+            return TCP6ClientEndpoint(self._reactor, host, port, timeout)
+        return HostnameEndpoint(self._reactor, host, port, timeout)
+
+    def _wire(self, addr: HumdAddr) -> StreamWire:
+        return StreamWire(
+            self._reactor, kind=self.scheme, peer=addr, dialled=True, budget=self._budget, max_line=self._max_line
+        )
+
+
+class _Dial(Factory):
+    noisy = False
+
+    def __init__(self, transport: TcpTransport, addr: HumdAddr) -> None:
+        self._transport, self._addr = transport, addr
+
+    def buildProtocol(self, addr: IAddress | None) -> StreamWire:
+        return self._transport._wire(self._addr)
+
+
+def _explained(failure: Failure, hint: Hint) -> Failure:
+    """What a person needs to read; a bug stays what it is."""
+    if failure.check(ConnectError, DNSLookupError, OSError, ValueError):
+        return Failure(LinkRefused(f"cannot reach {hint}: {failure.getErrorMessage()}"))
+    return failure
+
+
+def _fail(error: Exception) -> Deferred[IWire]:
+    failed: Deferred[IWire] = Deferred()
+    failed.errback(error)
+    return failed

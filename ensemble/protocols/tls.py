@@ -1,0 +1,347 @@
+"""
+The TLS tier (mesh 5.6; RFC 8446): the lines of TCP inside TLS 1.3, and each end shows the certificate of its humd.
+
+Theory of operation:
+
+- I{Who is there.}  No authority, name or date counts.  The dialler accepts a leaf whose Ed25519 key is the id that it
+  wants, or whose fingerprint is a C{tls-fp:} of the address; it looks while the handshake runs, before it shows its own
+  certificate, so an impostor learns an address and no id.  OpenSSL verifies that the peer holds the leaf's key: the
+  verify callback only judges the chain, the CertificateVerify is not in its hands.  The listener asks for a certificate
+  and, once possession is proved, asks its owner whether that id may come.
+- I{When.}  C{built} gets the wire when the handshake is complete and the leaf accepted, not before; so nothing of ours
+  leaves earlier.  A connection has L{HANDSHAKE_SECONDS} for that, which bytes do not extend.
+- I{Binding.}  C{tls-} and 32 bytes of the exporter (RFC 8446 7.5), the same at both ends of this one session.
+- I{No resumption.}  There is no session cache and OpenSSL makes no tickets that hold a session; what it still sends
+  after a handshake opens nothing.  Early data is never accepted.
+
+Departs from 0.7.0 in that TLS 1.2 is refused, the handshake signature is verified, and the listener asks for a
+certificate too (a client without one is for C{admits} to judge).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from OpenSSL import SSL, crypto
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHandshakeListener,
+    IListeningPort,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IReactorTime,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ensemble.errors import LinkRefused
+from ensemble.identity import BadCertificate, HumdAddr, HumdId, HumdKey, certificate_of, fingerprint, leaf_id
+from ensemble.protocols.budget import LineBudget
+from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
+from ensemble.protocols.sockets import host_of
+from ensemble.protocols.stream import StreamWire
+from ensemble.protocols.tcp import TcpTransport
+
+if TYPE_CHECKING:
+    from ensemble.identity import Hint
+
+HANDSHAKE_SECONDS: Final = 10.0  # from accept to the end of the TLS handshake; a dial has its own deadline
+EXPORTER_LABEL: Final = b"EXPORTER-hum-ensemble"
+EXPORTER_LENGTH: Final = 32  # bytes
+SERVER_NAME: Final = b"localhost"  # what 0.7.0 sends; nobody looks at it
+
+Admits = Callable[["HumdId | None"], "str | None"]
+"""Asked with the id of an accepted leaf, None where there is none: None lets it in, else why not."""
+
+Told = Callable[[str, str, str], None]
+"""Told of a handshake that failed: the counter, the cause for people, the address."""
+
+
+@implementer(IHandshakeListener)
+class TlsWire(StreamWire):
+    """
+    One connection inside TLS; its transport is Twisted's C{TLSMemoryBIOProtocol}.
+
+    :ivar leaf: whose Ed25519 key the other end's certificate shows, possession proved; None where there is no
+        certificate, or one with another kind of key.  A hello on this wire must not claim another id.
+    :ivar began: seconds on our clock when it was connected: the deadline of a pending link counts from here.
+    """
+
+    __slots__ = ("_admits", "_deadline", "_failed", "_refusal", "began", "binding", "leaf")
+
+    secure = True
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        built: Callable[[StreamWire], None],
+        failed: Told,
+        *,
+        peer: HumdAddr | None = None,
+        admits: Admits | None = None,
+        budget: LineBudget | None = None,
+        max_line: int = DEFAULT_MAX_LINE,
+    ) -> None:
+        """
+        :param failed: called where C{built} never will be, but not after C{abort}.
+        :param peer: whom we dialled; None for a connection that was accepted.
+        :param admits: for an accepted one; None lets everybody in.
+        """
+        super().__init__(
+            clock, built, kind="tls", peer=peer, dialled=peer is not None, budget=budget, max_line=max_line
+        )
+        self.leaf: HumdId | None = None
+        self.binding, self.began = "none", 0.0
+        self._admits = admits
+        self._failed: Told | None = failed  # while the handshake runs
+        self._refusal = ""  # why the leaf was not accepted
+        self._deadline: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        """TCP is connected, TLS begins."""
+        self.began = self._clock.seconds()
+        self.address = host_of(self.transport.getPeer())
+        if not self.dialled:
+            self._deadline = self._clock.callLater(HANDSHAKE_SECONDS, self._late)
+
+    def accepts(self, der: bytes) -> bool:
+        """As a dialler: is this the certificate of whom we want?  Asked while the handshake runs."""
+        assert self.peer is not None
+        shown = fingerprint(der)
+        pins = [hint.value.lower() for hint in self.peer.of("tls-fp")]
+        if shown in pins:
+            return True
+        try:
+            leaf = leaf_id(der)
+        except BadCertificate as error:
+            self._refusal = str(error)
+            return False
+        if leaf == self.peer.id:
+            return True
+        wanted = f"the key of {self.peer.id.full}" + "".join(f" or tls-fp:{pin}" for pin in pins)
+        owner = "" if leaf is None else f" of {leaf.full}"
+        self._refusal = (
+            f"it shows the certificate tls-fp:{shown}{owner}, wanted is {wanted}; if its owner says that it changed "
+            "(ensemble id shows the right one there), correct the row in peers.json"
+        )
+        return False
+
+    # IHandshakeListener
+
+    def handshakeCompleted(self) -> None:
+        """The peer holds the key of its leaf, if it showed one; the wire is made here."""
+        connection = self.transport.getHandle()
+        refusal = self._look_at(connection.get_peer_certificate())
+        if refusal is not None:
+            self._give_up("tls.leaf", refusal)
+            return
+        self.binding = f"tls-{connection.export_keying_material(EXPORTER_LABEL, EXPORTER_LENGTH).hex()}"
+        self._shaken()
+        super().connectionMade()
+
+    def abort(self) -> None:
+        self._shaken()
+        super().abort()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        failed = self._shaken()
+        super().connectionLost(reason)
+        if failed is None:
+            return
+        if self._refusal:
+            failed("tls.leaf", self._refusal, self.address)
+        else:
+            failed("tls.handshake", _in_words(reason), self.address)
+
+    def _look_at(self, certificate: Any) -> str | None:
+        """:returns: why it is not accepted."""
+        if certificate is not None:
+            der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+            try:
+                self.leaf = leaf_id(der)
+            except BadCertificate as error:
+                if not self.dialled:
+                    return str(error)  # a pin may name what we cannot read
+        if not self.dialled:
+            return None if self._admits is None else self._admits(self.leaf)
+        # It was accepted before, or we would not be here; but who is there is not left to one callback alone.
+        return None if certificate is not None and self.accepts(der) else self._refusal or "it shows no certificate"
+
+    def _late(self) -> None:
+        self._deadline = None
+        self._give_up("tls.late", f"no TLS handshake within {HANDSHAKE_SECONDS:g} s")
+
+    def _give_up(self, counter: str, cause: str) -> None:
+        failed = self._shaken()
+        self.abort()
+        if failed is not None:
+            failed(counter, cause, self.address)
+
+    def _shaken(self) -> Told | None:
+        """The handshake is over, one way or another."""
+        failed, self._failed = self._failed, None
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None:
+            deadline.cancel()
+        return failed
+
+
+@implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
+class TlsSessions:
+    """What Twisted asks for the OpenSSL half of each connection: our certificate, and the rules of the module."""
+
+    def __init__(self, key: HumdKey) -> None:
+        self._dialling, self._listening = _context(key, _judge), _context(key, _anybody)
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        connection = SSL.Connection(self._dialling, None)
+        connection.set_tlsext_host_name(SERVER_NAME)
+        connection.set_app_data(tlsProtocol)
+        return connection
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        return SSL.Connection(self._listening, None)
+
+
+class TlsTransport(TcpTransport):
+    """
+    Dials and listens over TLS.
+
+    :ivar fingerprint: of our certificate: what others write behind C{tls-fp:}.
+    """
+
+    scheme: ClassVar[str] = "tls"
+
+    def __init__(
+        self, reactor: Any, key: HumdKey, *, budget: LineBudget | None = None, max_line: int = DEFAULT_MAX_LINE
+    ) -> None:
+        """As L{TcpTransport}; C{key} is the humd's own."""
+        super().__init__(reactor, budget=budget, max_line=max_line)
+        self.fingerprint = fingerprint(certificate_of(key))
+        self._sessions = TlsSessions(key)
+
+    def listen(
+        self,
+        endpoint: IStreamServerEndpoint,
+        built: Callable[[StreamWire], None],
+        *,
+        admits: Admits | None = None,
+        failed: Told | None = None,
+    ) -> Deferred[IListeningPort]:
+        """
+        Accept connections.
+
+        :param endpoint: any stream endpoint, for instance C{serverFromString(reactor, "tcp:14731")}.
+        :param built: called with each L{TlsWire} whose handshake is complete.
+        :param admits: asked before that; None lets everybody in.
+        :param failed: told of the others.
+        """
+        return endpoint.listen(self.factory(built, admits=admits, failed=failed))
+
+    def factory(
+        self, built: Callable[[StreamWire], None], *, admits: Admits | None = None, failed: Told | None = None
+    ) -> TLSMemoryBIOFactory:
+        """As L{listen}: for whatever accepts connections."""
+        told = failed if failed is not None else _untold
+
+        def wire() -> TlsWire:
+            return TlsWire(self._reactor, built, told, admits=admits, budget=self._budget, max_line=self._max_line)
+
+        return self._inside_tls(wire, dialling=False)
+
+    def _attempt(self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr) -> Deferred[StreamWire]:
+        wires: list[TlsWire] = []
+
+        def cancel(shaken: Deferred[StreamWire]) -> None:
+            shaken.errback(CancelledError())  # first, or what follows would say what nobody asked
+            connecting.cancel()
+            for wire in wires:
+                wire.abort()
+
+        def built(wire: StreamWire) -> None:
+            if shaken.called:
+                wire.abort()  # of two connections to one name the other was faster
+            else:
+                shaken.callback(wire)
+
+        def failed(_counter: str, cause: str, _address: str) -> None:
+            if not shaken.called:
+                shaken.errback(LinkRefused(f"{hint}: {cause}"))
+
+        def lost(failure: Failure) -> None:
+            if not shaken.called:
+                shaken.errback(failure)
+
+        def wire() -> TlsWire:
+            wires.append(TlsWire(self._reactor, built, failed, peer=addr, budget=self._budget, max_line=self._max_line))
+            return wires[-1]
+
+        shaken: Deferred[StreamWire] = Deferred(cancel)
+        connecting = endpoint.connect(self._inside_tls(wire, dialling=True))
+        connecting.addErrback(lost)
+        return shaken
+
+    def _inside_tls(self, wire: Callable[[], TlsWire], dialling: bool) -> TLSMemoryBIOFactory:
+        factory = TLSMemoryBIOFactory(self._sessions, dialling, _Wires(wire), self._reactor)
+        factory.protocol = TLSMemoryBIOProtocol  # not the one that gathers small writes for a turn: an outbox does
+        return factory
+
+
+class _Wires(Factory):
+    noisy = False
+
+    def __init__(self, wire: Callable[[], TlsWire]) -> None:
+        self._wire = wire
+
+    def buildProtocol(self, addr: IAddress | None) -> TlsWire:
+        return self._wire()
+
+
+_Verify = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
+
+
+def _context(key: HumdKey, verify: _Verify) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    context.set_max_proto_version(SSL.TLS1_3_VERSION)
+    context.set_options(SSL.OP_NO_TICKET)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle link holds none
+    context.set_verify(SSL.VERIFY_PEER, verify)
+    context.set_verify_depth(0)  # what else is in a chain costs nothing
+    context.use_certificate(x509.load_der_x509_certificate(certificate_of(key)))
+    context.use_privatekey(Ed25519PrivateKey.from_private_bytes(key.seed))
+    return context
+
+
+def _judge(connection: SSL.Connection, certificate: crypto.X509, _error: int, depth: int, _fine: int) -> bool:
+    """Whatever OpenSSL finds wrong with a chain (self-signed, expired): the leaf alone decides."""
+    if depth:
+        return True
+    wire: TlsWire = connection.get_app_data().wrappedProtocol
+    return wire.accepts(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+
+
+def _anybody(*_: object) -> bool:
+    """The listener decides once the handshake has proved that the leaf is the peer's."""
+    return True
+
+
+def _in_words(reason: Failure) -> str:
+    error = reason.value
+    if isinstance(error, SSL.Error) and error.args and error.args[0]:
+        return f"the TLS handshake failed: {'; '.join(str(each[-1]) for each in error.args[0])}"
+    return f"the connection ended in the TLS handshake: {reason.getErrorMessage()}"
+
+
+def _untold(_counter: str, _cause: str, _address: str) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,67 @@
+"""What wires ask of sockets."""
+
+from __future__ import annotations
+
+from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import ISystemHandle, ITCPTransport
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
+
+from ensemble.protocols.sockets import host_of, set_keep_alive, set_no_delay
+
+
+class Socketless:
+    """A TCP transport whose handle is no socket, as under TLS; C{gone} is what its options raise."""
+
+    def __init__(self, gone: OSError | None = None) -> None:
+        directlyProvides(self, ITCPTransport, ISystemHandle)  # as much of them as is asked for here
+        self.gone = gone
+        self.options: list[tuple[str, bool]] = []
+
+    def setTcpNoDelay(self, on: bool) -> None:
+        self._set("no delay", on)
+
+    def setTcpKeepAlive(self, on: bool) -> None:
+        self._set("keep alive", on)
+
+    def getHandle(self) -> object:
+        return self
+
+    def _set(self, name: str, on: bool) -> None:
+        if self.gone is not None:
+            raise self.gone
+        self.options.append((name, on))
+
+
+class SocketTests(SynchronousTestCase):
+    def test_below_tls(self) -> None:
+        """Where the socket itself is out of reach, what the transport offers is still set."""
+        transport = Socketless()
+        set_no_delay(transport)
+        set_keep_alive(transport, True)
+        self.assertEqual(transport.options, [("no delay", True), ("keep alive", True)])
+
+    def test_gone(self) -> None:
+        """A connection that is gone already raises nothing: its loss is told elsewhere."""
+        transport = Socketless(OSError("gone"))
+        set_no_delay(transport)
+        set_keep_alive(transport, True)
+        self.assertEqual(transport.options, [])
+
+    def test_no_tcp(self) -> None:
+        """What is no TCP is left alone."""
+        set_no_delay(object())
+        set_keep_alive(object(), True)
+        self.assertFalse(ITCPTransport.providedBy(object()))
+
+    def test_hosts(self) -> None:
+        """The host is what limits per address count by: one spelling per address, empty where there is none."""
+        for address, host in (
+            (IPv4Address("TCP", "192.0.2.7", 1), "192.0.2.7"),
+            (IPv6Address("TCP", "2001:DB8:0::1", 1), "2001:db8::1"),
+            (IPv6Address("TCP", "::ffff:192.0.2.7", 1), "192.0.2.7"),
+            (IPv6Address("TCP", "fe80::1%eth0", 1), "fe80::1%eth0"),
+            (UNIXAddress("/run/thrum.sock"), ""),
+            (HostnameAddress(b"bob.example", 1), ""),
+        ):
+            self.assertEqual(host_of(address), host)

@@ -1,0 +1,144 @@
+"""What a stream wire writes, to a socket and to what is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.address import IPv6Address
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactor
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+
+from ensemble.protocols import (
+    StreamWire,
+)
+from tests.protocols.streaming import StreamWireCase
+
+
+class Socket(FileDescriptor):
+    """
+    The transport of a socket, without one.
+
+    :ivar room: bytes that it takes before it blocks.
+    :ivar error: what sending returns instead.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(reactor)
+        self.reactor: Any = reactor
+        self.connected = 1
+        self.sent, self.room = b"", 1000
+        self.error: Exception | None = None
+
+    def getPeer(self) -> IPv6Address:
+        return IPv6Address("TCP", "2001:db8::7", 1)
+
+    def writeSomeData(self, data: bytes) -> int | BaseException:
+        if self.error is not None:
+            return self.error
+        taken = bytes(data[: self.room])
+        self.sent += taken
+        self.room -= len(taken)
+        return len(taken)
+
+
+class WritingTests(StreamWireCase):
+    def test_one_write(self) -> None:
+        """The lines of one write leave as one segment."""
+        wire = self.wire()
+        writes: list[bytes] = []
+        self.transport.write = writes.append  # type: ignore[method-assign]
+        wire.write([b"one", b"two"])
+        wire.write([])
+        self.assertEqual((writes, wire.sent), ([b"one\ntwo\n"], 8))
+
+    def test_back_pressure(self) -> None:
+        """What the transport says of its buffer reaches the sink."""
+        self.wire()
+        producer: Any = self.transport.producer
+        producer.pauseProducing()
+        producer.resumeProducing()
+        producer.stopProducing()
+        self.assertEqual(self.sink.events, ["wire_full", "wire_drained"])
+
+    def socket_wire(self) -> tuple[StreamWire, Socket]:
+        socket = Socket(MemoryReactor())
+        wire = StreamWire(self.clock)
+        wire.makeConnection(socket)
+        wire.start(self.sink)
+        return wire, socket
+
+    def test_sent_at_once(self) -> None:
+        """What a socket takes is sent before write returns; the reactor is not troubled, nobody told."""
+        wire, socket = self.socket_wire()
+        wire.write([b"one", b"two"])
+        wire.write([b"three"])
+        self.assertEqual((socket.sent, self.sink.events), (b"one\ntwo\nthree\n", []))
+        self.assertEqual(socket.reactor.getWriters(), [])
+
+    def test_not_all_at_once(self) -> None:
+        """What a socket does not take waits, in order; the wire is full while anything waits, and told once."""
+        wire, socket = self.socket_wire()
+        for _ in range(2):
+            socket.sent, socket.room, self.sink.events = b"", 5, []
+            wire.write([b"one", b"two"])
+            wire.write([b"three"])
+            self.assertEqual((socket.sent, self.sink.events), (b"one\nt", ["wire_full"]))
+            socket.room = 4
+            socket.doWrite()
+            self.assertEqual(self.sink.events, ["wire_full"])
+            socket.room = 1000
+            socket.doWrite()
+            self.assertEqual((socket.sent, self.sink.events), (b"one\ntwo\nthree\n", ["wire_full", "wire_drained"]))
+
+    def test_sent_while_draining(self) -> None:
+        """Who writes when told that the wire drained is sent at once again, behind what was waiting."""
+        wire, socket = self.socket_wire()
+        drained = self.sink.wire_drained
+
+        def more() -> None:
+            drained()
+            wire.write([b"two"])
+
+        self.sink.wire_drained = more  # type: ignore[method-assign]
+        socket.room = 1
+        wire.write([b"one"])
+        socket.room = 6
+        socket.doWrite()
+        self.assertEqual((socket.sent, self.sink.events), (b"one\ntwo", ["wire_full", "wire_drained", "wire_full"]))
+
+    def test_close_while_full(self) -> None:
+        """An orderly close sends what waits, then ends."""
+        wire, socket = self.socket_wire()
+        socket.room = 1
+        wire.write([b"one"])
+        wire.close()
+        socket.room = 1000
+        self.assertIs(socket.doWrite(), CONNECTION_DONE)
+        self.assertEqual((socket.sent, self.sink.events), (b"one\n", ["wire_full"]))
+
+    def test_send_that_fails(self) -> None:
+        """A socket that fails raises nothing in write: the transport meets the same error and tells of the loss."""
+        wire, socket = self.socket_wire()
+        socket.error = CONNECTION_LOST
+        wire.write([b"one"])
+        self.assertIs(socket.doWrite(), CONNECTION_LOST)
+        self.assertEqual(self.sink.events, ["wire_full"])
+
+    def test_wrapped_socket(self) -> None:
+        """A transport that wraps a socket, as TLS does, is never passed by: not a byte leaves in clear."""
+
+        class Veil(ProtocolWrapper):
+            def write(self, data: bytes) -> None:
+                super().write(data.upper())
+
+        socket = Socket(MemoryReactor())
+        wire = StreamWire(self.clock)
+        Veil(WrappingFactory(Factory()), wire).makeConnection(socket)
+        wire.start(self.sink)
+        wire.write([b"one"])
+        socket.doWrite()
+        self.assertEqual(socket.sent, b"ONE\n")
+        self.assertIs(socket.producer, wire)

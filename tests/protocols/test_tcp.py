@@ -1,0 +1,219 @@
+"""Dialling over TCP: hints, names, deadlines, refusals.  What all wires promise is in test_wires."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
+
+from ensemble.errors import LinkRefused
+from ensemble.identity import Hint, HumdAddr, HumdId
+from ensemble.interfaces import IWire
+from ensemble.protocols import LineBudget, StreamWire, TcpTransport, stream
+from tests.protocols.recording import RecordingSink
+
+BOB = HumdId.parse("humd_" + "bb" * 32)
+
+
+@implementer(IHostnameResolver)
+class Names:
+    """Resolves when told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.receivers: list[Any] = []
+
+    def resolveHostName(self, receiver: Any, hostName: str, portNumber: int = 0, *more: Any) -> Any:
+        self.asked.append(hostName)
+        self.receivers.append(receiver)
+        receiver.resolutionBegan(self)
+        return self
+
+    def answer(self, *addresses: object) -> None:
+        for address in addresses:
+            self.receivers[0].addressResolved(address)
+        self.receivers[0].resolutionComplete()
+
+
+@implementer(IReactorPluggableNameResolver)
+class NamingReactor(MemoryReactorClock):
+    """A memory reactor that knows names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nameResolver = Names()  # Twisted's name for it
+
+
+class DialTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor: Any = NamingReactor()
+        self.names: Any = self.reactor.nameResolver
+        self.transport = TcpTransport(self.reactor, max_line=7)
+
+    def dial(self, hint: str) -> Deferred[IWire]:
+        return self.transport.connect(HumdAddr(BOB).with_hint("udp:192.0.2.1:1").with_hint(hint))
+
+    def connect(self, number: int = 0) -> Any:
+        """Complete one of the attempts."""
+        factory = self.reactor.tcpClients[number][2]
+        protocol = factory.buildProtocol(None)
+        protocol.makeConnection(StringTransport())
+        return protocol
+
+    def refusal(self, dialling: Deferred[IWire]) -> str:
+        return str(self.failureResultOf(dialling, LinkRefused).value)
+
+    def assertNoTimers(self) -> None:
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_literals(self) -> None:
+        """IP literals are dialled as they are, without asking for a name."""
+        for number, (hint, place) in enumerate(
+            [("tcp:192.0.2.7:14730", ("192.0.2.7", 14730)), ("tcp:[2001:db8::7]:1", ("2001:db8::7", 1))]
+        ):
+            dialling = self.dial(hint)
+            self.assertEqual(self.reactor.tcpClients[number][:2], place)
+            self.connect(number)
+            wire = self.successResultOf(dialling)
+            self.assertEqual((wire.dialled, wire.kind, wire.max_line), (True, "tcp", 7))
+            self.assertEqual(wire.peer.hints[1], hint)  # type: ignore[union-attr]
+        self.assertEqual(self.names.asked, [])
+        self.assertNoTimers()
+
+    def test_names(self) -> None:
+        """A name is dialled at each of its addresses, the next when the first is slow, and the first to answer wins."""
+        dialling = self.dial("tcp:bob.example:14730")
+        self.names.answer(IPv6Address("TCP", "2001:db8::7", 14730), IPv4Address("TCP", "192.0.2.7", 14730))
+        self.assertEqual(self.names.asked, ["bob.example"])
+        self.assertEqual([client[0] for client in self.reactor.tcpClients], ["2001:db8::7"])
+        self.reactor.advance(0.5)
+        self.assertEqual([client[0] for client in self.reactor.tcpClients], ["2001:db8::7", "192.0.2.7"])
+        self.connect(1)
+        self.assertTrue(self.successResultOf(dialling).dialled)
+        self.assertNoTimers()
+
+    def test_no_hint(self) -> None:
+        """An address without a tcp: hint is refused with the mend."""
+        self.assertIn("tcp:host:port", self.refusal(self.transport.connect(HumdAddr(BOB))))
+
+    def test_unknown_name(self) -> None:
+        """A name that does not resolve is refused by name."""
+        dialling = self.dial("tcp:nobody.example:1")
+        self.names.answer()
+        self.assertIn("nobody.example", self.refusal(dialling))
+        self.assertNoTimers()
+
+    def test_refused(self) -> None:
+        """A connection that is refused says where to."""
+        dialling = self.dial("tcp:192.0.2.7:14730")
+        factory = self.reactor.tcpClients[0][2]
+        factory.clientConnectionFailed(None, Failure(ConnectionRefusedError()))
+        self.assertIn("tcp:192.0.2.7:14730", self.refusal(dialling))
+        self.assertNoTimers()
+
+    def test_bug(self) -> None:
+        """What is nobody's refusal stays what it is."""
+        dialling = self.dial("tcp:192.0.2.7:14730")
+        self.reactor.tcpClients[0][2].clientConnectionFailed(None, Failure(ZeroDivisionError()))
+        self.failureResultOf(dialling, ZeroDivisionError)
+
+    def test_deadline(self) -> None:
+        """Whoever does not answer in time is refused, the time for the name included, and no timer is left."""
+        for hint in ("tcp:192.0.2.7:14730", "tcp:bob.example:14730"):
+            dialling = self.dial(hint)
+            self.reactor.advance(9.9)
+            self.assertNoResult(dialling)
+            self.reactor.advance(0.1)
+            self.assertIn("10 s", self.refusal(dialling))
+            self.assertNoTimers()
+        self.assertEqual([connector.stoppedConnecting for connector in self.reactor.connectors], [True])
+
+    def test_cancel(self) -> None:
+        """A cancelled dial stops, while the name is asked for too."""
+        for hint in ("tcp:192.0.2.7:14730", "tcp:bob.example:14730"):
+            dialling = self.dial(hint)
+            dialling.cancel()
+            self.failureResultOf(dialling, CancelledError)
+            self.assertNoTimers()
+        self.names.answer(IPv4Address("TCP", "192.0.2.8", 14730))
+        self.assertEqual([client[0] for client in self.reactor.tcpClients], ["192.0.2.7"])
+        self.assertTrue(self.reactor.connectors[0].stoppedConnecting)
+
+    def test_shared_budget(self) -> None:
+        """The wires of one transport share its budget."""
+        budget = LineBudget(10)
+        self.transport = TcpTransport(self.reactor, budget=budget)
+        sinks = [RecordingSink(), RecordingSink()]
+        for number, sink in enumerate(sinks):
+            dialling = self.dial("tcp:192.0.2.7:14730")
+            wire = self.connect(number)
+            self.successResultOf(dialling).start(sink)
+            wire.dataReceived(b"1234567")
+        self.assertEqual(sorted(len(sink.errors) for sink in sinks), [0, 1])
+
+
+class LoopbackTests(TestCase):
+    """What only a real socket shows."""
+
+    timeout = 20
+
+    async def test_options(self) -> None:
+        """A wire sends without delay, and probes a silent peer within minutes where asked to."""
+        accepted: Deferred[StreamWire] = Deferred()
+        transport = TcpTransport(reactor)
+        port: Any = await transport.listen(TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"), accepted.callback)
+        self.addCleanup(port.stopListening)
+        addr = HumdAddr(BOB).with_hint(f"tcp:localhost:{port.getHost().port}")
+        wires: list[Any] = [await transport.connect(addr), await accepted]
+        sinks = [RecordingSink(), RecordingSink()]
+        for wire, sink in zip(wires, sinks, strict=True):
+            wire.start(sink)
+            handle = wire.transport.getHandle()
+            self.assertTrue(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            self.assertFalse(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            wire.keep_alive(True)
+            self.assertTrue(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            if hasattr(socket, "TCP_KEEPIDLE"):
+                self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), 60)
+            wire.keep_alive(False)
+            self.assertFalse(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        wires[0].close()
+        for sink in sinks:
+            await sink.told("wire_lost")
+
+    async def test_refused(self) -> None:
+        """A port where nobody listens is refused with a line that names it."""
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            hint = f"tcp:127.0.0.1:{unused.getsockname()[1]}"
+        with self.assertRaisesRegex(LinkRefused, hint):
+            await TcpTransport(reactor).dial(Hint.parse(hint), HumdAddr(BOB))
+
+    async def test_peer_that_does_not_read(self) -> None:
+        """A peer that does not read holds a closed wire only for the patience of a close."""
+        self.patch(stream, "CLOSE_SECONDS", 0.2)
+        accepted: Deferred[StreamWire] = Deferred()
+        transport = TcpTransport(reactor)
+        port: Any = await transport.listen(TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"), accepted.callback)
+        self.addCleanup(port.stopListening)
+        mine = await transport.dial(Hint.parse(f"tcp:127.0.0.1:{port.getHost().port}"), HumdAddr(BOB))
+        theirs, my_sink, their_sink = await accepted, RecordingSink(), RecordingSink()
+        mine.start(my_sink)
+        mine.write([bytes(50_000_000)])
+        await my_sink.told("wire_full")
+        mine.close()
+        await my_sink.told("wire_lost")
+        self.assertEqual(theirs.received, 0)
+        theirs.start(their_sink)
+        theirs.abort()
+        await their_sink.told("wire_lost")

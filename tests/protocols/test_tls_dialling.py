@@ -1,0 +1,195 @@
+"""Dialling over TLS, on real sockets: whose certificate is accepted, and that nothing leaves before."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from OpenSSL import SSL, crypto
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.trial.unittest import TestCase
+
+from ensemble.errors import LinkRefused
+from ensemble.identity import BadCertificate, HumdAddr
+from ensemble.protocols import TlsTransport, tls
+from tests.protocols.recording import RecordingSink
+from tests.protocols.tls_peers import ALICE, BOB, EVE, Credential, Sessions, Stranger, dial, listen_as
+
+
+def _unreadable(_: bytes) -> None:
+    raise BadCertificate("nobody's key")
+
+
+class AcceptedLeafTests(TestCase):
+    timeout = 20
+
+    async def assertAccepted(self, sessions: Sessions, *pins: str) -> Any:
+        """Dial, say one line, see that it arrived."""
+        stranger = Stranger(b'{"chi":"hello"}\n')
+        wire: Any = await dial(ALICE, BOB, await listen_as(self, sessions, stranger), *pins)
+        sink = RecordingSink()
+        wire.start(sink)
+        wire.write([b"hello"])
+        await sink.count(1)
+        wire.close()
+        await sink.told("wire_lost")
+        await stranger.lost
+        self.assertEqual((stranger.received, sink.lines), (b"hello\n", [b'{"chi":"hello"}']))
+        return wire
+
+    async def test_its_own_key(self) -> None:
+        """The leaf with the wanted id's own key needs no pin, and its id is told."""
+        wire = await self.assertAccepted(Sessions(Credential.humd(BOB)))
+        self.assertEqual((wire.leaf, wire.secure, wire.kind), (BOB.humd_id(), True, "tls"))
+
+    async def test_its_own_key_and_a_pin_of_before(self) -> None:
+        """The wanted id's own key is accepted whatever else the address pins."""
+        await self.assertAccepted(Sessions(Credential.humd(BOB)), "tls-fp:" + "00" * 32)
+
+    async def test_pinned(self) -> None:
+        """ECDSA and RSA leaves are accepted by their fingerprint, in any case, and name nobody."""
+        for credential in (Credential.ecdsa(), Credential.rsa()):
+            pin = f"tls-fp:{credential.pin[7:].upper()}"
+            wire = await self.assertAccepted(Sessions(credential), "tls-fp:" + "00" * 32, pin)
+            self.assertIsNone(wire.leaf)
+
+    async def test_pinned_and_unreadable(self) -> None:
+        """A pin is enough even where we cannot read what it names."""
+        self.patch(tls, "leaf_id", _unreadable)
+        credential = Credential.ecdsa()
+        self.assertIsNone((await self.assertAccepted(Sessions(credential), credential.pin)).leaf)
+
+    async def test_dates_do_not_matter(self) -> None:
+        """A certificate that expired long ago is as good as its pin."""
+        expired = Credential.of(ec.generate_private_key(ec.SECP256R1()), until=datetime(1991, 1, 1))
+        await self.assertAccepted(Sessions(expired), expired.pin)
+
+    async def test_a_chain(self) -> None:
+        """The leaf alone counts where a peer sends a chain."""
+        root = Credential.rsa()
+        leaf = Credential.of(ec.generate_private_key(ec.SECP256R1()), issuer=root)
+        await self.assertAccepted(Sessions(leaf, chain=[root.certificate]), leaf.pin)
+
+
+class RefusedLeafTests(TestCase):
+    timeout = 20
+
+    async def refusal(self, sessions: Sessions, *pins: str) -> str:
+        """Dial, be refused, and see that the other end learned nothing."""
+        stranger = Stranger()
+        dialling = dial(ALICE, BOB, await listen_as(self, sessions, stranger), *pins)
+        with self.assertRaises(LinkRefused) as caught:
+            await dialling
+        await stranger.lost
+        self.assertEqual(stranger.received, b"")
+        self.assertIsNone(sessions.made[0].get_peer_certificate(), "an impostor learned who we are")
+        return str(caught.exception)
+
+    async def test_another_key(self) -> None:
+        """The leaf of another id is refused; the message names both and the mend."""
+        text = await self.refusal(Sessions(Credential.humd(EVE)))
+        for part in (EVE.humd_id().full, BOB.humd_id().full, Credential.humd(EVE).pin, "peers.json", "tls:127.0.0.1:"):
+            self.assertIn(part, text)
+
+    async def test_wrong_pin(self) -> None:
+        """A leaf that is not the pinned one is refused; the message names both fingerprints."""
+        shown, pin = Credential.ecdsa(), Credential.ecdsa().pin
+        text = await self.refusal(Sessions(shown), pin)
+        self.assertIn(shown.pin, text)
+        self.assertIn(pin, text)
+
+    async def test_no_pin(self) -> None:
+        """A leaf that names nobody is refused where nothing pins it."""
+        await self.refusal(Sessions(Credential.rsa()))
+
+    async def test_copied_certificate(self) -> None:
+        """The right pin without the private key is refused: possession is verified."""
+        victim = Credential.rsa()
+        text = await self.refusal(Sessions(victim.stolen()), victim.pin)
+        self.assertIn("signature", text)
+
+    async def test_copied_key(self) -> None:
+        """A certificate with the wanted id's public key is refused from who has not the secret half."""
+        eve = Credential.humd(EVE)
+        leaf = crypto.X509.from_cryptography(eve.certificate)
+        public = crypto.PKey.from_cryptography_key(Ed25519PrivateKey.from_private_bytes(BOB.seed).public_key())
+
+        def swap(context: SSL.Context) -> None:
+            # OpenSSL compared key and certificate when it took them; the certificate that it sends changes later.
+            context.use_certificate(leaf)
+            context.use_privatekey(eve.key)
+            leaf.set_pubkey(public)
+
+        text = await self.refusal(Sessions(None, tamper=swap))
+        self.assertIn("signature", text)
+
+    async def test_nobodys_key(self) -> None:
+        """A leaf with a key that nobody can own is refused as such."""
+        self.patch(tls, "leaf_id", _unreadable)
+        self.assertIn("nobody's key", await self.refusal(Sessions(Credential.humd(BOB))))
+
+    async def test_old_version(self) -> None:
+        """A listener that knows only TLS 1.2 is refused."""
+        credential = Credential.humd(BOB)
+        text = await self.refusal(Sessions(credential, newest=SSL.TLS1_2_VERSION))
+        self.assertIn("version", text)
+
+
+class SilentListenerTests(TestCase):
+    """Listeners that do not speak TLS."""
+
+    timeout = 20
+
+    async def listen(self, stranger: Stranger) -> str:
+        endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        port: Any = await endpoint.listen(Factory.forProtocol(lambda: stranger))
+        self.addCleanup(port.stopListening)
+        return f"tls:127.0.0.1:{port.getHost().port}"
+
+    async def test_garbage(self) -> None:
+        """A plain humd on the port is refused, and got a ClientHello and nothing of ours inside."""
+        stranger = Stranger(b'{"chi":"hello"}\n')
+        hint = await self.listen(stranger)
+        with self.assertRaisesRegex(LinkRefused, hint):
+            await dial(ALICE, BOB, hint)
+        await stranger.lost
+        self.assertEqual(stranger.received[:1], b"\x16")
+
+    async def test_no_answer(self) -> None:
+        """A listener that never answers holds a dial only until its deadline, and its connection is dropped."""
+        stranger = Stranger()
+        hint = await self.listen(stranger)
+        with self.assertRaisesRegex(LinkRefused, r"within 0\.3 s"):
+            await TlsTransport(reactor, ALICE).connect(HumdAddr(BOB.humd_id(), (hint,)), timeout=0.3)
+        await stranger.lost
+
+    async def test_cancelled(self) -> None:
+        """A dial that is cancelled in the handshake drops its connection, and nothing is told twice."""
+        stranger = Stranger()
+        came: Deferred[None] = Deferred()
+        stranger.connectionMade = lambda: came.callback(None)  # type: ignore[method-assign]
+        dialling = dial(ALICE, BOB, await self.listen(stranger))
+        await came
+        dialling.cancel()
+        await stranger.lost
+        with self.assertRaises(CancelledError):
+            await dialling
+
+    async def test_no_hint(self) -> None:
+        """An address without a tls: hint is refused with the mend."""
+        with self.assertRaisesRegex(LinkRefused, "tls:host:port"):
+            await dial(ALICE, BOB, "tcp:127.0.0.1:1")
+
+    async def test_nobody_listens(self) -> None:
+        """A port where nobody listens is refused by name."""
+        endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        port: Any = await endpoint.listen(Factory())
+        hint = f"tls:127.0.0.1:{port.getHost().port}"
+        await port.stopListening()
+        with self.assertRaisesRegex(LinkRefused, f"cannot reach {hint}"):
+            await dial(ALICE, BOB, hint)
