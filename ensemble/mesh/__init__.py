@@ -1,0 +1,45 @@
+"""The mesh: who is linked to this humd, who may be, and the way of a tone to and from them."""
+
+from ensemble.mesh.defaults import (
+    GONE_SECONDS,
+    HOLD_BYTES,
+    PENDING_LINKS,
+    PENDING_SECONDS,
+    PING_SECONDS,
+    STOP_SECONDS,
+)
+from ensemble.mesh.dialler import Dial, Dialler
+from ensemble.mesh.ensemble import Ensemble
+from ensemble.mesh.link import Link
+from ensemble.mesh.link_actions import GoodbyeReason
+from ensemble.mesh.link_owner import State
+from ensemble.mesh.listener import MeshListener
+from ensemble.mesh.policy import SECURE_SCHEMES, KnownPeer, Policy
+from ensemble.mesh.proof_memory import PEERS_DATABASE, ProofMemory, RamProofMemory, SqliteProofMemory
+from ensemble.mesh.tap import TAP_TONES, Tap, TapClosed
+
+__all__ = [
+    "GONE_SECONDS",
+    "HOLD_BYTES",
+    "PEERS_DATABASE",
+    "PENDING_LINKS",
+    "PENDING_SECONDS",
+    "PING_SECONDS",
+    "SECURE_SCHEMES",
+    "STOP_SECONDS",
+    "TAP_TONES",
+    "Dial",
+    "Dialler",
+    "Ensemble",
+    "GoodbyeReason",
+    "KnownPeer",
+    "Link",
+    "MeshListener",
+    "Policy",
+    "ProofMemory",
+    "RamProofMemory",
+    "SqliteProofMemory",
+    "State",
+    "Tap",
+    "TapClosed",
+]

@@ -1,0 +1,45 @@
+"""
+The numbers of the mesh, with their units.  Section numbers point to wire-0.8, the page that fixes them; where it names
+no number the comment says why this one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# A link that is pending (section 2).
+PENDING_SECONDS: Final = 10.0  # from connect or accept to up, TLS included
+PENDING_LINKS: Final = 256  # accepted links that are pending at once
+
+# Two links to one peer (section 3).
+CROSSED_SECONDS: Final = 15.0  # a second link later than this was not dialled at once: more than PENDING_SECONDS
+SETTLE_SECONDS: Final = 5.0  # the winner is not read for longer than this
+MOVE_SECONDS: Final = 10.0  # tones wait no longer than this for a winner that is not up yet
+WATCH_SECONDS: Final = 10.0  # our tones on the loser are read within this, or its end tells; see SETTLE_SECONDS
+CLOSE_SECONDS: Final = 30.0  # an orderly close that takes longer is cut: 8 MiB at 300 kB/s
+REPLACED_OFTEN: Final = 3  # replacements within REPLACED_SECONDS: two processes may share a key
+REPLACED_SECONDS: Final = 60.0
+
+# Is the peer there (section 4).
+PING_SECONDS: Final = 15.0  # of silence, then a ping
+GONE_SECONDS: Final = 30.0  # of silence after the ping left our buffer
+PING_SECONDS_WAITED_FOR: Final = 3.0  # both, while somebody waits over the link
+GONE_SECONDS_WAITED_FOR: Final = 6.0
+PING_SECONDS_PAUSED: Final = 3.0  # between pings while we have stopped reading
+STUCK_SECONDS: Final = 60.0  # a ping that cannot leave; the other side gives up an unfinished line then, too
+PONGS_AT_ONCE: Final = 10  # answers to a burst of pings; an honest peer sends one in 3 s
+PONG_SECONDS: Final = 1.0  # for each further one
+
+# Dialling (section 3).
+REDIAL_FIRST_SECONDS: Final = 1.0
+REDIAL_LAST_SECONDS: Final = 60.0
+REDIAL_GROWTH: Final = 2.0  # each delay is so much the one before
+REDIAL_JITTER: Final = 0.5  # and up to this part longer, so that two sides or a hundred do not dial in step
+STEADY_SECONDS: Final = 60.0  # a link that was up so long sets the delay back to the first
+STAGGER_SECONDS: Final = 0.25  # between the starts of racing hints (RFC 8305 section 5)
+
+# Tones (sections 2 and 7).
+HOLD_BYTES: Final = 8 * 1024 * 1024  # tones that wait for a link, per peer
+
+STOP_SECONDS: Final = 1.5  # from the goodbye of a shutdown until links are cut; all of it has two
+MESSAGE_CHARACTERS: Final = 256  # of a goodbye's message: it goes to the log only

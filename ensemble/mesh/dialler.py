@@ -1,0 +1,199 @@
+"""
+Keeps the configured peers linked: wire-0.8 section 3, first and last bullet.
+
+The hints of a peer race with staggered starts (after RFC 8305); a hint that failed goes to the back; when all have
+failed, or the link was lost, the peer is dialled again after a jittered back-off.  Of the racing dials only one gets
+our proof: the ensemble sees to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ensemble.errors import EnsembleError
+from ensemble.identity import MAX_HINTS, Hint, HumdAddr, HumdId
+from ensemble.interfaces import IWire
+from ensemble.mesh.backoff import Backoff
+from ensemble.mesh.defaults import STAGGER_SECONDS
+from ensemble.mesh.ensemble import Ensemble
+from ensemble.mesh.policy import KnownPeer
+
+Dial = Callable[[Hint, HumdAddr], "Deferred[IWire]"]
+
+
+class Redial:
+    """One configured peer: dials until it is linked, and again when the link is lost."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        row: KnownPeer,
+        ensemble: Ensemble,
+        dials: Mapping[str, Dial],
+        clock: IReactorTime,
+        random: Callable[[], float],
+    ) -> None:
+        self.row, self.last_failure = row, ""
+        self._ensemble, self._dials, self._clock = ensemble, dials, clock
+        self._backoff = Backoff(random)
+        self._order = [hint for hint in row.dial_order() if hint.scheme in dials]
+        self._waiting: list[Hint] = []  # of this race, not started yet
+        self._racing: list[Deferred[object]] = []
+        self._timer: IDelayedCall | None = None
+        self._running = self._told = False
+
+    def start(self) -> None:
+        """Dial now, unless there is a link or nothing to dial."""
+        self._running = True
+        self._judge_hints()
+        if not self._ensemble.linked(self.row.peer):
+            self._race()
+
+    def stop(self) -> None:
+        """Dial no more; dials under way are dropped."""
+        self._running = False
+        self._settle()
+
+    def came_up(self) -> None:
+        """There is a link: nothing to dial."""
+        self.last_failure = ""
+        self._backoff.came_up(self._clock.seconds())
+        self._settle()
+
+    def went_down(self) -> None:
+        """The link was lost."""
+        if self._running and not self._ensemble.linked(self.row.peer):
+            self._judge_hints()
+            self._again(self._backoff.went_down(self._clock.seconds()))
+
+    def _judge_hints(self) -> None:
+        """Say so, once, where the row has hints and none of them can be dialled."""
+        if self._order or not self.row.hints:
+            return
+        self.last_failure = f"none of its hints can be dialled from here: {' '.join(self.row.hints)}"
+        if self.row.needs_secure:
+            self.last_failure += '; one is secure, so plain ones are not tried unless its row says "plain": true'
+        if not self._told:
+            self._told = True
+            self.log.info("cannot link {peer}: {cause}", peer=self.row.peer.full, cause=self.last_failure)
+
+    def _settle(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._waiting = []
+        racing, self._racing = self._racing, []
+        for dial in racing:
+            dial.cancel()
+
+    def _again(self, delay: float) -> None:
+        self._settle()
+        if self._order:
+            self._timer = self._clock.callLater(delay, self._race)
+
+    def _race(self) -> None:
+        self._timer = None
+        self._waiting = list(self._order)
+        self._next()
+
+    def _next(self) -> None:
+        """Start the next hint of the race, and arm the start of the one behind it."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        if not self._waiting:
+            return
+        hint = self._waiting.pop(0)
+        if self._waiting:
+            self._timer = self._clock.callLater(STAGGER_SECONDS, self._next)
+        pins = [text for text in self.row.hints if hint.scheme == "tls" and text.startswith("tls-fp:")]
+        addr = HumdAddr(self.row.peer, (str(hint), *pins[: MAX_HINTS - 1]))
+        attempt: Deferred[object] = self._dials[hint.scheme](hint, addr).addCallback(self._ensemble.install)
+        self._racing.append(attempt)
+        attempt.addErrback(self._failed, hint)
+        attempt.addBoth(self._ended, attempt)
+
+    def _failed(self, failure: Failure, hint: Hint) -> None:
+        if failure.check(CancelledError):
+            return
+        if hint in self._order:
+            self._order.remove(hint)
+            self._order.append(hint)
+        cause = failure.getErrorMessage()
+        if cause != self.last_failure:  # the same cause again and again is one line
+            self.log.info(
+                "cannot link {peer} over {hint}: {cause}", peer=self.row.peer.full, hint=str(hint), cause=cause
+            )
+        self.last_failure = cause
+        if not failure.check(EnsembleError, OSError) and not failure.type.__module__.startswith("twisted.internet"):
+            self.log.failure("a dial died", failure=failure)
+
+    def _ended(self, _: object, attempt: Deferred[object]) -> None:
+        if attempt not in self._racing:
+            return  # settled already
+        self._racing.remove(attempt)
+        if not self._running or self._ensemble.linked(self.row.peer):
+            return
+        if self._waiting:
+            self._next()
+        elif not self._racing:
+            self._again(self._backoff.failed(self._clock.seconds()))
+
+
+class Dialler(Service):
+    """The configured peers; give it the rows again when they change."""
+
+    def __init__(
+        self, ensemble: Ensemble, dials: Mapping[str, Dial], clock: IReactorTime, random: Callable[[], float]
+    ) -> None:
+        """
+        :param dials: by scheme, how to open a wire to a hint.
+        :param random: uniform in [0, 1), for the jitter.
+        """
+        self._ensemble, self._dials, self._clock, self._random = ensemble, dials, clock, random
+        self._redials: dict[HumdId, Redial] = {}
+        ensemble.watch(self._changed)
+
+    def set_peers(self, rows: Iterable[KnownPeer]) -> None:
+        """Dial the new rows, drop the removed ones; a row that did not change is left alone."""
+        wanted = {row.peer: row for row in rows if row.peer != self._ensemble.me}
+        for peer, redial in list(self._redials.items()):
+            if wanted.get(peer) != redial.row:
+                self._redials.pop(peer).stop()
+        for peer, row in wanted.items():
+            if peer not in self._redials:
+                redial = Redial(row, self._ensemble, self._dials, self._clock, self._random)
+                self._redials[peer] = redial
+                if self.running:
+                    redial.start()
+
+    def last_failure(self, peer: HumdId) -> str:
+        """Why the last dial of C{peer} failed; empty where none did since it was linked."""
+        redial = self._redials.get(peer)
+        return "" if redial is None else redial.last_failure
+
+    def startService(self) -> None:
+        super().startService()
+        for redial in self._redials.values():
+            redial.start()
+
+    def stopService(self) -> None:
+        super().stopService()
+        for redial in self._redials.values():
+            redial.stop()
+
+    def _changed(self, peer: HumdId, up: bool) -> None:
+        redial = self._redials.get(peer)
+        if redial is None:
+            return
+        if up:
+            redial.came_up()
+        else:
+            redial.went_down()

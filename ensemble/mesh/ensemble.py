@@ -1,0 +1,392 @@
+"""
+The ensemble: who is linked to this humd, and the way of a tone to and from them.
+
+It knows wires only as L{IWire} and tones only by their envelope; what a tone means is decided by its listener
+(the daemon's is the delivery of wire-0.8 section 6) and by the readers of its taps.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+from twisted.logger import Logger
+
+from ensemble.errors import LinkRefused, RouteError
+from ensemble.identity import HumdId, HumdKey
+from ensemble.interfaces import IWire
+from ensemble.mesh.defaults import STOP_SECONDS
+from ensemble.mesh.inbound import Inbound
+from ensemble.mesh.link import Link
+from ensemble.mesh.link_actions import GoodbyeReason
+from ensemble.mesh.listener import MeshListener
+from ensemble.mesh.membership import Membership, Watcher
+from ensemble.mesh.policy import Policy
+from ensemble.mesh.proof_memory import ProofMemory, RamProofMemory
+from ensemble.mesh.reception import Reception
+from ensemble.mesh.refusals import Refusals
+from ensemble.mesh.tap import Tap
+from ensemble.protocols import (
+    DEFAULT_MAX_TONE,
+    Handshake,
+    HelloClock,
+    Level,
+    LineBudget,
+    PeerCapabilities,
+    Refused,
+    Role,
+    StreamWireFactory,
+    Turn,
+)
+from ensemble.tone import Envelope, IllegalTone, MalformedTone, Qualifier, encode, is_expired
+
+
+class Ensemble(Service):
+    """
+    Links to other humds.
+
+    A library user calls L{install}, L{route} and L{subscribe}; as an C{IService} it says goodbye when it stops.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        me: HumdId,
+        *,
+        clock: IReactorTime,
+        key: HumdKey | None = None,
+        policy: Policy | None = None,
+        capabilities: PeerCapabilities | None = None,
+        memory: ProofMemory | None = None,
+        wall: Callable[[], float] = time.time,
+        entropy: Callable[[int], bytes] = os.urandom,
+        max_tone: int = DEFAULT_MAX_TONE,
+        turn: Turn | None = None,
+        budget: LineBudget | None = None,
+    ) -> None:
+        """
+        :param me: our id.  Without C{key} hellos are unsigned and C{proof-1} is not offered.
+        :param clock: the reactor, or a C{Clock} in tests.
+        :param policy: who may link; the default admits anybody, unsigned too (what the requirement texts call lax).
+        :param memory: what is remembered of proofs; the default forgets with the process.
+        :param wall: seconds since the epoch.
+        :param max_tone: bytes per line that we accept.
+        :param budget: over all unfinished lines of the wires that L{factory} accepts; give transports the same.
+        """
+        self.me, self.key, self._my_text = me, key, me.full
+        self.policy = policy if policy is not None else Policy()
+        self.capabilities = capabilities if capabilities is not None else PeerCapabilities()
+        self.memory: ProofMemory = memory if memory is not None else RamProofMemory()
+        self.memory.keep(self.policy.known)
+        self.max_tone = max_tone
+        self.counters: Counter[str] = Counter()
+        self.refusals = Refusals(clock, self.counters)
+        self.turn = turn if turn is not None else Turn(clock)
+        self.budget = budget if budget is not None else LineBudget()
+        self.instance = entropy(16).hex()
+        self._clock, self._wall, self._entropy = clock, wall, entropy
+        self._hello_clock = HelloClock()
+        self._inbound = Inbound(me, self.counters, self.answer)
+        self._reception = Reception(clock, self.refusals)
+        self._members = Membership(me, clock, self._reception, self.counters)
+        self._links: set[Link] = set()
+        self._taps: list[Tap] = []
+        self._quiet: Deferred[None] | None = None
+        self._stopped = False  # what is accepted from then on would be linked for ever
+
+    @classmethod
+    def with_strict_auth(cls, me: HumdId, strict: bool, **more: Any) -> Ensemble:
+        """An ensemble that refuses unsigned hellos where C{strict} (level ``signed``)."""
+        return cls(me, policy=Policy(level=Level.SIGNED if strict else Level.OPEN), **more)
+
+    @property
+    def listener(self) -> MeshListener | None:
+        """Who decides what tones mean; one at most."""
+        return self._members.listener
+
+    @listener.setter
+    def listener(self, listener: MeshListener | None) -> None:
+        self._members.listener = listener
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have C{watcher} called with an id and True when it is linked, False when it was lost."""
+        self._members.watchers.append(watcher)
+
+    # links
+
+    def install(
+        self, wire: IWire, capabilities: PeerCapabilities | None = None, key: HumdKey | None = None
+    ) -> Deferred[HumdId]:
+        """
+        Take over a connection: shake hands, then carry tones.
+
+        :param wire: dialled or accepted, not yet started; ours from now on.
+        :param capabilities: what we say of ourselves; the default is the ensemble's own.
+        :param key: what we prove ourselves with; the default is the ensemble's own.
+        :returns: fires with the peer's id once a link to it is up, fails with L{LinkRefused}.  Cancelling drops the
+            wire.  Tones routed to a dialled peer meanwhile wait for it.
+        """
+        expected = wire.peer.id if wire.peer is not None else None
+        if expected == self.me or self._stopped:
+            wire.abort()
+            ourselves = "this wire leads to our own id: take our own address out of the hints"
+            return fail(LinkRefused("this humd has stopped" if self._stopped else ourselves))
+        handshake = Handshake(
+            role=Role.DIALLER if wire.dialled else Role.LISTENER,
+            key=key if key is not None else self.key,
+            me=self.me,
+            policy=self.policy,
+            secure=wire.secure,
+            expected=expected,
+            leaf=wire.leaf,
+            binding=wire.binding,
+            capabilities=capabilities if capabilities is not None else self.capabilities,
+            instance=self.instance,
+            nonce=self._entropy(32).hex(),
+            max_tone=self.max_tone,
+            memory=self.memory,
+            hello_clock=self._hello_clock,
+        )
+        link = Link(wire, handshake, self, self._clock, self._wall_ms, self.turn, self.max_tone)
+        self._links.add(link)
+        if expected is not None:
+            self._members.expected(expected).coming.add(link)
+        done = self._reception.begin(link)
+        link.begin()
+        return done
+
+    def add_peer(self, wire: IWire) -> Deferred[HumdId]:
+        """L{install} with what the ensemble itself has: the name of the requirement texts."""
+        return self.install(wire)
+
+    def factory(self) -> IProtocolFactory:
+        """A factory for any stream endpoint: each connection that it accepts is installed here."""
+        return StreamWireFactory(self._clock, self._accepted, budget=self.budget)
+
+    def remove_peer(self, peer: HumdId, reason: GoodbyeReason = GoodbyeReason.REMOVED) -> None:
+        """Say goodbye on every link to C{peer} and close them; nothing where there is none."""
+        known = self._members.get(peer)
+        if known is not None:
+            known.leave(reason)
+
+    def peers(self) -> list[HumdId]:
+        """The ids with a link that is up, in the order in which they came."""
+        return [peer.id for peer in self._members.linked()]
+
+    @property
+    def pending(self) -> int:
+        """How many accepted links shake hands."""
+        return len(self._reception)
+
+    def peer_caps(self, peer: HumdId) -> PeerCapabilities | None:
+        """What C{peer} said of itself; None where there is no link to it."""
+        link = self.link_to(peer)
+        return None if link is None or link.shaken is None else link.shaken.capabilities
+
+    def link_to(self, peer: HumdId) -> Link | None:
+        """The link on which tones to C{peer} are written now: for status and tests."""
+        known = self._members.get(peer)
+        return None if known is None else known.writing
+
+    def linked(self, peer: HumdId) -> bool:
+        """True while there is a link to C{peer}, or its tones are moving from one to another."""
+        known = self._members.get(peer)
+        return known is not None and known.linked
+
+    def set_waiting(self, peer: HumdId, waits: bool) -> None:
+        """Somebody waits for an answer of C{peer}: its silence is noticed sooner (wire-0.8 section 4)."""
+        known = self._members.get(peer)
+        if known is not None:
+            known.set_waiting(waits)
+
+    def judge_again(self, policy: Policy) -> None:
+        """Put new rules in force: links that they no longer admit, or not at their level, are told goodbye."""
+        self.policy = policy
+        self.memory.keep(policy.known)
+        for peer in self._members:
+            link = peer.writing
+            if link is None or link.shaken is None:
+                continue
+            if policy.admits(peer.id, link.wire.secure) is not None:
+                peer.leave(GoodbyeReason.REMOVED)
+            elif link.shaken.level < policy.level_for(peer.id):
+                peer.leave(GoodbyeReason.AUTH)
+
+    # tones
+
+    def route(self, tone: Mapping[str, Any]) -> None:
+        """
+        Send one tone to the peer in its ``to``; ``from`` becomes ours.  Only enqueues; raises at once.
+
+        :raises Untargeted: no ``to``, or none that can be read as an id.
+        :raises UnknownPeer: no link to it (a tone to ourselves, too).
+        :raises SendFailed: too large for the peer, or its queue is full.
+        """
+        to = tone.get("to")
+        peer = self._members.target(to)
+        if to != peer.id.full or tone.get("from") != self._my_text:
+            tone = {**tone, "from": self.me.full, "to": peer.id.full}
+        peer.send(encode(tone))
+
+    def send(self, peer: HumdId, line: bytes, droppable: bool = False) -> bool:
+        """
+        Send one encoded tone, stamped already.
+
+        :returns: True where more than half of the peer's queue is full: the source should pause until
+            C{peer_has_room}.
+        :raises RouteError: as L{route}.
+        """
+        return self._members.known(peer).send(line, droppable)
+
+    def broadcast(self, tone: Mapping[str, Any], peers: Iterable[HumdId] | None = None) -> list[HumdId]:
+        """
+        Send one tone to many peers; it is encoded once, and ``from`` and ``to`` are spliced in for each.
+
+        :param peers: whom; the default is all that are linked.
+        :returns: those that it could not be queued for.
+        """
+        bare = {key: value for key, value in tone.items() if key not in ("from", "to")}
+        rest = encode(bare)[1:]
+        if rest == b"}":
+            raise IllegalTone("a tone needs a chi")
+        wanted = list(peers) if peers is not None else None
+        missed = [peer for peer in wanted or () if self._members.get(peer) is None]
+        for known in self._members.linked() if wanted is None else filter(None, map(self._members.get, wanted)):
+            try:
+                known.send(known.address + rest)
+            except RouteError:
+                missed.append(known.id)
+        return missed
+
+    def answer(self, peer: HumdId, tone: Mapping[str, Any]) -> None:
+        """Send C{peer} an error or another tone that may be dropped under pressure; lost where it is gone."""
+        try:
+            self.send(peer, encode({**tone, "from": self.me.full, "to": peer.full}), droppable=True)
+        except RouteError:
+            self.counters["answer.lost"] += 1
+
+    def subscribe(self) -> Tap:
+        """A view of every tone that arrives from now on; close it when done."""
+        tap = Tap(self._taps.remove)
+        self._taps.append(tap)
+        return tap
+
+    # IService
+
+    def startService(self) -> None:
+        super().startService()
+        self._stopped = False
+
+    def stopService(self) -> Deferred[None]:
+        """Say goodbye to every peer; fires when all links are closed, at the latest after two seconds."""
+        super().stopService()
+        self._stopped = True
+        for tap in list(self._taps):
+            tap.close()
+        quiet: Deferred[None] = Deferred()
+        self._quiet = quiet
+        for peer in self._members:
+            peer.leave(GoodbyeReason.SHUTDOWN)
+        self._reception.close()
+        late = self._clock.callLater(STOP_SECONDS, self._abort_all)
+        self._maybe_quiet()
+
+        def stopped(_: None) -> None:
+            if late.active():
+                late.cancel()
+
+        return quiet.addCallback(stopped)
+
+    # LinkOwner
+
+    def link_may_prove(self, link: Link, peer: HumdId) -> bool:
+        known = self._members.expected(peer)
+        if known.linked or any(other.proving for other in known.coming if other is not link):
+            return False
+        link.proving = True
+        return True
+
+    def link_refused(self, link: Link, refused: Refused) -> None:
+        self._reception.refused(link, refused)
+
+    def link_hello_admissible(self, link: Link) -> None:
+        self._reception.admissible(link)
+
+    def link_has_room(self, link: Link) -> None:
+        listener = self._members.listener
+        if listener is not None and link.peer is not None:
+            listener.peer_has_room(link.peer)
+
+    def link_up(self, link: Link) -> None:
+        assert link.peer is not None
+        assert link.shaken is not None
+        denied = self.policy.admits(link.peer, link.wire.secure)  # the rules may have changed since its hello
+        if denied is None and link.shaken.level < self.policy.level_for(link.peer):
+            denied = "it showed less than is wanted of it now"
+        if denied is not None:
+            self.link_refused(link, Refused(denied, "handshake.not-admitted", "", link.peer))
+            link.abort()
+            return
+        tell = self._reception.came_up(link)
+        self._members.expected(link.peer).came_up(link)
+        tell(link.peer)
+
+    def link_tone(self, link: Link, envelope: Envelope, line: bytes) -> None:
+        peer = link.peer
+        assert peer is not None
+        judged: bytes | None = line
+        if envelope.sender != link.peer_text or envelope.to != self._my_text:
+            judged = self._inbound.judge(peer, envelope, line)
+        if judged is None:
+            return
+        self.counters["tones.received"] += 1
+        if self._taps:
+            for tap in list(self._taps):  # who is told may close it, or another one
+                tap.put(judged)
+        listener = self._members.listener
+        if listener is not None:
+            listener.tone_arrived(peer, envelope, judged)
+        elif is_expired(envelope.dusk, self._wall_ms()):
+            self._inbound.refuse(peer, envelope, Qualifier.TONE_EXPIRED, "the tone came after its dusk")
+
+    def link_malformed(self, link: Link, line: bytes, error: MalformedTone) -> None:
+        assert link.peer is not None
+        self._inbound.malformed(link.peer, line, error)
+
+    def link_goodbye(self, link: Link, reason: str, message: str) -> None:
+        assert link.peer is not None
+        self.log.info("{peer} says goodbye: {reason} ({text})", peer=link.peer.short, reason=reason, text=message)
+        self._members.expected(link.peer).goodbye_read(link, reason)
+
+    def link_broke(self, link: Link, reason: str) -> None:
+        self.refusals.refused("links.broke", reason, link.peer_text)
+
+    def link_gone(self, link: Link, reason: str, clean: bool) -> None:
+        self._links.discard(link)
+        self._members.gone(link, reason, clean)
+        self._reception.lost(link, reason)
+        self._maybe_quiet()
+
+    # inside
+
+    def _accepted(self, wire: IWire) -> None:
+        self.install(wire).addErrback(lambda failure: failure.trap(LinkRefused) and None)
+
+    def _wall_ms(self) -> int:
+        return int(self._wall() * 1000)
+
+    def _abort_all(self) -> None:
+        for link in list(self._links):
+            link.abort()
+
+    def _maybe_quiet(self) -> None:
+        if self._quiet is not None and not self._links:
+            quiet, self._quiet = self._quiet, None
+            quiet.callback(None)

@@ -1,0 +1,86 @@
+"""Whose tone is it: wire-0.8 section 5, for every tone of a link before anything else sees it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ensemble.identity import BadHumdId, HumdId, Role
+from ensemble.tone import (
+    NEVER_ANSWERED_PEER,
+    Envelope,
+    MalformedTone,
+    Qualifier,
+    error_tone,
+    salvage,
+    stamp,
+)
+
+
+class Inbound:
+    """
+    Lets a tone through, with its ``from`` made true, or refuses it with an error to the peer that sent it.
+
+    Relaying is not done: a tone for somebody else is refused.
+    """
+
+    def __init__(self, me: HumdId, counters: Counter[str], answer: Callable[[HumdId, Mapping[str, Any]], None]) -> None:
+        """:param answer: sends an error to a peer; lost where that is gone."""
+        self._me, self._counters, self._answer = me, counters, answer
+
+    def judge(self, peer: HumdId, envelope: Envelope, line: bytes) -> bytes | None:
+        """
+        :param envelope: of C{line}; its ``sender`` is corrected in place.
+        :returns: the line, with a ``from`` that is true (gossip keeps its origin's), or None where it was refused.
+        """
+        if envelope.sender != peer.full and envelope.chi != "gossip-publish":
+            claimed = _humd_id(envelope.sender)
+            if claimed is not None and not _is_same(claimed, peer):
+                self.refuse(peer, envelope, Qualifier.FROM_FORGED, "`from` names another humd than this link's")
+                return None
+            line = stamp(line, envelope, peer.full, envelope.to)
+            envelope.sender = peer.full
+        if envelope.to is not None and envelope.to != self._me.full and not self._is_me(envelope.to):
+            message = "this humd does not relay, and `to` is not its id: link to the other humd yourself"
+            self.refuse(peer, envelope, Qualifier.ROUTE_UNKNOWN_PEER, message)
+            return None
+        return line
+
+    def _is_me(self, text: str) -> bool:
+        named = _humd_id(text)
+        return named is not None and _is_same(named, self._me)
+
+    def malformed(self, peer: HumdId, line: bytes, error: MalformedTone) -> None:
+        """Count a line that is no tone; answered where its rid could be read."""
+        self._counters["tones.malformed"] += 1
+        found = salvage(line)
+        if found.rid is not None and found.chi not in NEVER_ANSWERED_PEER:
+            self._answer(
+                peer,
+                error_tone(Qualifier.TONE_MALFORMED, str(error), rid=found.rid, sid=found.sid, call_id=found.call_id),
+            )
+
+    def refuse(self, peer: HumdId, envelope: Envelope, qualifier: Qualifier, message: str) -> None:
+        """Count a refusal; answered unless the tone is of a kind that never is."""
+        self._counters[f"tones.refused.{qualifier.value}"] += 1
+        if envelope.chi not in NEVER_ANSWERED_PEER:
+            self._answer(
+                peer, error_tone(qualifier, message, rid=envelope.rid, sid=envelope.sid, call_id=envelope.call_id)
+            )
+
+
+def _is_same(named: HumdId, who: HumdId) -> bool:
+    """True where a tone means C{who}, by the short form too: on a link there is nobody else whom it could mean."""
+    return named == who or (named.is_short and named.short == who.short)
+
+
+def _humd_id(text: str | None) -> HumdId | None:
+    """The humd that C{text} names in any form; None for names, other roles and nothing."""
+    if text is None:
+        return None
+    try:
+        found = HumdId.parse(text)
+    except BadHumdId:
+        return None  # 0.7.0 bees write their names there
+    return found if found.role is Role.HUMD else None

@@ -1,0 +1,395 @@
+"""
+One link, from accept or dial to its end.
+
+States: I{pending} (only the handshake is processed, wire-0.8 section 2) -> I{up} -> I{leaving} (our goodbye is the last
+line; what the peer still says is read) -> I{gone}.  The handshake, liveness and framing rules are cores of their
+own; this adapter gives them bytes and time, and tells its owner what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from zope.interface import implementer
+
+from ensemble.errors import LinkRefused, QueueFull, RemoteWireError, SendFailed, ToneTooLarge
+from ensemble.identity import HumdId
+from ensemble.interfaces import IWire, IWireSink
+from ensemble.mesh.defaults import CLOSE_SECONDS, MESSAGE_CHARACTERS, PENDING_SECONDS
+from ensemble.mesh.link_actions import GoodbyeReason
+from ensemble.mesh.link_owner import LinkOwner, State
+from ensemble.mesh.pulse import Pulse
+from ensemble.protocols import PENDING_BYTES, Handshake, Outbox, ReadyToProve, Refused, Send, Turn, Up
+from ensemble.tone import LINK_CHI, Envelope, MalformedTone, decode_checked, encode, peek
+
+if TYPE_CHECKING:
+    from ensemble.protocols import Event
+
+_MESSAGES = {
+    GoodbyeReason.SHUTDOWN: "this humd is shutting down",
+    GoodbyeReason.DUPLICATE: "another link to you is up",
+    GoodbyeReason.REMOVED: "this humd no longer lists you as a peer",
+    GoodbyeReason.AUTH: "this humd now wants more proof of who you are",
+    GoodbyeReason.LIMIT: "a limit was passed",
+}
+
+_OWN_CHI = LINK_CHI - {"hello"}  # a later hello is a bee's, on its way to somebody
+_SPEAKING = (State.UP, State.LEAVING)
+
+
+@implementer(IWireSink)
+class Link:
+    """See the module.  All the methods run in the reactor thread."""
+
+    __slots__ = (
+        "_clock",
+        "_handshake",
+        "_held",
+        "_outbox",
+        "_owner",
+        "_pulse",
+        "_reading",
+        "_silent",
+        "_timer",
+        "_turn",
+        "_wall_ms",
+        "began",
+        "max_tone",
+        "peer",
+        "peer_text",
+        "proving",
+        "shaken",
+        "state",
+        "up_at",
+        "wire",
+        "wrote",
+    )
+
+    def __init__(
+        self,
+        wire: IWire,
+        handshake: Handshake,
+        owner: LinkOwner,
+        clock: IReactorTime,
+        wall_ms: Callable[[], int],
+        turn: Turn,
+        max_tone: int,
+    ) -> None:
+        """
+        :param max_tone: bytes per line that we accept once the link is up.
+        """
+        self.wire = wire
+        self.state = State.PENDING
+        self.peer: HumdId | None = wire.peer.id if wire.peer is not None else None
+        self.peer_text = ""
+        self.shaken: Up | None = None
+        self.max_tone = max_tone
+        self.began = clock.seconds()
+        self.up_at = 0.0
+        self.wrote = False  # tones, not only lines of the link's own
+        self.proving = False  # our proof is on its way: this dial is the one that counts
+        self._silent = ""  # why we gave the peer up
+        self._handshake: Handshake | None = handshake
+        self._owner, self._clock, self._wall_ms, self._turn = owner, clock, wall_ms, turn
+        self._outbox: Outbox | None = None
+        self._pulse: Pulse | None = None
+        self._timer: IDelayedCall | None = None
+        self._reading = True
+        self._held: list[bytes] = []
+
+    def begin(self) -> None:
+        """Start the handshake; the owner keeps its ten seconds and calls L{too_late}."""
+        assert self._handshake is not None
+        self.wire.limit_total(
+            PENDING_BYTES
+        )  # not a ceiling per line: what follows the handshake in its chunk may be long
+        for line in self._handshake.start(self._wall_ms()):
+            self.wire.write([line])
+        self.wire.start(self)  # which may deliver at once what came meanwhile
+
+    def too_late(self) -> None:
+        """The handshake took too long."""
+        if self.state is State.PENDING:
+            cause = f"no handshake within {PENDING_SECONDS:g} s"
+            self._refuse(Refused(cause, "handshake.timeout", "is a humd at the other end?", self.peer))
+
+    # what the owner does with a link that is up
+
+    @property
+    def queued(self) -> int:
+        """Bytes that wait in our own queue."""
+        return self._outbox.size if self._outbox is not None else 0
+
+    @property
+    def dropped(self) -> int:
+        """Tones dropped under pressure, so far."""
+        return self._outbox.dropped if self._outbox is not None else 0
+
+    @property
+    def may_be_dropped(self) -> bool:
+        """True for a dial whose last handshake line is unsent."""
+        return self.wire.dialled and self.state is State.PENDING and not self.proving
+
+    def send(self, line: bytes, droppable: bool = False) -> bool:
+        """
+        Queue one line; it leaves this turn with all others.
+
+        :returns: True where more than half of the queue is full: the source should pause.
+        :raises ToneTooLarge: longer than the peer accepts.
+        :raises SendFailed: we have said goodbye on it.
+        :raises QueueFull: the peer reads too slowly.
+        """
+        outbox = self._outbox
+        assert outbox is not None and self.shaken is not None
+        if self.state is not State.UP:
+            raise SendFailed("the link is closing; try again later")
+        if len(line) > self.shaken.max_tone:
+            raise ToneTooLarge(
+                f"the tone is {len(line)} bytes, the peer accepts {self.shaken.max_tone}; send less at once"
+            )
+        self.wrote = True
+        if not outbox.push(line, droppable):
+            raise QueueFull("the peer reads too slowly and its queue is full; try again later")
+        if outbox.size * 2 <= outbox.limit:
+            return False
+        outbox.want_room()
+        return True
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds, of the last ping that was answered."""
+        return self._pulse.round_trip if self._pulse is not None else None
+
+    @property
+    def skew_ms(self) -> int | None:
+        """The peer's clock less ours, as the last pong told."""
+        return self._pulse.skew_ms if self._pulse is not None else None
+
+    def probe(self) -> Deferred[None]:
+        """
+        Ask the peer for a sign of life now.
+
+        :returns: fires when it came, with L{round_trip} and L{skew_ms} fresh; fails with L{LinkRefused}.
+        """
+        if self._pulse is None or self.state is not State.UP:
+            return fail(LinkRefused("the link is not up"))
+        return self._pulse.probe()
+
+    def say_goodbye(self, reason: GoodbyeReason, message: str = "") -> None:
+        """Queue our last line; a peer without ``bye-1`` gets none."""
+        if self.state is State.UP:
+            if self.shaken is not None and "bye-1" in self.shaken.features:
+                text = message or _MESSAGES[reason]
+                self._push_own({"chi": "goodbye", "reason": reason.value, "message": text}, whatever=True)
+            self.state = State.LEAVING
+
+    def close(self) -> None:
+        """Orderly: what is queued leaves as far as the wire takes it."""
+        if self.state is State.GONE:
+            return
+        if self._outbox is not None:
+            self._outbox.flush()
+            if self._outbox.size:
+                self._stop_timer()
+                self._timer = self._clock.callLater(CLOSE_SECONDS, self.wire.abort)
+                self._outbox.when_empty(self.wire.close)
+                self.state = State.LEAVING
+                return
+        self.state = State.LEAVING
+        self.wire.close()
+
+    def abort(self) -> None:
+        """At once and undrained; the rest of the lines in hand is not handled either."""
+        if self.state is not State.GONE:
+            self.state = State.GONE
+            self.wire.abort()
+
+    def pause_reading(self) -> None:
+        """Read nothing more for now; its silence does not count against the peer."""
+        if self._reading:
+            self._reading = False
+            self.wire.pause()
+            if self._pulse is not None:
+                self._pulse.paused()
+
+    def resume_reading(self) -> None:
+        """Handle what was held, then read on."""
+        if self._reading:
+            return
+        self._reading = True
+        if self._pulse is not None:
+            self._pulse.resumed()
+        held, self._held = self._held, []
+        if held:
+            self.lines_received(held)
+        if self._reading:
+            self.wire.resume()
+
+    def set_waiting(self, waits: bool) -> None:
+        """Somebody waits for an answer over this link, or nobody does any more."""
+        if self._pulse is not None:
+            self._pulse.set_waiting(waits)
+
+    # IWireSink
+
+    def lines_received(self, lines: list[bytes]) -> None:
+        if self.state is State.PENDING:
+            lines = self._shake(lines)
+            if not lines:
+                return
+        if self._pulse is not None:
+            self._pulse.heard()
+        self._tones(lines)
+
+    def bytes_trickled(self) -> None:
+        if self._pulse is not None:
+            self._pulse.heard()
+
+    def line_refused(self, error: RemoteWireError) -> None:
+        if self.state is State.PENDING:
+            self._refuse(Refused(cause=str(error), counter="handshake.line", mend="", peer=None))
+        elif self.state is not State.GONE:
+            self.say_goodbye(GoodbyeReason.LIMIT, str(error))
+            self._silent = str(error)
+            self._owner.link_broke(self, str(error))
+            if self._outbox is not None:
+                self._outbox.flush()
+            if self.queued:
+                self.abort()  # it does not read either: no goodbye will ever leave
+            else:
+                self.close()
+
+    def wire_full(self) -> None:
+        if self._outbox is not None and self._pulse is not None:
+            self._pulse.wire_full()
+            self._outbox.full()
+
+    def wire_drained(self) -> None:
+        if self._outbox is not None and self._pulse is not None:
+            self._pulse.wire_drained()
+            self._outbox.drained()
+
+    def wire_lost(self, reason: str, clean: bool) -> None:
+        self._stop_timer()
+        self.state = State.GONE
+        self._held = []
+        self._handshake = None
+        if self._outbox is not None:
+            self._outbox.close()
+        if self._pulse is not None:
+            self._pulse.stop()
+        self._owner.link_gone(self, self._silent or reason, clean)
+
+    # the handshake
+
+    def _shake(self, lines: list[bytes]) -> list[bytes]:
+        """Feed the handshake; what follows its last line belongs to the link and is returned."""
+        for at, line in enumerate(lines):
+            handshake = self._handshake
+            if handshake is None:
+                return []
+            self._handle(handshake.receive(line, self._wall_ms()))
+            if self.state is not State.PENDING:
+                return lines[at + 1 :] if self.state is State.UP else []
+        return []
+
+    def _handle(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Send):
+                self.wire.write([event.line])
+                if not self.wire.dialled:
+                    self._owner.link_hello_admissible(self)
+            elif isinstance(event, ReadyToProve):
+                assert self._handshake is not None and self.peer is not None
+                if self._owner.link_may_prove(self, self.peer):
+                    self._handle(self._handshake.prove(self._wall_ms()))
+                else:
+                    self._refuse(Refused("another link to it is up or further on", "dial.superseded", "", self.peer))
+            elif isinstance(event, Refused):
+                self._refuse(event)
+            else:
+                self._came_up(event)
+            if self.state is State.GONE or self._handshake is None:
+                return
+
+    def _came_up(self, up: Up) -> None:
+        self._stop_timer()
+        self._handshake = None
+        self.shaken, self.peer, self.peer_text = up, up.peer, up.peer.full
+        self.up_at = self._clock.seconds()
+        self.state = State.UP
+        self.wire.max_line = self.max_tone
+        self.wire.limit_total(None)
+        self._outbox = Outbox(self.wire.write, self._turn, on_room=self._has_room)
+        pings = "ping-1" in up.features
+        self._pulse = Pulse(self._clock, self._wall_ms, pings, self._push_own, self._when_taken, self._given_up)
+        if not pings:
+            self.wire.keep_alive(True)
+        self._owner.link_up(self)
+        if up.held and self.state is State.UP:
+            self._tones(list(up.held))
+
+    def _refuse(self, refused: Refused) -> None:
+        """Before a link is up a refusal is a silent close, told in our own log."""
+        self._handshake = None
+        self._stop_timer()
+        self._owner.link_refused(self, refused)
+        self.wire.abort()
+
+    # tones
+
+    def _tones(self, lines: list[bytes]) -> None:
+        tone = self._owner.link_tone
+        for at, line in enumerate(lines):
+            if not self._reading:
+                self._held.extend(lines[at:])
+                return
+            if self.state not in _SPEAKING:
+                return
+            try:
+                envelope = peek(line)
+            except MalformedTone as error:
+                self._owner.link_malformed(self, line, error)
+                continue
+            if envelope.chi in _OWN_CHI:
+                self._link_tone(envelope.chi, envelope, line)
+            else:
+                tone(self, envelope, line)
+
+    def _link_tone(self, chi: str, envelope: Envelope, line: bytes) -> None:
+        assert self._pulse is not None
+        if chi == "ping":
+            self._pulse.pinged(envelope)
+        elif chi == "pong":
+            self._pulse.ponged(envelope)
+        elif chi == "goodbye":
+            body = decode_checked(line)
+            reason, message = body.get("reason"), body.get("message")
+            self._owner.link_goodbye(
+                self,
+                reason if isinstance(reason, str) else "",
+                message[:MESSAGE_CHARACTERS] if isinstance(message, str) else "",
+            )
+
+    def _push_own(self, tone: Mapping[str, object], whatever: bool = False) -> None:
+        if self._outbox is not None and self.state is State.UP:  # behind our goodbye there is nothing, not even a pong
+            self._outbox.push(encode(tone), whatever=whatever)
+
+    def _when_taken(self, callback: Callable[[], None]) -> None:
+        if self._outbox is not None and self.state is State.UP:  # later it is the close that waits for that
+            self._outbox.when_empty(callback)
+
+    def _has_room(self) -> None:
+        self._owner.link_has_room(self)
+
+    def _given_up(self, cause: str) -> None:
+        self._silent = cause
+        self.abort()
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()

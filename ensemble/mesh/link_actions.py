@@ -1,0 +1,113 @@
+"""
+What L{ensemble.mesh.peer_links.PeerLinks} asks of its owner.
+
+Actions come in lists and are executed in that order, before another line of any link of this peer is handled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from enum import StrEnum
+from typing import Generic, TypeAlias, TypeVar
+
+from attrs import frozen
+
+L = TypeVar("L", bound=Hashable)
+
+
+class GoodbyeReason(StrEnum):
+    """Why somebody says goodbye (wire-0.8 section 4).  C{DUPLICATE} alone is not a loss."""
+
+    SHUTDOWN = "shutdown"
+    DUPLICATE = "duplicate"
+    REMOVED = "removed"
+    AUTH = "auth"
+    LIMIT = "limit"
+
+
+@frozen
+class Refuse(Generic[L]):
+    """Close C{link}, which was never ours; C{cause} is for the log, the peer is told nothing."""
+
+    link: L
+    cause: str
+
+
+@frozen
+class CloseNow(Generic[L]):
+    """Close C{link} undrained; nothing more is read from it."""
+
+    link: L
+
+
+@frozen
+class SayGoodbye(Generic[L]):
+    """Queue our last line on C{link}, behind all that is queued: from now not even a pong is written there."""
+
+    link: L
+    reason: GoodbyeReason
+
+
+@frozen
+class CloseDrained(Generic[L]):
+    """Close C{link} in order: what we wrote still leaves, and nothing that we want can come."""
+
+    link: L
+
+
+@frozen
+class PauseReading(Generic[L]):
+    """Handle no further line of C{link}, those that have arrived included."""
+
+    link: L
+
+
+@frozen
+class ResumeReading(Generic[L]):
+    """Handle the lines of C{link} again, those that arrived meanwhile first."""
+
+    link: L
+
+
+@frozen
+class WriteOn(Generic[L]):
+    """Write tones to this link from now on.  None: to no link; hold them until a link or a L{PeerLost} is told."""
+
+    link: L | None
+
+
+@frozen
+class PeerUp(Generic[L]):
+    """The peer is linked."""
+
+    link: L
+
+
+@frozen
+class PeerLost:
+    """
+    What the peer owed us will not come: section 6.7 is told, tones that are held are dropped.
+
+    It stands behind a C{WriteOn(None)}.  Where a link is left, C{WriteOn} and L{PeerUp} with it follow at once.
+    """
+
+    reason: str
+
+
+@frozen
+class TwoProcesses:
+    """Links to this peer were replaced thrice in a minute: two processes may share its key."""
+
+
+Action: TypeAlias = (
+    Refuse[L]
+    | CloseNow[L]
+    | SayGoodbye[L]
+    | CloseDrained[L]
+    | PauseReading[L]
+    | ResumeReading[L]
+    | WriteOn[L]
+    | PeerUp[L]
+    | PeerLost
+    | TwoProcesses
+)

@@ -1,0 +1,223 @@
+"""
+Is the peer of one link still there?  wire-0.8 section 4, the row of C{ping} and C{pong}.
+
+=====================  ==================  =============================================
+while                  ping after silence  gone, counted from when the ping left us
+=====================  ==================  =============================================
+nobody waits           15 s                30 s
+somebody waits         3 s                 6 s, and 6 s since the waiting began
+we have stopped        every 3 s,          never: we would not hear it.  The pings tell
+reading                silence or not      the peer that I{we} are there
+=====================  ==================  =============================================
+
+I{Silence} ends with any byte that arrives, and with our own write buffer going on after it was full: then the peer's
+side has taken something.  A write that was swallowed at once proves nothing, for a kernel does that for dead peers
+as well; the owner does not tell us of it.
+
+A ping that waits in a full buffer is not yet a question, so the seconds count from when it left.  At most one waits.
+One that cannot leave for 60 s, with nothing heard meanwhile, ends the link too: by then the other side, if there is
+one, has given up the line that it got a part of.
+
+Hearing something must be cheap, for it happens with every segment: L{Liveness.heard} stores one number.  Nothing that
+arrives or drains makes L{Liveness.next_deadline} earlier, so the owner's timer stays as it is, fires at the old time,
+finds nothing to do and is set to the new one.  The other methods may make it earlier: look at it again after them.
+
+Without C{ping-1} there are no pings and no verdict; the owner has set the TCP keep-alive.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+
+from ensemble.mesh.defaults import (
+    GONE_SECONDS,
+    GONE_SECONDS_WAITED_FOR,
+    PING_SECONDS,
+    PING_SECONDS_PAUSED,
+    PING_SECONDS_WAITED_FOR,
+    PONG_SECONDS,
+    PONGS_AT_ONCE,
+    STUCK_SECONDS,
+)
+
+_NEVER: Final = float("-inf")
+
+
+@frozen
+class SendPing:
+    """
+    Queue a ping, and say L{Liveness.ping_left} when it left the last buffer that we see.
+
+    :ivar number: 1, 2, 3, ...: unique on this link, for its C{rid}.
+    """
+
+    number: int
+
+
+@frozen
+class Gone:
+    """
+    The peer is not there any more: close the link undrained.
+
+    :ivar cause: for people.
+    """
+
+    cause: str
+
+
+class Liveness:
+    """
+    The rule for one link that is up.  Feed it what happens; call L{tick} when it is due.
+
+    :ivar pings_ignored: pings that came too fast to be answered.
+    """
+
+    __slots__ = (
+        "_heard",
+        "_left",
+        "_life",
+        "_looked",
+        "_number",
+        "_paused",
+        "_pings",
+        "_pongs",
+        "_pongs_at",
+        "_queued",
+        "_waits_since",
+        "pings_ignored",
+    )
+
+    def __init__(self, now: float, has_ping: bool) -> None:
+        """
+        :param now: when the link came up, which counts as a sign of life.
+        :param has_ping: both sides have C{ping-1}.
+        """
+        self._pings = has_ping
+        self._heard = _NEVER  # the last byte since we last looked; the one thing that heard() touches
+        self._life = now  # the last sign of life, as far as we looked
+        self._looked = now  # the last tick
+        self._queued: float | None = None  # a ping waits in our buffer since
+        self._left: float | None = None  # a ping is unanswered since
+        self._paused: float | None = None  # not reading since, or since the last ping while not reading
+        self._waits_since: float | None = None
+        self._number = 0
+        self._pongs = float(PONGS_AT_ONCE)
+        self._pongs_at = now
+        self.pings_ignored = 0
+
+    # what happened
+
+    def heard(self, now: float) -> None:
+        """Bytes arrived, whole lines or not (of a line that is younger than 60 s)."""
+        self._heard = now
+
+    def drained(self, now: float) -> None:
+        """Our write buffer, which had been full, takes more."""
+        self._look()
+        self._life = max(self._life, now)
+        if self._left is not None and now > self._left:  # at the same instant it is the ping itself that drained
+            self._left = None
+
+    def ping_left(self, now: float) -> None:
+        """The last L{SendPing} has left our buffers: from now the peer is asked.  Nothing where none waits."""
+        if self._queued is not None:
+            self._look()
+            self._queued, self._left = None, now
+
+    def someone_waits(self, waits: bool, now: float) -> None:
+        """Somebody waits for an answer over this link, or nobody does any more."""
+        if not waits:
+            self._waits_since = None
+        elif self._waits_since is None:
+            self._waits_since = now
+
+    def paused_reading(self, now: float) -> None:
+        """We have stopped to read the link."""
+        if self._paused is None:
+            self._look()
+            self._paused = now
+
+    def resumed_reading(self, now: float) -> None:
+        """We read it again.  Its silence counts from now, that after an unanswered ping too."""
+        if self._paused is not None:
+            self._look()
+            self._paused = None
+            self._life = now
+            if self._left is not None:
+                self._left = now
+
+    def ping_received(self, now: float) -> bool:
+        """
+        The peer pinged.
+
+        A pong answers one ping, but any byte of ours is a sign of life as good, so nobody needs many: ten at once and
+        one a second are answered, the rest is counted and ignored.
+
+        :returns: whether to answer with a pong.
+        """
+        self._pongs = min(float(PONGS_AT_ONCE), self._pongs + max(0.0, now - self._pongs_at) / PONG_SECONDS)
+        self._pongs_at = now
+        if self._pongs < 1.0:
+            self.pings_ignored += 1
+            return False
+        self._pongs -= 1.0
+        return True
+
+    # what to do
+
+    def tick(self, now: float) -> list[SendPing | Gone]:
+        """What is due.  After a L{Gone} the object is of no more use."""
+        self._looked = now
+        due = self._due()
+        if due is None or now < due:
+            return []
+        if self._paused is not None:
+            self._paused = now
+            return self._ping(now)
+        if self._queued is not None:
+            return [Gone(f"a ping could not leave for {STUCK_SECONDS:g} s: the peer takes nothing more")]
+        if self._left is not None:
+            return [Gone(f"no answer to a ping within {now - self._left:g} s")]
+        return self._ping(now)
+
+    def next_deadline(self) -> float | None:
+        """When to call L{tick}: never later than something is due, sometimes earlier.  None without pings."""
+        due = self._due()
+        if due is None or self._left is None or self._paused is not None:
+            return due
+        # An answer that comes right after we looked, and silence after that, would make the next ping due here.
+        return min(due, max(self._left, self._looked) + self._ping_after)
+
+    def _due(self) -> float | None:
+        if not self._pings:
+            return None
+        self._look()
+        if self._paused is not None:
+            return self._paused + PING_SECONDS_PAUSED
+        if self._queued is not None:
+            return max(self._queued, self._life) + STUCK_SECONDS
+        waits = self._waits_since
+        if self._left is not None:
+            idle = self._left + GONE_SECONDS
+            return idle if waits is None else min(idle, max(self._left, waits) + GONE_SECONDS_WAITED_FOR)
+        return self._life + self._ping_after
+
+    @property
+    def _ping_after(self) -> float:
+        return PING_SECONDS if self._waits_since is None else PING_SECONDS_WAITED_FOR
+
+    def _ping(self, now: float) -> list[SendPing | Gone]:
+        if self._queued is not None:
+            return []  # the one before has not left yet: a second says no more
+        self._number += 1
+        self._queued, self._left = now, None
+        return [SendPing(self._number)]
+
+    def _look(self) -> None:
+        """Take over what heard() stored.  Times are not compared with that of the ping: a clock may be coarse."""
+        if self._heard != _NEVER:
+            self._life = max(self._life, self._heard)
+            self._heard = _NEVER
+            self._left = None

@@ -1,0 +1,253 @@
+"""
+One other humd: its links (the rule is L{PeerLinks}), where tones to it are written, and what waits for a link.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ensemble.errors import QueueFull, ToneTooLarge, UnknownPeer
+from ensemble.identity import HumdId
+from ensemble.mesh.defaults import HOLD_BYTES
+from ensemble.mesh.link import Link
+from ensemble.mesh.link_owner import State
+from ensemble.mesh.peer_links import (
+    Action,
+    CloseDrained,
+    CloseNow,
+    GoodbyeReason,
+    PauseReading,
+    PeerLinks,
+    PeerLost,
+    PeerUp,
+    Refuse,
+    ResumeReading,
+    SayGoodbye,
+    TwoProcesses,
+    WriteOn,
+)
+from ensemble.protocols import Level
+from ensemble.tone import Qualifier
+
+
+def no_link(peer: HumdId) -> UnknownPeer:
+    """The error for a tone to whom no link leads."""
+    return UnknownPeer(f"no link to {peer.full}; `ensemble peers` tells why: is it in peers.json, and running?")
+
+
+class PeerOwner(Protocol):
+    """Who is told about a peer."""
+
+    def peer_up(self, peer: Peer) -> None:
+        """The first link is up."""
+
+    def peer_lost(self, peer: Peer, reason: str) -> None:
+        """A loss (wire-0.8 section 6.7); a newer link may be up already."""
+
+    def link_superseded(self, link: Link, cause: str) -> None:
+        """A second link was refused."""
+
+    def two_processes(self, peer: Peer) -> None:
+        """Links were replaced so often that two processes may share a key."""
+
+
+class Peer:
+    """
+    The links to one id.
+
+    :ivar address: how a line of ours to it begins: ``from`` and ``to``, spliced in front of an encoded tone.
+    :ivar hold: tones that wait for a link that is being made or moved, oldest first.
+    :ivar coming: links that are pending towards this id, dialled by us or given to C{install}.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_deadline",
+        "_doing",
+        "_hold_size",
+        "_links",
+        "_owner",
+        "_todo",
+        "_undelivered",
+        "address",
+        "coming",
+        "hold",
+        "id",
+        "waits",
+        "writing",
+    )
+
+    def __init__(
+        self,
+        me: HumdId,
+        peer: HumdId,
+        owner: PeerOwner,
+        clock: IReactorTime,
+        undelivered: Callable[[HumdId, bytes, Qualifier], None],
+    ) -> None:
+        """:param undelivered: told of each held tone that no link came for."""
+        self.id = peer
+        self.address = f'{{"from":"{me.full}","to":"{peer.full}",'.encode()
+        self._owner, self._clock, self._undelivered = owner, clock, undelivered
+        self._links: PeerLinks[Link] = PeerLinks(me, peer)
+        self._deadline: IDelayedCall | None = None
+        self._todo: deque[Action[Link]] = deque()
+        self._doing = False
+        self.writing: Link | None = None
+        self.hold: deque[tuple[bytes, bool]] = deque()
+        self._hold_size = 0
+        self.coming: set[Link] = set()
+        self.waits = False
+
+    @property
+    def linked(self) -> bool:
+        """True while the peer counts as linked, also while its tones move from one link to another."""
+        return self._links.up
+
+    @property
+    def idle(self) -> bool:
+        """True when nothing is left to remember: no link, none coming, none draining."""
+        return not self.linked and not self.coming and not self._links.links()
+
+    def send(self, line: bytes, droppable: bool = False) -> bool:
+        """
+        Queue one line, stamped already, for the link, or hold it for the one that is coming.
+
+        :returns: True where the source should pause: more than half of the queue is full.
+        :raises UnknownPeer: no link, and none is coming.
+        :raises QueueFull: the queue, or what is held, is at its bound.
+        :raises ToneTooLarge: longer than the peer accepts.
+        """
+        if self.writing is not None:
+            return self.writing.send(line, droppable)
+        if self._links.up or self.coming:
+            if self._hold_size + len(line) > HOLD_BYTES:
+                raise QueueFull("the link is not up yet and too much waits for it; try again later")
+            self.hold.append((line, droppable))
+            self._hold_size += len(line)
+            return self._hold_size * 2 > HOLD_BYTES
+        raise no_link(self.id)
+
+    # what happens to links of this peer
+
+    def came_up(self, link: Link) -> None:
+        """The handshake of C{link} is done."""
+        shaken = link.shaken
+        assert shaken is not None
+        self.coming.discard(link)
+        self._do(
+            self._links.came_up(
+                link,
+                self._clock.seconds(),
+                dialled=link.wire.dialled,
+                level=int(shaken.level),
+                instance=shaken.instance,
+                bye="bye-1" in shaken.features,
+                began=link.began,
+            )
+        )
+        for dial in [other for other in self.coming if self.linked and other.wire.dialled]:
+            if dial.may_be_dropped and shaken.level is Level.PROVEN:
+                self._owner.link_superseded(dial, "another link to it came up")
+            elif not dial.proving:
+                self._do(self._links.dial_committed(dial, self._clock.seconds()))
+
+    def goodbye_read(self, link: Link, reason: str) -> None:
+        """The peer's last line on C{link} was read."""
+        self._do(self._links.goodbye_read(link, reason, self._clock.seconds(), wrote=link.wrote))
+
+    def gone(self, link: Link, reason: str, clean: bool) -> None:
+        """The wire of C{link} is gone, up or not."""
+        self.coming.discard(link)
+        self._do(self._links.lost(link, self._clock.seconds(), reason=reason, clean=clean))
+        if not self.coming and not self.linked:
+            self._drop_held(Qualifier.ROUTE_SEND_FAILED)
+
+    def leave(self, reason: GoodbyeReason) -> None:
+        """Our last line where it may still be said, then an orderly close; what is pending is dropped."""
+        for link in list(self.coming):
+            link.abort()
+        self._do(self._links.leave(reason, self._clock.seconds()))
+
+    def set_waiting(self, waits: bool) -> None:
+        """Somebody waits for an answer of this peer, or nobody does any more."""
+        if waits is not self.waits:
+            self.waits = waits
+            if self.writing is not None:
+                self.writing.set_waiting(waits)
+
+    def _do(self, actions: list[Action[Link]]) -> None:
+        """Execute in order; what an action leads to comes behind the actions that were there before it."""
+        self._todo.extend(actions)
+        if self._doing:
+            return
+        self._doing = True
+        try:
+            while self._todo:
+                self._execute(self._todo.popleft())
+        finally:
+            self._doing = False
+        self._arm()
+
+    def _execute(self, action: Action[Link]) -> None:
+        if isinstance(action, WriteOn):
+            self._write_on(action.link)
+        elif isinstance(action, Refuse):
+            self._owner.link_superseded(action.link, action.cause)
+        elif isinstance(action, CloseNow):
+            action.link.abort()
+        elif isinstance(action, SayGoodbye):
+            action.link.say_goodbye(action.reason)
+        elif isinstance(action, CloseDrained):
+            action.link.close()
+        elif isinstance(action, PauseReading):
+            action.link.pause_reading()
+        elif isinstance(action, ResumeReading):
+            action.link.resume_reading()
+        elif isinstance(action, PeerUp):
+            self._owner.peer_up(self)
+        elif isinstance(action, PeerLost):
+            self._lost(action.reason)
+        elif isinstance(action, TwoProcesses):
+            self._owner.two_processes(self)
+
+    def _lost(self, reason: str) -> None:
+        self._drop_held(Qualifier.PEER_LOST)
+        self._owner.peer_lost(self, reason)
+
+    def _write_on(self, link: Link | None) -> None:
+        self.writing = link
+        if link is None:
+            return
+        if self.waits:
+            link.set_waiting(True)
+        while self.hold and self.writing is link and link.state is State.UP:
+            line, droppable = self.hold.popleft()
+            self._hold_size -= len(line)
+            try:
+                link.send(line, droppable)
+            except QueueFull:
+                self._undelivered(self.id, line, Qualifier.QUEUE_FULL)
+            except ToneTooLarge:
+                self._undelivered(self.id, line, Qualifier.TONE_TOO_LARGE)
+
+    def _drop_held(self, why: Qualifier) -> None:
+        held, self.hold, self._hold_size = self.hold, deque(), 0
+        for line, _ in held:
+            self._undelivered(self.id, line, why)
+
+    def _arm(self) -> None:
+        timer, self._deadline = self._deadline, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        deadline = self._links.next_deadline()
+        if deadline is not None:
+            self._deadline = self._clock.callLater(max(0.0, deadline - self._clock.seconds()), self._tick)
+
+    def _tick(self) -> None:
+        self._deadline = None
+        self._do(self._links.tick(self._clock.seconds()))

@@ -1,0 +1,397 @@
+"""
+One link per peer: what happens when a second link to the same humd comes up (wire-0.8 section 3, docs/one-link.rst).
+
+Theory of operation.  A peer has at most one link that tones are written on.  A second link that completes is
+
+- I{refused}, where its level is weaker than the first one's;
+- I{the same meeting twice}, where both sides dialled at once: dialled from the other side, by the same instance, on
+  the same level, with C{bye-1}, and the first up for less than 15 s.  The two are made one without losing, doubling
+  or reordering a tone, see below;
+- I{the newer}, in every other case, and replaces the older: the peer restarted, or lost the old link before we did.
+
+Dialled at once.  The link that the smaller id dialled I{wins}, the other I{loses}; the smaller id I{leads}::
+
+    leads    both up: stop reading the winner; goodbye on the loser; write on the winner
+    follows  both up: stop reading the winner; go on writing where we wrote first
+             the leader's goodbye read: ours on the loser; write on the winner; read the winner
+    leads    the follower's goodbye read: close the loser; read the winner
+    follows  close the loser: after the leader, or 10 s later
+
+A goodbye is the last line of its side on the loser, so who has read it has read all that came before, and only then
+reads what the other wrote next, on the winner.  The leader may speak first because it knows that the other has the
+loser up: that side dialled it, and with proofs the dialler is up first.  Without proofs the listener is up first, so
+a follower whose dial is out (L{PeerLinks.dial_committed}) does not read the winner before it knows what became of
+that dial.
+
+Where it ends in another way, whoever wrote on the link that broke tells a loss, and nobody else: a side that forgets
+the asks of the other without need leaves it waiting for ever.  The follower's answer is the one line whose fate its
+writer could not see; so it lets the leader close first, and where the loser breaks instead, it gives up both links.
+
+No method knows a socket or a clock.  The owner executes the actions in the order in which it got them, before it
+handles another line of any link of this peer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from attrs import define, frozen
+
+from ensemble.identity import HumdId
+from ensemble.mesh.defaults import (
+    CLOSE_SECONDS,
+    CROSSED_SECONDS,
+    MOVE_SECONDS,
+    REPLACED_OFTEN,
+    REPLACED_SECONDS,
+    SETTLE_SECONDS,
+    WATCH_SECONDS,
+)
+from ensemble.mesh.link_actions import (
+    Action,
+    CloseDrained,
+    CloseNow,
+    GoodbyeReason,
+    PauseReading,
+    PeerLost,
+    PeerUp,
+    Refuse,
+    ResumeReading,
+    SayGoodbye,
+    TwoProcesses,
+    WriteOn,
+)
+
+__all__ = [
+    "Action",
+    "CloseDrained",
+    "CloseNow",
+    "GoodbyeReason",
+    "PauseReading",
+    "PeerLinks",
+    "PeerLost",
+    "PeerUp",
+    "Refuse",
+    "ResumeReading",
+    "SayGoodbye",
+    "TwoProcesses",
+    "WriteOn",
+]
+
+L = TypeVar("L", bound=Hashable)
+
+
+@frozen(eq=False)
+class _Up(Generic[L]):
+    """A link that came up, as it was then."""
+
+    link: L
+    dialled: bool
+    level: int
+    instance: str | None
+    bye: bool
+    since: float
+
+
+class _Down:
+    """No link."""
+
+
+@define(eq=False)
+class _One(Generic[L]):
+    """
+    The one link.
+
+    :ivar widowed: it was the loser, and the winner is gone: the other side may have left it already.
+    :ivar held_until: its reading is paused, for a dial of ours may be up at the other side.
+    """
+
+    up: _Up[L]
+    widowed: bool = False
+    held_until: float | None = None
+
+
+@frozen(eq=False)
+class _Two(Generic[L]):
+    """Dialled at once: the winner is not read, the loser is.  C{first} is the one that was up first here."""
+
+    winner: _Up[L]
+    loser: _Up[L]
+    first: _Up[L]
+    until: float
+
+
+@frozen(eq=False)
+class _Moving(Generic[L]):
+    """The loser is done with, the winner not up yet: tones are held."""
+
+    loser: _Up[L]
+    since: float
+
+
+@define(eq=False)
+class _Leaving:
+    """A link on which all is said and read, not yet gone."""
+
+    until: float
+    closed: bool  # by us, in order
+    at_stake: bool  # an unclean end would mean that the other side has not read all of ours
+
+
+class PeerLinks(Generic[L]):
+    """
+    The links to one peer.
+
+    C{L} is the owner's link, hashable by identity.  Every method that may do something returns what is to be done.
+    """
+
+    def __init__(self, me: HumdId, peer: HumdId) -> None:
+        """:raises ValueError: the ids are equal; such a hello is to be refused before it gets here."""
+        if me == peer:
+            raise ValueError("a humd has no links to itself")
+        self._leads = me < peer
+        self._state: _Down | _One[L] | _Two[L] | _Moving[L] = _Down()
+        self._leaving: dict[L, _Leaving] = {}
+        self._dials: dict[L, None] = {}  # committed, in order
+        self._replaced_at: deque[float] = deque(maxlen=REPLACED_OFTEN)
+
+    @property
+    def up(self) -> bool:
+        """The peer counts as linked: do not dial.  Also while tones move from one link to another."""
+        return not isinstance(self._state, _Down)
+
+    def links(self) -> list[L]:
+        """The links that are up, then those that are only closing: none means that nothing is left to remember."""
+        return [*(up.link for up in self._ups()), *self._leaving]
+
+    # what happened
+
+    def dial_committed(self, link: L, now: float) -> list[Action[L]]:
+        """
+        A dial of ours has sent its last handshake line and is not up: only for handshakes without C{proof-1}.
+
+        Call it at the latest when another link to the peer comes up.  Its end must be told to L{lost}.
+        """
+        self._dials[link] = None
+        return self._hold(now)
+
+    def came_up(
+        self,
+        link: L,
+        now: float,
+        *,
+        dialled: bool,
+        level: int,
+        instance: str | None,
+        bye: bool,
+        began: float | None = None,
+    ) -> list[Action[L]]:
+        """
+        The handshake of C{link} is done; no line behind it was handled yet.
+
+        :param level: how well the peer is proved; higher is better.
+        :param instance: what its hello said; None where it said none.
+        :param bye: both hellos list C{bye-1}.
+        :param began: when it was accepted or dialled; None where that is not known.
+        """
+        self._dials.pop(link, None)
+        new = _Up(link, dialled, level, instance, bye, now)
+        state = self._state
+        if isinstance(state, _Down):
+            return self._begin(new, now)
+        old = state.up if isinstance(state, _One) else state.winner if isinstance(state, _Two) else state.loser
+        if level < old.level:
+            return [Refuse(link, "a link on which the peer proved more is up"), *self._release()]
+        if isinstance(state, _One) and self._crossed(old, new) and now - old.since < CROSSED_SECONDS:
+            return self._cross(state, new, now)
+        if isinstance(state, _Moving) and self._crossed(old, new) and (began is None or began <= state.since):
+            self._state = _One(new)
+            return [WriteOn(link)]
+        return self._replace(new, now)
+
+    def goodbye_read(self, link: L, reason: str, now: float, *, wrote: bool = True) -> list[Action[L]]:
+        """
+        The peer's last line on C{link}; the link may be any, and the reason anything.
+
+        :param wrote: we wrote tones on C{link}.
+        """
+        state, up = self._state, self._find(link)
+        if up is None or not up.bye:
+            return []
+        if reason != GoodbyeReason.DUPLICATE:
+            known = reason in GoodbyeReason._value2member_map_
+            return self._lose_all(f"it said goodbye: {reason}" if known else "it said goodbye")
+        if isinstance(state, _Two) and up is state.loser:
+            winner = state.winner.link
+            self._state = _One(state.winner)
+            end = self._close(link, now) if self._leads else self._answer(link, now, wrote, [WriteOn(winner)])
+            return [*end, ResumeReading(winner)]
+        if isinstance(state, _One) and up.dialled and not self._leads:
+            if state.widowed:
+                self._state = _Down()
+                return [*self._answer(link, now, False, []), *self._tell("the link that it moved to is gone")]
+            self._state = _Moving(up, now)
+            return self._answer(link, now, wrote, [WriteOn(None)])
+        return self._lose_all("it said goodbye to the link that stays")
+
+    def lost(
+        self, link: L, now: float, *, reason: str = "the connection was lost", clean: bool = True
+    ) -> list[Action[L]]:
+        """
+        C{link} is gone, closed by us or not.  Nothing for a link that is not known here.
+
+        :param clean: False where it was reset or cut: what we wrote last may not have been read.
+        """
+        leaving = self._leaving.pop(link, None)
+        if leaving is not None:
+            broke = leaving.at_stake and not clean
+            return self._lose_all("the link that it moved from broke before it had read all") if broke else []
+        if link in self._dials:
+            del self._dials[link]
+            return self._release()
+        state, up = self._state, self._find(link)
+        if isinstance(state, _Two) and up is state.loser:
+            return self._keep(state, reason)
+        if isinstance(state, _Two) and up is state.winner and state.first is state.loser and not self._leads:
+            self._state = _One(state.loser, widowed=True)  # nothing was read or written on the winner: no loss yet
+            return []
+        return self._lose_all(reason, gone=link) if up is not None else []
+
+    def leave(self, reason: GoodbyeReason, now: float) -> list[Action[L]]:
+        """We part from the peer: goodbye where it may still be said, and an orderly close."""
+        if not self.up:
+            return []
+        actions: list[Action[L]] = []
+        for up in self._ups():
+            if up.bye and not (self._leads and isinstance(self._state, _Two) and up is self._state.loser):
+                actions.append(SayGoodbye(up.link, reason))
+            actions += self._close(up.link, now)
+        self._state = _Down()
+        return actions + self._tell(f"we said goodbye: {reason.value}")
+
+    # time
+
+    def tick(self, now: float) -> list[Action[L]]:
+        """What is due."""
+        actions: list[Action[L]] = []
+        for link, leaving in list(self._leaving.items()):
+            if now < leaving.until:
+                continue
+            if not leaving.closed:
+                leaving.closed, leaving.until = True, now + CLOSE_SECONDS
+                actions.append(CloseDrained(link))
+                continue
+            del self._leaving[link]
+            actions.append(CloseNow(link))
+            if leaving.at_stake:
+                actions += self._lose_all("the link that it moved from could not be drained")
+        state = self._state
+        if isinstance(state, _One) and state.held_until is not None and now >= state.held_until:
+            actions += [CloseNow(dial) for dial in self._dials]
+            self._dials.clear()
+            actions += self._release()
+        elif isinstance(state, _Two) and now >= state.until:
+            actions.append(CloseNow(state.loser.link))
+            actions += self._keep(state, "two links to it could not be made one in time")
+        elif isinstance(state, _Moving) and now >= state.since + MOVE_SECONDS:
+            actions += self._lose_all("the link that it moved to did not come up")
+        return actions
+
+    def next_deadline(self) -> float | None:
+        """When to call L{tick}; None while nothing is due."""
+        due = [leaving.until for leaving in self._leaving.values()]
+        state = self._state
+        if isinstance(state, _One) and state.held_until is not None:
+            due.append(state.held_until)
+        elif isinstance(state, _Two):
+            due.append(state.until)
+        elif isinstance(state, _Moving):
+            due.append(state.since + MOVE_SECONDS)
+        return min(due, default=None)
+
+    # inside
+
+    def _ups(self) -> list[_Up[L]]:
+        state = self._state
+        if isinstance(state, _One):
+            return [state.up]
+        return [state.winner, state.loser] if isinstance(state, _Two) else []
+
+    def _find(self, link: L) -> _Up[L] | None:
+        return next((up for up in self._ups() if up.link == link), None)
+
+    def _crossed(self, old: _Up[L], new: _Up[L]) -> bool:
+        """Could both sides have dialled these two at once?  A stronger level could not: nothing weaker may win."""
+        same = old.instance is not None and old.instance == new.instance and old.level == new.level
+        return same and old.bye and new.bye and old.dialled is not new.dialled
+
+    def _begin(self, new: _Up[L], now: float) -> list[Action[L]]:
+        self._state = _One(new)
+        return [WriteOn(new.link), PeerUp(new.link), *self._hold(now)]
+
+    def _cross(self, one: _One[L], new: _Up[L], now: float) -> list[Action[L]]:
+        old = one.up
+        winner, loser = (new, old) if new.dialled is self._leads else (old, new)
+        self._state = _Two(winner, loser, old, now + SETTLE_SECONDS)
+        actions: list[Action[L]] = [] if one.held_until is not None else [PauseReading(winner.link)]
+        if self._leads:
+            actions += [SayGoodbye(loser.link, GoodbyeReason.DUPLICATE), WriteOn(winner.link)]
+        return actions
+
+    def _replace(self, new: _Up[L], now: float) -> list[Action[L]]:
+        actions: list[Action[L]] = [CloseNow(up.link) for up in self._ups()]
+        self._state = _Down()
+        actions += [*self._tell("a newer link replaced the older"), *self._begin(new, now)]
+        self._replaced_at.append(now)
+        if len(self._replaced_at) == REPLACED_OFTEN and now - self._replaced_at[0] <= REPLACED_SECONDS:
+            self._replaced_at.clear()
+            actions.append(TwoProcesses())
+        return actions
+
+    def _keep(self, two: _Two[L], reason: str) -> list[Action[L]]:
+        """The loser ended in the wrong way: a loss for who wrote there."""
+        self._state = _One(two.winner)
+        told = self._tell(reason) if two.first is two.loser else []
+        return [*told, ResumeReading(two.winner.link)]
+
+    def _lose_all(self, reason: str, gone: L | None = None) -> list[Action[L]]:
+        actions: list[Action[L]] = [CloseNow(up.link) for up in self._ups() if up.link != gone]
+        self._state = _Down()
+        return actions + self._tell(reason)
+
+    def _tell(self, reason: str) -> list[Action[L]]:
+        """A loss; the state says already what is left."""
+        for leaving in self._leaving.values():
+            leaving.at_stake = False
+        left: list[Action[L]] = [action(up.link) for up in self._ups() for action in (WriteOn, PeerUp)]
+        return [WriteOn(None), PeerLost(reason), *left]
+
+    def _answer(self, loser: L, now: float, wrote: bool, move: list[Action[L]]) -> list[Action[L]]:
+        actions: list[Action[L]] = [SayGoodbye(loser, GoodbyeReason.DUPLICATE), *move]
+        if not wrote:
+            return actions + self._close(loser, now)
+        self._leaving[loser] = _Leaving(now + WATCH_SECONDS, closed=False, at_stake=True)
+        return actions
+
+    def _close(self, link: L, now: float) -> list[Action[L]]:
+        self._leaving[link] = _Leaving(now + CLOSE_SECONDS, closed=True, at_stake=False)
+        return [CloseDrained(link)]
+
+    def _hold(self, now: float) -> list[Action[L]]:
+        """A dial of ours may be up at the other side, which then wrote there first: wait with reading the winner."""
+        state = self._state
+        if not isinstance(state, _One) or state.held_until is not None or self._leads or not self._dials:
+            return []
+        if state.up.dialled or not state.up.bye:
+            return []
+        state.held_until = now + SETTLE_SECONDS
+        return [PauseReading(state.up.link)]
+
+    def _release(self) -> list[Action[L]]:
+        state = self._state
+        if not isinstance(state, _One) or state.held_until is None or self._dials:
+            return []
+        state.held_until = None
+        return [ResumeReading(state.up.link)]

@@ -1,0 +1,103 @@
+"""
+Who may link, and with how much proof: wire-0.8 section 1.
+
+Two independent questions.  I{Proof} is a L{Level}; I{permission} is whether the id has a row, or C{any} id may come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from attrs import field, frozen
+
+from ensemble.identity import BadHint, Hint, HumdId
+from ensemble.protocols import Level
+
+SECURE_SCHEMES = ("udp", "tls", "onion")  # in the order in which they are preferred
+
+
+def _by_id(rows: Iterable[KnownPeer]) -> Mapping[HumdId, KnownPeer]:
+    return {row.peer: row for row in rows}
+
+
+@frozen
+class KnownPeer:
+    """One row of ``peers.json``, as the mesh sees it."""
+
+    peer: HumdId
+    hints: tuple[str, ...] = ()
+    alias: str | None = None
+    level: Level | None = None  # None: the default of the policy
+    relays: bool = False
+    plain: bool = False
+
+    @property
+    def needs_secure(self) -> bool:
+        """True where only secure wires may carry this peer: it names a secure hint and does not say ``plain``."""
+        return not self.plain and any(hint.scheme in SECURE_SCHEMES for hint in self.parsed_hints())
+
+    def parsed_hints(self) -> list[Hint]:
+        """The hints that can be read, in the order of the row."""
+        hints = []
+        for text in self.hints:
+            try:
+                hints.append(Hint.parse(text))
+            except BadHint:
+                continue  # reported where the row was read
+        return hints
+
+    def dial_order(self) -> list[Hint]:
+        """Whom to dial, best first: secure hints in the order of their schemes, then plain ones where allowed."""
+        hints = self.parsed_hints()
+        secure = [hint for scheme in SECURE_SCHEMES for hint in hints if hint.scheme == scheme]
+        return secure if self.needs_secure else secure + [hint for hint in hints if hint.scheme == "tcp"]
+
+
+@frozen
+class Policy:
+    """
+    The rules of one humd; a new value replaces the old when ``peers.json`` changes.
+
+    :ivar level: what an id without an own level must show.
+    :ivar admit_any: True lets in ids that have no row.
+    """
+
+    level: Level = Level.OPEN
+    admit_any: bool = True
+    known: Mapping[HumdId, KnownPeer] = field(factory=tuple, converter=_by_id)
+
+    def level_for(self, claimed: HumdId) -> Level:
+        """The least level at which a link that claims C{claimed} is admitted."""
+        row = self.known.get(claimed)
+        return self.level if row is None or row.level is None else row.level
+
+    def admits(self, claimed: HumdId, wire_secure: bool) -> str | None:
+        """
+        May this id link over such a wire?
+
+        :returns: None, or why not, with the mend.
+        """
+        row = self.known.get(claimed)
+        if row is None:
+            if self.admit_any:
+                return None
+            return f'no row in peers.json; to let it in add {{"humd_id":"{claimed.full}"}}'
+        if row.needs_secure and not wire_secure:
+            return 'its row names a secure hint, so a plain wire is refused; to allow plain wires add "plain": true'
+        return None
+
+    def admits_leaf(self, leaf: HumdId | None) -> str | None:
+        """
+        May whoever showed this certificate say hello?
+
+        :param leaf: the id whose key it proved; None where it showed none, or one that names no id.
+        :returns: None, or why not, with the mend.
+        """
+        if leaf is not None:
+            return self.admits(leaf, wire_secure=True)
+        if self.level < Level.PROVEN or any(row.level not in (None, Level.PROVEN) for row in self.known.values()):
+            return None
+        return (
+            "it shows no certificate of a humd, and every peer must be proven; to link with humds before 0.8, "
+            'give their rows "auth": "signed" or "open"'
+        )

@@ -1,0 +1,192 @@
+"""Configured peers are dialled until they are linked, and again when they are lost."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.identity import Hint, HumdAddr, HumdId
+from ensemble.interfaces import IWire
+from ensemble.mesh import Dialler, Ensemble, KnownPeer, Policy
+from ensemble.protocols import InMemoryEndpoint
+from ensemble.testing import World
+
+
+class Net:
+    """A network in memory: names that lead to ensembles, and a record of every dial."""
+
+    def __init__(self, world: World, me: HumdId) -> None:
+        self.world, self.me = world, me
+        self.hosts: dict[str, Ensemble] = {}
+        self.dialled: list[tuple[float, str]] = []
+        self.hanging: list[Deferred[IWire]] = []
+        self.cancelled = 0
+
+    def dial(self, hint: Hint, addr: HumdAddr) -> Deferred[IWire]:
+        """Open a memory wire where somebody lives; ``slow`` never answers, all else refuses."""
+        name = hint.host_port()[0]
+        self.dialled.append((self.world.clock.seconds(), name))
+        wire: Deferred[IWire] = Deferred(self._cancel)
+        if name == "slow":
+            self.hanging.append(wire)
+        elif name in self.hosts:
+            other = self.hosts[name]
+            near, far = InMemoryEndpoint.pair(self.me, None, addr.id, None, self.world.clock)
+            far.peer = None
+            other.install(far).addErrback(lambda _: None)
+            wire.callback(near)
+        else:
+            wire.errback(ConnectionRefusedError())
+        return wire
+
+    def _cancel(self, _: object) -> None:
+        self.cancelled += 1
+
+
+class DiallerTests(SynchronousTestCase):
+    """One humd, its rows, and a network."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.me, self.other = self.world.humd(), self.world.humd()
+        self.net = Net(self.world, self.me.me)
+        dials = {"tcp": self.net.dial, "tls": self.net.dial}
+        self.dialler = Dialler(self.me, dials, self.world.clock, self.world.random.random)
+        self.dialler.startService()
+
+    def row(self, *hints: str, plain: bool = False) -> KnownPeer:
+        """The other humd's row."""
+        return KnownPeer(peer=self.other.me, hints=hints, plain=plain)
+
+    def names(self) -> list[str]:
+        """Who was dialled, in order."""
+        return [name for _, name in self.net.dialled]
+
+    def test_links(self) -> None:
+        """A row with a hint that leads there is linked at once, and not dialled again."""
+        self.net.hosts["b.test"] = self.other
+        self.dialler.set_peers([self.row("tcp:b.test:1")])
+        self.world.advance(120)
+        self.assertEqual((self.me.peers(), self.names()), ([self.other.me], ["b.test"]))
+
+    def test_backs_off(self) -> None:
+        """A peer that is not there is dialled again and again, between one second and sixty apart."""
+        self.dialler.set_peers([self.row("tcp:gone.test:1")])
+        self.world.advance(400, step=0.25)
+        times = [at for at, _ in self.net.dialled]
+        gaps = [later - earlier for earlier, later in pairwise(times)]
+        self.assertTrue(all(1 <= gap <= 61 for gap in gaps), gaps)
+        self.assertLess(gaps[0], 3)
+        self.assertGreater(gaps[-1], 30)
+        self.assertIn("refused", self.dialler.last_failure(self.other.me).lower())
+
+    def test_redials_a_lost_peer(self) -> None:
+        """A link that ends for whatever reason is made again, a goodbye included."""
+        self.net.hosts["b.test"] = self.other
+        self.dialler.set_peers([self.row("tcp:b.test:1")])
+        self.world.settle()
+        self.other.remove_peer(self.me.me)
+        self.world.settle()
+        self.assertEqual(self.me.peers(), [])
+        self.world.advance(3)
+        self.assertEqual(self.me.peers(), [self.other.me])
+
+    def test_a_slow_hint_does_not_hold_up_the_next(self) -> None:
+        """While one hint hangs the next is started a quarter of a second later, and the loser is dropped."""
+        self.net.hosts["b.test"] = self.other
+        self.dialler.set_peers([self.row("tcp:slow:1", "tcp:b.test:1")])
+        self.world.advance(0.2, step=0.1)
+        self.assertEqual(self.me.peers(), [])
+        self.world.advance(0.2, step=0.1)
+        self.assertEqual((self.me.peers(), self.net.cancelled), ([self.other.me], 1))
+
+    def test_secure_hints_only(self) -> None:
+        """A row with a secure hint is never dialled in the clear unless it says so."""
+        self.net.hosts["clear.test"] = self.other
+        self.dialler.set_peers([self.row("tcp:clear.test:1", "tls:gone.test:1")])
+        self.world.advance(5)
+        self.assertEqual(set(self.names()), {"gone.test"})
+        self.dialler.set_peers([self.row("tcp:clear.test:1", "tls:gone.test:1", plain=True)])
+        self.world.advance(5)
+        self.assertIn("clear.test", self.names())
+
+    def test_no_wire_for_its_hints(self) -> None:
+        """A row with no hint that can be dialled says so, in the log once, and still after a link was lost."""
+        with capturedLogs() as events:
+            self.dialler.set_peers([self.row("udp:b.test:1", "tcp:b.test:1")])
+            for _ in range(2):
+                self.assertIn("udp:b.test:1", self.dialler.last_failure(self.other.me))
+                self.assertIn('"plain": true', self.dialler.last_failure(self.other.me))
+                self.world.link(self.other, self.me)
+                self.assertEqual(self.dialler.last_failure(self.other.me), "")
+                self.other.remove_peer(self.me.me)
+                self.world.settle()
+        told = [event for event in events if str(event.get("cause", "")).startswith("none of its hints")]
+        self.assertEqual((len(told), self.names()), (1, []))
+
+    def test_no_hints(self) -> None:
+        """A row without hints is no failure: that peer dials us."""
+        self.dialler.set_peers([self.row()])
+        self.assertEqual(self.dialler.last_failure(self.other.me), "")
+
+    def test_closed_by_the_other_side(self) -> None:
+        """A connection that the other side closes before the link is up names what may mend it over there."""
+        self.net.hosts["b.test"] = Ensemble(self.other.me, clock=self.world.clock, policy=Policy(admit_any=False))
+        self.dialler.set_peers([self.row("tcp:b.test:1")])
+        self.world.settle()
+        self.assertIn("does its peers.json have a row for us", self.dialler.last_failure(self.other.me))
+
+    def test_somebody_else_there(self) -> None:
+        """A hint that leads to another humd links nothing, and says whom it found."""
+        self.net.hosts["b.test"] = self.world.humd()
+        self.dialler.set_peers([self.row("tcp:b.test:1")])
+        self.world.settle()
+        self.assertEqual(self.me.peers(), [])
+        self.assertIn("expected was", self.dialler.last_failure(self.other.me))
+
+    def test_an_inbound_link_ends_the_dialling(self) -> None:
+        """A peer that reached us first is not dialled any more."""
+        self.dialler.set_peers([self.row("tcp:slow:1")])
+        self.world.settle()
+        self.world.link(self.other, self.me)
+        self.assertEqual(self.net.cancelled, 1)
+        self.world.advance(120)
+        self.assertEqual(self.names(), ["slow"])
+
+    def test_a_removed_row(self) -> None:
+        """A row that goes is not dialled any more, and nothing is left behind."""
+        self.dialler.set_peers([self.row("tcp:gone.test:1")])
+        self.world.advance(2)
+        self.dialler.set_peers([])
+        before = len(self.net.dialled)
+        self.world.advance(200)
+        self.assertEqual((len(self.net.dialled), self.world.clock.getDelayedCalls()), (before, []))
+
+    def test_an_unchanged_row_is_left_alone(self) -> None:
+        """The same rows again interrupt nothing."""
+        self.dialler.set_peers([self.row("tcp:slow:1")])
+        self.dialler.set_peers([self.row("tcp:slow:1")])
+        self.assertEqual((self.names(), self.net.cancelled), (["slow"], 0))
+
+    def test_stop_drops_what_is_under_way(self) -> None:
+        """A stopped dialler dials nothing and holds no timer."""
+        self.dialler.set_peers([self.row("tcp:slow:1", "tcp:slow:2"), KnownPeer(peer=self.me.me, hints=("tcp:x:1",))])
+        self.dialler.stopService()
+        self.assertEqual((self.net.cancelled, self.world.clock.getDelayedCalls()), (1, []))
+        self.assertEqual(self.names(), ["slow"])
+
+    def test_both_dial_at_once(self) -> None:
+        """Two humds that dial each other at once end with one link and no loss."""
+        back = Net(self.world, self.other.me)
+        other = Dialler(self.other, {"tcp": back.dial}, self.world.clock, self.world.random.random)
+        other.startService()
+        self.net.hosts["b.test"], back.hosts["a.test"] = self.other, self.me
+        self.dialler.set_peers([self.row("tcp:b.test:1")])
+        other.set_peers([KnownPeer(peer=self.me.me, hints=("tcp:a.test:1",))])
+        self.world.advance(30)
+        self.assertEqual((self.me.peers(), self.other.peers()), ([self.other.me], [self.me.me]))
+        self.assertEqual((self.me.counters["peers.lost"], self.other.counters["peers.lost"]), (0, 0))

@@ -1,0 +1,262 @@
+"""What a library user sees of an ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.errors import LinkRefused, QueueFull, ToneTooLarge, UnknownPeer, Untargeted
+from ensemble.identity import HumdId
+from ensemble.mesh import Policy, TapClosed, ensemble as ensemble_module
+from ensemble.protocols import PeerCapabilities
+from ensemble.testing import World
+from ensemble.tone import encode
+
+
+class LinkTests(SynchronousTestCase):
+    """Two ensembles on one wire."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.a, self.b = self.world.humd(), self.world.humd()
+
+    def test_both_ends_come_up(self) -> None:
+        """Both installs fire with the other's id, and each lists the other."""
+        link = self.world.link(self.a, self.b)
+        self.assertEqual([self.successResultOf(up) for up in link.up], [self.b.me, self.a.me])
+        self.assertEqual((self.a.peers(), self.b.peers()), ([self.b.me], [self.a.me]))
+
+    def test_capabilities_arrive(self) -> None:
+        """What the other said of itself is known once it is linked, and nothing of strangers."""
+        self.b.capabilities = PeerCapabilities(nests=("claude-cli",))
+        self.world.link(self.a, self.b)
+        known = self.a.peer_caps(self.b.me)
+        assert known is not None
+        self.assertEqual(known.nests, ("claude-cli",))
+        self.assertIsNone(self.a.peer_caps(self.world.key().humd_id()))
+
+    def test_a_tone_arrives_stamped(self) -> None:
+        """A routed tone arrives once, `from` and `to` in full whatever the caller wrote, all else untouched."""
+        self.world.link(self.a, self.b)
+        tap = self.b.subscribe()
+        self.a.route({"chi": "prompt", "rid": "p1", "to": self.b.me.digest.hex(), "content": "Hello, peer.", "x": [1]})
+        self.world.settle()
+        self.assertEqual(
+            self.successResultOf(tap.get()),
+            {
+                "chi": "prompt",
+                "rid": "p1",
+                "to": self.b.me.full,
+                "from": self.a.me.full,
+                "content": "Hello, peer.",
+                "x": [1],
+            },
+        )
+        self.assertNoResult(tap.get())
+
+    def test_route_has_three_errors(self) -> None:
+        """No target, no link and a queue that takes no more each raise their own error, at once."""
+        self.world.link(self.a, self.b)
+        for to in (None, 7, "market-maker", "humd_abc"):
+            self.assertRaises(Untargeted, self.a.route, {"chi": "prompt", "to": to})
+        for stranger in (self.world.key().humd_id().full, self.a.me.full, self.b.me.short):
+            self.assertRaises(UnknownPeer, self.a.route, {"chi": "prompt", "to": stranger})
+        tone = {"chi": "prompt", "to": self.b.me.full, "text": "x" * 1_000_000}
+        for _ in range(8):
+            self.a.route(tone)
+        self.assertRaises(QueueFull, self.a.route, tone)
+
+    def test_too_large_for_the_peer(self) -> None:
+        """A tone above what the peer accepts is refused to its sender, and the link stays."""
+        small = self.world.humd(max_tone=2000)
+        self.world.link(self.a, small)
+        self.assertRaises(ToneTooLarge, self.a.route, {"chi": "prompt", "to": small.me.full, "text": "x" * 2000})
+        self.assertEqual(self.a.peers(), [small.me])
+
+    def test_tones_wait_for_a_link_that_is_being_made(self) -> None:
+        """What is routed between install and up arrives first, in order."""
+        tap = self.b.subscribe()
+        self.world.join(self.a, self.b)
+        for number in range(3):
+            self.a.route({"chi": "perf-mark", "to": self.b.me.full, "n": number})
+        self.world.settle()
+        self.assertEqual([self.successResultOf(tap.get())["n"] for _ in range(3)], [0, 1, 2])
+
+    def test_held_tones_are_not_lost_silently(self) -> None:
+        """When the link never comes up, each tone that waited for it is told."""
+        told: list[Any] = []
+        self.a.listener = Told(told)
+        self.b.policy = Policy(admit_any=False)
+        link = self.world.join(self.a, self.b)
+        self.a.route({"chi": "prompt", "to": self.b.me.full})
+        self.world.settle()
+        for up in link.up:
+            self.failureResultOf(up, LinkRefused)
+        self.assertEqual([what for what, *_ in told], ["undelivered"])
+
+    def test_no_link_to_ourselves(self) -> None:
+        """A wire that is said to lead to our own id is refused before a word is said."""
+        link = self.world.join(self.a, self.a)
+        for up in link.up:
+            self.failureResultOf(up, LinkRefused)
+        self.assertEqual(self.a.peers(), [])
+
+    def test_broadcast_encodes_once(self) -> None:
+        """A tone to many peers is encoded once; each gets it with its own id in `to`."""
+        others = [self.world.humd() for _ in range(5)]
+        for other in others:
+            self.world.link(self.a, other)
+        taps = [other.subscribe() for other in others]
+        encoded: list[object] = []
+
+        def counting(tone: Mapping[str, Any]) -> bytes:
+            encoded.append(tone)
+            return encode(tone)
+
+        self.patch(ensemble_module, "encode", counting)
+        missed = self.a.broadcast({"chi": "perf-mark", "n": 1}, [*[other.me for other in others], self.b.me])
+        self.world.settle()
+        self.assertEqual((missed, len(encoded)), ([self.b.me], 1))
+        for tap, other in zip(taps, others, strict=True):
+            tone = {"from": self.a.me.full, "to": other.me.full, "chi": "perf-mark", "n": 1}
+            self.assertEqual(self.successResultOf(tap.get()), tone)
+
+    def test_remove_peer_says_goodbye(self) -> None:
+        """A removed peer is gone on both sides, and the other knows why."""
+        self.world.link(self.a, self.b)
+        told: list[Any] = []
+        self.b.listener = Told(told)
+        self.a.remove_peer(self.b.me)
+        self.world.settle()
+        self.assertEqual((self.a.peers(), self.b.peers()), ([], []))
+        self.assertEqual(told, [("lost", self.a.me, "it said goodbye: removed")])
+
+    def test_stop_says_goodbye(self) -> None:
+        """Stopping fires once every link is closed; the other side sees a shutdown, and no timer is left."""
+        self.world.link(self.a, self.b)
+        told: list[Any] = []
+        self.b.listener = Told(told)
+        stopped = self.a.stopService()
+        self.world.settle()
+        self.successResultOf(stopped)
+        self.assertEqual(told, [("lost", self.a.me, "it said goodbye: shutdown")])
+        self.world.advance(60)
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def test_a_silent_peer_is_given_up(self) -> None:
+        """A link that is cut without a word is gone on both sides within 45 seconds, not earlier."""
+        link = self.world.link(self.a, self.b)
+        link.cut()
+        self.world.advance(40)
+        self.assertEqual(self.a.peers(), [self.b.me])
+        self.world.advance(6)
+        self.assertEqual((self.a.peers(), self.b.peers()), ([], []))
+
+    def test_a_silent_peer_is_given_up_sooner_while_somebody_waits(self) -> None:
+        """With an answer outstanding, nine seconds are enough."""
+        link = self.world.link(self.a, self.b)
+        self.a.set_waiting(self.b.me, True)
+        link.cut()
+        self.world.advance(8)
+        self.assertEqual(self.a.peers(), [self.b.me])
+        self.world.advance(2)
+        self.assertEqual(self.a.peers(), [])
+
+    def test_an_idle_link_lives(self) -> None:
+        """Nothing to say is no reason to part: pings keep an idle link for an hour."""
+        self.world.link(self.a, self.b)
+        self.world.advance(3600, step=5)
+        self.assertEqual((self.a.peers(), self.b.peers()), ([self.b.me], [self.a.me]))
+
+    def test_probe_tells_distance_and_skew(self) -> None:
+        """A probe answers with a round trip and the difference of the clocks."""
+        other = World(seed=1)
+        other.clock, other.wall_offset = self.world.clock, self.world.wall_offset + 90
+        late = other.humd()
+        self.world.link(self.a, late)
+        link = self.a.link_to(late.me)
+        assert link is not None
+        probe = link.probe()
+        self.world.settle()
+        self.successResultOf(probe)
+        self.assertEqual((link.round_trip, link.skew_ms), (0.0, 90_000))
+
+
+class Told:
+    """A listener that writes down what it is told."""
+
+    def __init__(self, told: list[Any]) -> None:
+        self._told = told
+
+    def tone_arrived(self, peer: HumdId, envelope: Any, line: bytes) -> None:
+        self._told.append(("tone", peer, envelope.chi))
+
+    def peer_up(self, peer: HumdId) -> None:
+        self._told.append(("up", peer))
+
+    def peer_lost(self, peer: HumdId, reason: str) -> None:
+        self._told.append(("lost", peer, reason))
+
+    def peer_has_room(self, peer: HumdId) -> None:
+        self._told.append(("room", peer))
+
+    def undelivered(self, peer: HumdId, line: bytes, qualifier: Any) -> None:
+        self._told.append(("undelivered", peer, qualifier.value))
+
+
+class TapTests(SynchronousTestCase):
+    """The view of arriving tones."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.a, self.b = self.world.humd(), self.world.humd()
+        self.world.link(self.a, self.b)
+
+    def send(self, count: int) -> None:
+        """So many numbered tones to b."""
+        for number in range(count):
+            self.a.route({"chi": "perf-mark", "to": self.b.me.full, "n": number})
+        self.world.settle()
+
+    def test_a_slow_reader_loses_the_oldest(self) -> None:
+        """The 257th untaken tone pushes out the first, and the tap says how many went."""
+        tap = self.b.subscribe()
+        self.send(300)
+        self.assertEqual((self.successResultOf(tap.get())["n"], tap.lost), (44, 44))
+
+    def test_a_closed_tap_ends(self) -> None:
+        """Whoever waits on a tap that closes is told, and nothing more is kept for it."""
+        tap = self.b.subscribe()
+        waiting = tap.get()
+        tap.close()
+        tap.close()
+        self.failureResultOf(waiting, TapClosed)
+        self.send(1)
+        self.failureResultOf(tap.get(), TapClosed)
+
+    def test_a_cancelled_read_takes_nothing(self) -> None:
+        """A read that was given up leaves the next tone to the next read."""
+        tap = self.b.subscribe()
+        given_up, kept = tap.get(), tap.get()
+        given_up.addErrback(lambda _: None)
+        given_up.cancel()
+        self.send(1)
+        self.assertEqual(self.successResultOf(kept)["n"], 0)
+
+    def test_iteration_ends_when_the_ensemble_stops(self) -> None:
+        """`async for` over a tap ends without an error when the ensemble stops."""
+        tap, seen = self.b.subscribe(), []
+
+        async def read() -> None:
+            async for tone in tap:
+                seen.append(tone["n"])
+
+        done = Deferred.fromCoroutine(read())
+        self.send(2)
+        self.b.stopService()
+        self.world.settle()
+        self.successResultOf(done)
+        self.assertEqual(seen, [0, 1])

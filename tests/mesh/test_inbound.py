@@ -1,0 +1,66 @@
+"""Whose tone is it: wire-0.8 section 5."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.testing import World
+from tests.mesh.plain_peer import PlainPeer
+
+
+class WhoseToneTests(SynchronousTestCase):
+    """wire-0.8 section 5, against a peer that says what it likes."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.a = self.world.humd()
+        self.tap = self.a.subscribe()
+        self.peer = PlainPeer(self.world, self.a)
+        self.peer.say(self.peer.hello())
+        self.assertEqual(self.a.peers(), [self.peer.id])
+
+    def test_a_forged_from_is_refused(self) -> None:
+        """A tone in another humd's name reaches nobody, and its sender is told."""
+        other = self.world.key().humd_id()
+        for forged in (other.full, other.digest.hex(), other.full.upper().replace("HUMD", "humd"), self.a.me.full):
+            self.peer.say({"chi": "prompt", "rid": "r1", "sid": "s1", "from": forged})
+            error = self.peer.heard.pop()
+            self.assertEqual((error["chi"], error["qualifier"], error["rid"]), ("error", "from.forged", "r1"))
+        self.assertNoResult(self.tap.get())
+
+    def test_names_and_nothing_become_the_peer(self) -> None:
+        """An absent `from`, or a bee's name there, becomes the link's proven id."""
+        for said in ({}, {"from": "opencode"}, {"from": None}, {"from": self.peer.id.digest.hex()}):
+            self.peer.say({"chi": "perf-mark", **said})
+            self.assertEqual(self.successResultOf(self.tap.get())["from"], self.peer.id.full)
+
+    def test_no_relay(self) -> None:
+        """A tone for somebody else goes no further, and its sender is told."""
+        for to in (self.world.key().humd_id().full, "some-bee"):
+            self.peer.say({"chi": "prompt", "rid": "r2", "to": to})
+            self.assertEqual(self.peer.heard.pop()["qualifier"], "route.unknown-peer")
+        self.assertNoResult(self.tap.get())
+
+    def test_what_is_never_answered_is_not(self) -> None:
+        """Errors, echoes and logs that are refused cost no answer: two humds could go on for ever."""
+        before = len(self.peer.heard)
+        for chi in ("error", "echo", "log", "gossip-publish", "kad-find-node", "wane-sync"):
+            self.peer.say({"chi": chi, "rid": "r3", "to": "some-bee"})
+        self.assertEqual(self.peer.heard[before:], [])
+
+    def test_bad_lines_are_answered_where_possible(self) -> None:
+        """A line that is no tone is answered when its rid can be read; the link stays either way."""
+        for line in (b'{"chi":"prompt","rid":"r4","sid":7}', b'{"chi":"prompt","rid":"r4","x":1e999}'):
+            self.peer.say(line)
+            error = self.peer.heard.pop()
+            self.assertEqual((error["qualifier"], error["rid"]), ("tone.malformed", "r4"))
+        before = len(self.peer.heard)
+        for line in (b"[1]", b"{", b'{"chi":""}', b"\xff", b'{"chi":"x","y":' + b"[" * 200 + b"]" * 200 + b"}"):
+            self.peer.say(line)
+        self.assertEqual((self.peer.heard[before:], self.a.peers()), ([], [self.peer.id]))
+        self.assertEqual(self.a.counters["tones.malformed"], 7)
+
+    def test_an_expired_tone_is_told(self) -> None:
+        """Without anybody to deliver to, a tone past its dusk is answered with tone.expired."""
+        self.peer.say({"chi": "prompt", "rid": "r5", "dusk": int(self.world.wall() * 1000) - 1})
+        self.assertEqual(self.peer.heard.pop()["qualifier"], "tone.expired")

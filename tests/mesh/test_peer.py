@@ -1,0 +1,254 @@
+"""One other humd: racing and crossing links, replacement, what waits, and what an ensemble does with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import LogLevel, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.errors import LinkRefused, QueueFull, SendFailed
+from ensemble.identity import HumdId
+from ensemble.mesh import Ensemble, GoodbyeReason, KnownPeer, Policy
+from ensemble.protocols import Level
+from ensemble.testing import World
+from ensemble.tone import Envelope, IllegalTone, Qualifier
+from tests.mesh.plain_peer import PlainPeer
+
+
+class Diary:
+    """A mesh listener that writes down what it is told, and may do something about it."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.on_lost: Any = lambda peer: None
+        ensemble.listener = self
+
+    def tone_arrived(self, peer: HumdId, envelope: Envelope, line: bytes) -> None:
+        self.told.append(("tone", envelope.rid))
+
+    def peer_up(self, peer: HumdId) -> None:
+        self.told.append(("up",))
+
+    def peer_lost(self, peer: HumdId, reason: str) -> None:
+        self.told.append(("lost",))
+        self.on_lost(peer)
+
+    def peer_has_room(self, peer: HumdId) -> None:
+        self.told.append(("room",))
+
+    def undelivered(self, peer: HumdId, line: bytes, qualifier: Qualifier) -> None:
+        self.told.append(("undelivered", qualifier.value))
+
+
+class ManyLinksTests(SynchronousTestCase):
+    """More than one link to the same humd."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.a, self.b = self.world.humd(), self.world.humd()
+        self.diary = Diary(self.a)
+
+    def test_only_one_of_racing_dials_gets_our_proof(self) -> None:
+        """Of three dials at once one comes up, the others are dropped, and every install fires with the id."""
+        races = [self.world.join(self.a, self.b) for _ in range(3)]
+        self.world.settle()
+        self.assertEqual([self.successResultOf(race.up[0]) for race in races], [self.b.me] * 3)
+        self.assertEqual((self.a.peers(), self.diary.told), ([self.b.me], [("up",)]))
+        for race in races:
+            self.flush(race)
+
+    def flush(self, race: Any) -> None:
+        """The other side's ends of dropped dials fail, and that is no news."""
+        race.up[1].addErrback(lambda failure: failure.trap(LinkRefused))
+
+    def test_crossed_dials_lose_nothing(self) -> None:
+        """Both dial at once and talk at once: one link stays, every tone arrives once and in order."""
+        heard = Diary(self.b)
+        links = [self.world.join(self.a, self.b), self.world.join(self.b, self.a)]
+        for number in range(50):
+            self.a.route({"chi": "perf-mark", "rid": str(number), "to": self.b.me.full})
+            self.b.route({"chi": "perf-mark", "rid": str(number), "to": self.a.me.full})
+            self.world.clock.advance(0)
+        self.world.advance(60)
+        for diary in (self.diary, heard):
+            self.assertEqual([what[1] for what in diary.told if what[0] == "tone"], [str(n) for n in range(50)])
+            self.assertNotIn(("lost",), diary.told)
+        for link in links:
+            for up in link.up:
+                self.successResultOf(up)
+
+    def test_a_restarted_peer_replaces_its_old_link(self) -> None:
+        """A newer link of another process is a loss of the older, told before the newer's first tone."""
+        self.world.link(self.a, self.b)
+        again = self.world.humd(self.b.key)
+        self.world.link(again, self.a)
+        again.route({"chi": "perf-mark", "rid": "new", "to": self.a.me.full})
+        self.world.settle()
+        self.assertEqual(self.diary.told, [("up",), ("lost",), ("up",), ("tone", "new")])
+        self.assertEqual(self.b.peers(), [])
+
+    def test_two_processes_with_one_key_are_noticed(self) -> None:
+        """Three replacements within a minute are worth a warning."""
+        with capturedLogs() as events:
+            for _ in range(4):
+                self.world.link(self.world.humd(self.b.key), self.a)
+        warned = [event for event in events if event["log_level"] is LogLevel.warn]
+        self.assertIn("do two processes share its key", warned[0]["log_format"])
+
+    def test_who_is_told_may_act(self) -> None:
+        """A listener that removes the peer inside the news of its loss does not break the order of things."""
+        self.world.link(self.a, self.b)
+        self.diary.on_lost = self.a.remove_peer
+        self.world.link(self.world.humd(self.b.key), self.a)
+        self.world.advance(60)
+        self.assertEqual((self.a.peers(), self.diary.told[:2]), ([], [("up",), ("lost",)]))
+
+
+class WaitingTests(SynchronousTestCase):
+    """Tones that cannot leave yet, or not at all."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.a = self.world.humd()
+        self.diary = Diary(self.a)
+
+    def test_what_waits_has_a_bound(self) -> None:
+        """While a link is being made eight megabytes wait for it; what is more is refused at once."""
+        b = self.world.humd()
+        self.world.join(self.a, b)
+        tone = {"chi": "prompt", "to": b.me.full, "text": "x" * 1_000_000}
+        for _ in range(8):
+            self.a.route(tone)
+        self.assertRaises(QueueFull, self.a.route, tone)
+        self.world.settle()
+        self.assertEqual(self.a.peers(), [b.me])
+
+    def test_too_large_once_the_limit_is_known(self) -> None:
+        """A tone that waited and is too large for the peer is told when that is known; the next one leaves."""
+        small = self.world.humd(max_tone=2000)
+        heard = Diary(small)
+        self.world.join(self.a, small)
+        for rid, text in (("large", "x" * 3000), ("small", "x")):
+            self.a.route({"chi": "prompt", "rid": rid, "to": small.me.full, "text": text})
+        self.world.settle()
+        self.assertIn(("undelivered", "tone.too-large"), self.diary.told)
+        self.assertEqual([what for what in heard.told if what[0] == "tone"], [("tone", "small")])
+
+    def test_broadcast_tells_whom_it_missed(self) -> None:
+        """A peer whose queue is full is named; a tone without anything in it is nobody's."""
+        b = self.world.humd()
+        self.world.link(self.a, b)
+        link = self.a.link_to(b.me)
+        assert link is not None
+        link.wire_full()
+        missed = [self.a.broadcast({"chi": "prompt", "text": "x" * 3_000_000}) for _ in range(3)]
+        self.assertEqual(missed, [[], [], [b.me]])
+        self.assertRaises(IllegalTone, self.a.broadcast, {"to": b.me.full})
+
+    def test_nothing_behind_our_goodbye(self) -> None:
+        """A link that we have said goodbye on takes no tone, and says so."""
+        b = self.world.humd()
+        self.world.link(self.a, b)
+        link = self.a.link_to(b.me)
+        assert link is not None
+        link.say_goodbye(GoodbyeReason.LIMIT)
+        self.assertRaises(SendFailed, link.send, b'{"chi":"x"}')
+
+    def test_an_answer_to_somebody_gone(self) -> None:
+        """An error for a peer that left meanwhile is counted, and nothing else happens."""
+        self.a.answer(self.world.key().humd_id(), {"chi": "error"})
+        self.assertEqual(self.a.counters["answer.lost"], 1)
+
+    def test_stop_does_not_wait_for_who_does_not_read(self) -> None:
+        """A peer that takes nothing more holds up a stop for a second and a half, not longer."""
+        b = self.world.humd()
+        link = self.world.link(self.a, b)
+        mine = self.a.link_to(b.me)
+        assert mine is not None
+        mine.wire_full()
+        self.a.route({"chi": "prompt", "to": b.me.full})
+        link.cut()
+        stopped = self.a.stopService()
+        self.world.settle()
+        self.assertNoResult(stopped)
+        self.world.advance(1.6)
+        self.successResultOf(stopped)
+
+
+class RulesTests(SynchronousTestCase):
+    """Rules that change while links are up or on their way."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.a, self.b = self.world.humd(), self.world.humd()
+
+    def test_no_longer_known(self) -> None:
+        """A peer whose row goes is told `removed`; one that keeps its row stays."""
+        c = self.world.humd()
+        for other in (self.b, c):
+            self.world.link(self.a, other)
+        self.a.judge_again(Policy(admit_any=False, known=[KnownPeer(peer=c.me)]))
+        self.world.settle()
+        self.assertEqual((self.a.peers(), self.b.peers(), c.peers()), ([c.me], [], [self.a.me]))
+
+    def test_more_proof_wanted(self) -> None:
+        """An unproven link ends with `auth` when its id must prove itself from now on."""
+        peer = PlainPeer(self.world, self.a)
+        peer.say(peer.hello())
+        self.assertEqual(self.a.peers(), [peer.id])
+        self.a.judge_again(Policy(level=Level.PROVEN))
+        self.world.settle()
+        self.assertEqual(self.a.peers(), [])
+        self.assertIsNotNone(peer.lost)
+
+    def test_changed_in_the_middle_of_a_handshake(self) -> None:
+        """A link that comes up under rules that no longer admit it is refused."""
+        asked: list[HumdId] = []
+
+        class Fickle(Policy):
+            def admits(self, claimed: HumdId, wire_secure: bool) -> str | None:
+                asked.append(claimed)
+                return None if len(asked) == 1 else "the rules changed"
+
+        self.a.policy = Fickle()
+        link = self.world.link(self.b, self.a)
+        self.failureResultOf(link.up[1], LinkRefused)
+        self.assertEqual((self.a.peers(), len(asked)), ([], 2))
+
+    def test_strict_auth(self) -> None:
+        """The name of the requirement texts: strict wants a signature, not strict wants none."""
+        for strict, level in ((True, Level.SIGNED), (False, Level.OPEN)):
+            made = Ensemble.with_strict_auth(self.a.me, strict, clock=self.world.clock)
+            self.assertEqual((made.policy.level, made.listener), (level, None))
+
+
+class PingTests(SynchronousTestCase):
+    """Pings that we choose to send, and those of others."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.a, self.b = self.world.humd(), self.world.humd()
+
+    def test_no_ping_to_who_knows_none(self) -> None:
+        """A 0.7.0 peer cannot be probed, and the probe says so."""
+        peer = PlainPeer(self.world, self.a)
+        peer.say(peer.hello())
+        link = self.a.link_to(peer.id)
+        assert link is not None
+        self.failureResultOf(link.probe(), LinkRefused)
+        peer.say({"chi": "ping"}, {"chi": "pong", "rid": "nobody-asked"}, {"chi": "goodbye", "reason": 7})
+        self.assertEqual(peer.heard[-1]["chi"], "pong")
+        self.assertNotIn("rid", peer.heard[-1])
+
+    def test_a_probe_ends_with_its_link(self) -> None:
+        """Whoever waits for a probe is told when the link goes; a link that is gone cannot be probed."""
+        joined = self.world.link(self.a, self.b)
+        link = self.a.link_to(self.b.me)
+        assert link is not None
+        joined.cut()
+        probe = link.probe()
+        link.abort()
+        self.world.settle()
+        self.failureResultOf(probe, LinkRefused)
+        self.failureResultOf(link.probe(), LinkRefused)

@@ -1,0 +1,131 @@
+"""Links over TLS: proven and bound to their session, so that nobody in the middle can pass a proof on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from ensemble.errors import LinkRefused
+from ensemble.identity import HumdAddr, HumdId, HumdKey
+from ensemble.mesh import Ensemble, KnownPeer, Policy
+from ensemble.protocols import Level, StreamWire, TlsTransport
+from ensemble.testing import World
+from tests.protocols.tls_peers import ALICE, BOB, EVE, Credential, Sessions, Stranger, connect_as, listen_as
+
+
+class Relay(Stranger):
+    """Passes on what it is sent, word for word, inside another TLS session."""
+
+    other: Relay | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        if self.other is not None:
+            self.other.transport.write(data)  # type: ignore[union-attr]
+
+
+class PendingTests(SynchronousTestCase):
+    """The ten seconds of a link, TLS included."""
+
+    def test_tls_counts(self) -> None:
+        """A link that spent seven seconds on TLS has three left, also where a younger one came before it."""
+        world = World()
+        humd = world.humd()
+        world.advance(7)
+        transports = [StringTransport(), StringTransport()]
+        for transport, began in zip(transports, (None, world.clock.seconds() - 7), strict=True):
+            wire = StreamWire(world.clock)
+            wire.makeConnection(transport)
+            wire.began = began
+            humd.install(wire).addErrback(lambda failure: failure.trap(LinkRefused) and None)
+        world.advance(2.9)
+        self.assertEqual([transport.disconnected for transport in transports], [False, False])
+        world.advance(0.2)
+        self.assertEqual([transport.disconnected for transport in transports], [False, True])
+        world.advance(7)
+        self.assertEqual([transport.disconnected for transport in transports], [True, True])
+
+
+class TlsLinkTests(TestCase):
+    timeout = 20
+
+    def humd(self, key: HumdKey, policy: Policy) -> Ensemble:
+        clock: Any = reactor
+        assert IReactorTime.providedBy(clock)
+        ensemble = Ensemble(key.humd_id(), clock=clock, key=key, policy=policy)
+        ensemble.startService()
+        self.addCleanup(lambda: deferLater(clock, 0.05))  # the sockets close a turn later
+        self.addCleanup(ensemble.stopService)
+        return ensemble
+
+    async def listening(self, ensemble: Ensemble, key: HumdKey) -> tuple[int, Deferred[str]]:
+        """:returns: the port, and what becomes of the first link."""
+        outcome: Deferred[str] = Deferred()
+
+        def built(wire: Any) -> None:
+            ensemble.install(wire).addCallbacks(lambda peer: peer.full, lambda failure: str(failure.value)).addCallback(
+                outcome.callback
+            )
+
+        port: Any = await TlsTransport(reactor, key).listen(
+            TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"),
+            built,
+            admits=lambda leaf: ensemble.policy.admits_leaf(leaf),
+        )
+        self.addCleanup(port.stopListening)
+        return port.getHost().port, outcome
+
+    async def dialled(self, ensemble: Ensemble, key: HumdKey, wanted: HumdId, *hints: str) -> HumdId:
+        return await ensemble.install(await TlsTransport(reactor, key).connect(HumdAddr(wanted, hints)))
+
+    async def test_proven(self) -> None:
+        """Two humds that know each other are linked over TLS, proven."""
+        one = self.humd(ALICE, Policy(Level.PROVEN, False, [KnownPeer(BOB.humd_id())]))
+        two = self.humd(BOB, Policy(Level.PROVEN, False, [KnownPeer(ALICE.humd_id())]))
+        port, outcome = await self.listening(two, BOB)
+        peer = await self.dialled(one, ALICE, BOB.humd_id(), f"tls:127.0.0.1:{port}")
+        self.assertEqual((peer, await outcome), (BOB.humd_id(), ALICE.humd_id().full))
+        link: Any = one.link_to(peer)
+        self.assertEqual((link.wire.kind, link.wire.secure, link.shaken.level), ("tls", True, Level.PROVEN))
+
+    async def test_relayed_proof(self) -> None:
+        """
+        A proof is worth nothing in another session.
+
+        Eve, whose certificate Alice pinned for Bob's, sits between them and passes every line on.  Bob lets in peers
+        without a certificate, for Eve cannot show Alice's.
+        """
+        one = self.humd(ALICE, Policy(Level.PROVEN))
+        two = self.humd(BOB, Policy(Level.PROVEN, known=[KnownPeer(EVE.humd_id(), level=Level.OPEN)]))
+        port, outcome = await self.listening(two, BOB)
+        eve, near, far = Credential.ecdsa(), Relay(), Relay()
+        near.other, far.other = far, near
+        await connect_as(port, Sessions(None), far)
+        hint = await listen_as(self, Sessions(eve), near)
+        with self.assertRaisesRegex(LinkRefused, "proof"):
+            await self.dialled(one, ALICE, BOB.humd_id(), hint, eve.pin)
+        self.assertIn(b'"hello-proof"', far.received)  # Bob's was there, and was passed on
+        self.assertNotIn(b'"hello-proof"', near.received)
+        await near.lost
+        far.transport.loseConnection()  # type: ignore[union-attr]
+        self.assertNotEqual(await outcome, ALICE.humd_id().full)
+        await far.lost
+
+    async def test_anothers_hello(self) -> None:
+        """Who shows its own certificate and says another's hello is refused, whatever the level."""
+        two = self.humd(BOB, Policy(Level.OPEN))
+        port, outcome = await self.listening(two, BOB)
+        claim = b'{"chi":"hello","humd_id":"%s","proto_version":"0.7.0"}\n' % ALICE.humd_id().full.encode()
+        stranger = await connect_as(port, Sessions(Credential.humd(EVE)), Stranger(claim))
+        text = await outcome
+        for part in (ALICE.humd_id().full, EVE.humd_id().full, "certificate"):
+            self.assertIn(part, text)
+        await stranger.lost
+        self.assertEqual((stranger.received, two.counters["handshake.other-leaf"]), (b"", 1))
