@@ -1,0 +1,37 @@
+"""Who asked whom, and who therefore gets what: delivery as a sans-IO core."""
+
+from __future__ import annotations
+
+from ensemble.conversations.asks import MAX_ASKS, MAX_ORPHANS, REMEMBERED
+from ensemble.conversations.outputs import (
+    COUNTERS,
+    Drop,
+    Notice,
+    Output,
+    Side,
+    ToClient,
+    ToPeer,
+    WaitingChanged,
+)
+from ensemble.conversations.prompt import DEFAULT_MODEL, for_worker
+from ensemble.conversations.routes import Routes
+from ensemble.conversations.service import PAUSE_SECONDS, Node
+
+__all__ = [
+    "COUNTERS",
+    "DEFAULT_MODEL",
+    "MAX_ASKS",
+    "MAX_ORPHANS",
+    "PAUSE_SECONDS",
+    "REMEMBERED",
+    "Drop",
+    "Node",
+    "Notice",
+    "Output",
+    "Routes",
+    "Side",
+    "ToClient",
+    "ToPeer",
+    "WaitingChanged",
+    "for_worker",
+]

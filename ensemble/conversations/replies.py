@@ -1,0 +1,111 @@
+"""
+Replies: rules 2 and 6 of wire-0.8 section 6, and the reply half of rules 0 and 4.  The hot path.
+
+A reply is matched with the asks of whoever says it, and of nobody else: a sid, callId or rid that somebody else was
+asked under means nothing.  The order of the keys:
+
+===================  ======================  ======================
+reply                from a peer             from a local client
+===================  ======================  ======================
+``error``            rid, callId, sid        rid, callId, sid
+``tool-result``      callId, sid, rid        callId, rid, sid
+all others           callId, sid, rid        sid, callId, rid
+===================  ======================  ======================
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ensemble.conversations.ask import Ask, Kind, Served
+from ensemble.conversations.outputs import Closing, Context, Output
+from ensemble.conversations.telling import Teller
+from ensemble.identity import HumdId
+from ensemble.tone import DROPPABLE, Envelope, Qualifier
+
+_TERMINAL: Final = frozenset({"finish", "error", "tool-result"})
+
+
+class Replies:
+    """Finds out whose answer a reply is."""
+
+    def __init__(self, teller: Teller) -> None:
+        self._tell, self._book = teller, teller.book
+        self._servers = teller.book.servers
+
+    def from_bee(self, client_id: str, envelope: Envelope, line: bytes, now: float) -> list[Output] | None:
+        """A local client answers.  None where nobody asked it: the tone's own C{to} counts then."""
+        served = self._servers.get(client_id)
+        ask = None if served is None else _match_bee(served, envelope)
+        return None if ask is None else self._pass_on(ask, envelope, line, now)
+
+    def from_peer(self, peer: HumdId, envelope: Envelope, line: bytes, now: float) -> list[Output]:
+        """A peer answers.  What nobody asked I{this peer} for is dropped."""
+        served = self._servers.get(peer)
+        ask = None if served is None else _match_peer(served, envelope)
+        return [self._tell.drop("replies.unmatched")] if ask is None else self._pass_on(ask, envelope, line, now)
+
+    def expired_from_bee(self, client_id: str, envelope: Envelope) -> list[Output] | None:
+        """A local client's reply is past its dusk.  None where nobody asked for it."""
+        served = self._servers.get(client_id)
+        ask = None if served is None else _match_bee(served, envelope)
+        return None if ask is None else self._expire(ask, envelope)
+
+    def expired_from_peer(self, peer: HumdId, envelope: Envelope) -> list[Output]:
+        """A peer's reply is past its dusk."""
+        served = self._servers.get(peer)
+        ask = None if served is None else _match_peer(served, envelope)
+        return [self._tell.drop("replies.unmatched")] if ask is None else self._expire(ask, envelope)
+
+    def _pass_on(self, ask: Ask, envelope: Envelope, line: bytes, now: float) -> list[Output]:
+        asker = ask.asker
+        context: Context = ask
+        if ask.open and envelope.chi in _TERMINAL and self._ends(ask, envelope):
+            if ask.group is None or ask.group[0] > 0:
+                context = Closing(ask)  # of several servers the first that answers ends it for the asker
+            if ask.group is not None:
+                ask.group[0] = 0
+            self._book.close(ask, now)
+        if asker is None:
+            return [self._tell.drop("replies.orphaned")]
+        return [self._tell.hand(asker, envelope, line, context)]
+
+    def _expire(self, ask: Ask, envelope: Envelope) -> list[Output]:
+        """An answer with a hole in it is worse than none: the ask ends here, unless what is lost could be dropped."""
+        dropped = self._tell.drop("tones.expired")
+        if envelope.chi in DROPPABLE:
+            return [dropped]
+        return [dropped, *self._tell.fail(ask, Qualifier.TONE_EXPIRED, "a part of the answer came after its dusk")]
+
+    def _ends(self, ask: Ask, envelope: Envelope) -> bool:
+        """True where this terminal reply, matched to C{ask}, ends it."""
+        chi, kind = envelope.chi, ask.kind
+        if kind is Kind.OTHER:
+            return True
+        if chi == "finish":
+            return kind is Kind.PROMPT
+        if chi == "tool-result":
+            return kind is Kind.CALL
+        if kind is Kind.PROMPT:
+            return not self._book.part(ask, envelope.rid)
+        # An error with only a sid is about the prompt: a call of the same sid goes on.
+        return envelope.rid == ask.rid is not None or envelope.call_id == ask.call_id is not None
+
+
+def _match_bee(served: Served, envelope: Envelope) -> Ask | None:
+    chi = envelope.chi
+    if chi == "tool-result":
+        return served.calls.get(envelope.call_id) or served.rids.get(envelope.rid) or served.sids.get(envelope.sid)
+    if chi == "error":
+        return served.rids.get(envelope.rid) or served.calls.get(envelope.call_id) or served.sids.get(envelope.sid)
+    return served.sids.get(envelope.sid) or served.calls.get(envelope.call_id) or served.rids.get(envelope.rid)
+
+
+def _match_peer(served: Served, envelope: Envelope) -> Ask | None:
+    if envelope.chi == "error":
+        return served.rids.get(envelope.rid) or served.calls.get(envelope.call_id) or served.sids.get(envelope.sid)
+    if served.calls:
+        found = served.calls.get(envelope.call_id)
+        if found is not None:
+            return found
+    return served.sids.get(envelope.sid) or served.rids.get(envelope.rid)

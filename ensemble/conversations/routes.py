@@ -1,0 +1,303 @@
+"""
+Delivery: wire-0.8 section 6 as one sans-IO core.  ``docs/delivery.rst`` has the rules as this code keeps them.
+
+The owner feeds it validated tones and losses and carries out the outputs, in order.  It promises:
+
+- a reply reaches whoever asked I{that} bee or peer, and nobody else;
+- whoever asked is told when no answer can come: every ask that was accepted ends with one terminal tone, be it the
+  answer or an error of ours;
+- nobody makes it remember without bound.
+
+Relaying is not part of it: a peer's tone for somebody else is refused.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from ensemble.conversations.ask import Ask, Kind
+from ensemble.conversations.asks import MAX_ASKS, AskBook
+from ensemble.conversations.outputs import (
+    COUNTERS,
+    Asking,
+    Closing,
+    Notice,
+    Output,
+    Side,
+    ToClient,
+    ToPeer,
+    WaitingChanged,
+)
+from ensemble.conversations.replies import Replies
+from ensemble.conversations.requests import Requests
+from ensemble.conversations.telling import Teller
+from ensemble.hives import Roster, read_hello
+from ensemble.identity import HumdId
+from ensemble.tone import (
+    NEVER_ANSWERED,
+    NEVER_ANSWERED_PEER,
+    REPLIES,
+    Envelope,
+    Qualifier,
+    decode_checked,
+    is_expired,
+    peek,
+)
+
+MAX_OWED: Final = MAX_ASKS  # errors kept for one peer whose queue is full
+MAX_OWED_BYTES: Final = 4 * 1024 * 1024  # of all of them: what they quote is as long as its sender likes
+
+
+class Routes:
+    """
+    Who gets which tone.  No method raises on what a client or a peer may say.
+
+    :ivar roster: the local bees; C{client_hello} and C{client_left} change it.
+    :ivar counters: by the names of L{COUNTERS<ensemble.conversations.COUNTERS>}.
+    """
+
+    def __init__(self, me: HumdId, roster: Roster, wall_ms: Callable[[], int], *, home: str = "/") -> None:
+        """
+        :param wall_ms: milliseconds since the epoch, for C{dusk}.
+        :param home: where a worker works when the asker says nothing (C{$HOME}).
+        """
+        self.me, self.roster = me, roster
+        self.counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
+        self._my_id, self._wall_ms = me.full, wall_ms
+        self._book = AskBook(self.counters)
+        self._tell = Teller(me, self._book, self.counters)
+        self._replies = Replies(self._tell)
+        self._requests = Requests(self._tell, roster, home)
+        self._owed: dict[HumdId, deque[ToPeer]] = {}
+        self._owed_size: dict[HumdId, int] = {}  # bytes
+
+    # questions
+
+    def waiting_on(self, peer: HumdId) -> bool:
+        """True while a local client waits for an answer of C{peer}: its silence is noticed sooner then."""
+        return self._book.waits_for(peer)
+
+    @property
+    def open_asks(self) -> int:
+        """Asks without an answer yet, orphans included."""
+        return sum(served.open for served in self._book.servers.values())
+
+    @property
+    def known_asks(self) -> int:
+        """All asks in the tables, also those that are only remembered."""
+        return sum(len(served.asks) for served in self._book.servers.values())
+
+    # tones
+
+    def from_client(self, client_id: str, envelope: Envelope, line: bytes, now: float) -> list[Output]:
+        """
+        A validated tone of a local client.
+
+        :param now: seconds, monotonic.
+        """
+        chi, to = envelope.chi, envelope.to
+        elsewhere = to is not None and to != self._my_id and not self._tell.is_me(to)
+        if envelope.dusk is not None and is_expired(envelope.dusk, self._wall_ms()):
+            out = self._expired_from_client(client_id, envelope, elsewhere)
+        elif chi in REPLIES:
+            # A route that is known counts more than what a bee writes into `to`: it may be a name.
+            answer = self._replies.from_bee(client_id, envelope, line, now)
+            if answer is not None:
+                out = answer
+            elif to is not None and elsewhere:
+                out = self._requests.to_peer(client_id, to, envelope, line, now)
+            else:
+                out = [self._tell.drop("replies.unmatched")]
+        elif to is not None and elsewhere:
+            out = self._requests.to_peer(client_id, to, envelope, line, now)
+        elif chi == "hello":
+            out = self.client_hello(client_id, decode_checked(line), now)
+        else:
+            out = self._requests.from_client(client_id, envelope, line, now)
+        return self._with_changes(out) if self._book.changed else out
+
+    def from_peer(self, peer: HumdId, envelope: Envelope, line: bytes, now: float) -> list[Output]:
+        """
+        A validated tone of C{peer}, whose C{from} is that peer's id.
+
+        :param now: seconds, monotonic.
+        """
+        chi, to = envelope.chi, envelope.to
+        if to is not None and to != self._my_id and not self._tell.is_me(to):
+            out = self._refuse(
+                peer,
+                envelope,
+                Qualifier.ROUTE_UNKNOWN_PEER,
+                "`to` is another humd and this one does not relay: link to that humd yourself",
+            )
+        elif envelope.dusk is not None and is_expired(envelope.dusk, self._wall_ms()):
+            if chi in REPLIES:
+                out = self._replies.expired_from_peer(peer, envelope)
+            else:
+                out = [self._tell.drop("tones.expired"), *self._refuse(peer, envelope, *_EXPIRED)]
+        elif chi in REPLIES:
+            out = self._replies.from_peer(peer, envelope, line, now)
+        else:
+            out = self._requests.from_peer(peer, envelope, line, now)
+        return self._with_changes(out) if self._book.changed else out
+
+    def client_hello(self, client_id: str, hello: Mapping[str, Any], now: float) -> list[Output]:
+        """A local client says what it is.  A hello without a name registers nothing."""
+        read = read_hello(hello, client_id, self._wall_ms())
+        out: list[Output] = [Notice(client_id, problem) for problem in read.problems]
+        if read.manifest is not None:
+            for other in self.roster.register(client_id, read.manifest):
+                out.append(Notice(other, f"another program said hello with its hid {read.manifest.hid}: it counts now"))
+        return out
+
+    # losses
+
+    def client_left(self, client_id: str, now: float) -> list[Output]:
+        """A local client is gone: whoever waits for it is told, what it asked goes on without it."""
+        self.roster.remove(client_id)
+        out = self._lost(client_id, "the program that was to answer is gone: try again once it is back")
+        return self._with_changes(out) if self._book.changed else out
+
+    def peer_lost(self, peer: HumdId, now: float) -> list[Output]:
+        """The link to C{peer} is lost, or was replaced: whoever waits for it is told."""
+        self._owed.pop(peer, None)
+        self._owed_size.pop(peer, None)
+        out = self._lost(peer, "the link to the humd that was to answer is lost: try again once it is back")
+        return self._with_changes(out) if self._book.changed else out
+
+    def delivery_failed(
+        self, output: ToClient | ToPeer, qualifier: Qualifier, message: str, now: float
+    ) -> list[Output]:
+        """
+        An output could not be handed over: unknown peer, queue full, too large, client gone.
+
+        A tone that asks fails to its asker.  A reply breaks the answer: whoever waits for it is told and gets nothing
+        more of it, and the local client that said it is told too.  What may be dropped is counted, but the local
+        client that addressed it to a peer is told.  An error of ours that a peer has no room for is kept:
+        L{peer_has_room}.
+
+        :param message: for people.
+        """
+        context = output.context
+        if isinstance(context, Asking):
+            out = self._asking_failed(context, output, qualifier, message)
+        elif isinstance(context, (Ask, Closing)):
+            out = self._reply_failed(context, output, qualifier, message)
+        else:
+            out = self._own_failed(output, qualifier)
+        return self._with_changes(out) if self._book.changed else out
+
+    def undelivered(self, peer: HumdId, line: bytes, qualifier: Qualifier, message: str, now: float) -> list[Output]:
+        """
+        As L{delivery_failed}, where the owner has no more than the line: it was accepted for a link that never came.
+
+        Nothing is told where the loss was told already.  To a peer that is not there a reply or an error is nothing.
+        """
+        said = peek(line)
+        served = self._book.servers.get(peer)
+        ask = None
+        if served is not None and said.chi not in REPLIES:
+            ask = served.rids.get(said.rid) or served.calls.get(said.call_id) or served.sids.get(said.sid)
+        if ask is None or ask.asker is None:
+            return [self._tell.drop("replies.broken" if said.chi in REPLIES else "tones.dropped")]
+        context = Asking(ask, ask.asker, said.rid, said.sid, said.call_id, False)
+        return self.delivery_failed(ToPeer(peer, line, False, context), qualifier, message, now)
+
+    def peer_has_room(self, peer: HumdId) -> list[Output]:
+        """The queue to C{peer} drained: the errors that it had no room for, again."""
+        owed = self._owed.pop(peer, None)
+        self._owed_size.pop(peer, None)
+        return [] if owed is None else list(owed)
+
+    # inside
+
+    def _expired_from_client(self, client_id: str, envelope: Envelope, elsewhere: bool) -> list[Output]:
+        chi = envelope.chi
+        if chi in REPLIES:
+            out = self._replies.expired_from_bee(client_id, envelope)
+            if out is not None:
+                return out
+        dropped: list[Output] = [self._tell.drop("tones.expired")]
+        if elsewhere or not (chi in REPLIES or chi in NEVER_ANSWERED):
+            dropped += self._tell.answer(client_id, envelope, *_EXPIRED)
+        return dropped
+
+    def _refuse(self, peer: HumdId, envelope: Envelope, qualifier: Qualifier, message: str) -> list[Output]:
+        if envelope.chi in NEVER_ANSWERED_PEER:
+            return [self._tell.drop("tones.ignored")]
+        return self._tell.answer(peer, envelope, qualifier, message)
+
+    def _lost(self, side: Side, message: str) -> list[Output]:
+        book = self._book
+        asked = book.askers.get(side)
+        for ask in list(asked.asks) if asked is not None else ():
+            book.let_go(ask)
+        out: list[Output] = []
+        served = book.servers.get(side)
+        for ask in list(served.asks) if served is not None else ():
+            if not isinstance(side, str):
+                qualifier = Qualifier.PEER_LOST
+            elif ask.kind is Kind.PROMPT:
+                qualifier = Qualifier.WORKER_LOST
+            else:
+                qualifier = Qualifier.BEE_LOST
+            out += self._tell.fail(ask, qualifier, message, server_gone=True)
+        return out
+
+    def _asking_failed(
+        self, context: Asking, output: ToClient | ToPeer, qualifier: Qualifier, message: str
+    ) -> list[Output]:
+        ask, book = context.ask, self._book
+        if output.droppable:
+            self.counters["tones.dropped"] += 1
+        if ask is None:
+            pass
+        elif not ask.alive:
+            return []  # the loss was told already, or there is nobody to tell
+        elif not context.joined:
+            if ask.kind is not Kind.PASSING:
+                return self._tell.fail(ask, qualifier, message, server_gone=True)
+            book.forget(ask)
+        elif ask.open and ask.asker == context.asker and not book.part(ask, context.rid) and ask.rid == context.rid:
+            book.let_go(ask)  # nothing else that this asker said is in progress: the error is the end of it
+        return [self._tell.error(context.asker, qualifier, message, context.rid, context.sid, context.call_id)]
+
+    def _reply_failed(
+        self, context: Ask | Closing, output: ToClient | ToPeer, qualifier: Qualifier, message: str
+    ) -> list[Output]:
+        if output.droppable:
+            return [self._tell.drop("tones.dropped")]
+        dropped = self._tell.drop("replies.broken")
+        ask = context.ask if isinstance(context, Closing) else context
+        asker, server = ask.asker, ask.server
+        told: list[Output] = []
+        if isinstance(context, Ask):
+            if ask.open:
+                told = self._tell.fail(ask, qualifier, message)
+        elif ask.alive and asker is not None:
+            told = [self._tell.error(asker, qualifier, message, ask.rid, ask.sid, ask.call_id)]
+        if told and isinstance(server, str) and server != asker:
+            told += self._tell.answer(server, peek(output.line), qualifier, f"the asker did not get this: {message}")
+        return [dropped, *told]
+
+    def _own_failed(self, output: ToClient | ToPeer, qualifier: Qualifier) -> list[Output]:
+        if output.droppable:
+            return [self._tell.drop("tones.dropped")]
+        if isinstance(output, ToPeer) and qualifier is Qualifier.QUEUE_FULL:
+            owed = self._owed.setdefault(output.peer, deque())
+            size = self._owed_size.get(output.peer, 0) + len(output.line)
+            if len(owed) < MAX_OWED and size <= MAX_OWED_BYTES:
+                owed.append(output)
+                self._owed_size[output.peer] = size
+                return []
+        return [self._tell.drop("errors.lost")]
+
+    def _with_changes(self, out: list[Output]) -> list[Output]:
+        changed = [WaitingChanged(peer) for peer in self._book.changed]
+        self._book.changed.clear()
+        return [*changed, *out]
+
+
+_EXPIRED: Final = (Qualifier.TONE_EXPIRED, "the tone came after its dusk: send it again with a later one")

@@ -1,0 +1,157 @@
+"""
+The node: local programs on one side, linked humds on the other, and L{Routes} between them.
+
+Nothing is decided here.  Back-pressure (wire-0.8 section 7): where a destination's queue is more than half full, the
+local program that writes to it is not read, until there is room and for five seconds at most; a peer's link is never
+paused for one destination.  What then still finds the queue full is answered with C{queue.full}.
+"""
+
+from __future__ import annotations
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ensemble.conversations.outputs import Notice, Output, Side, ToClient, ToPeer, WaitingChanged
+from ensemble.conversations.routes import Routes
+from ensemble.errors import QueueFull, RouteError, ToneTooLarge, UnknownPeer
+from ensemble.identity import HumdId
+from ensemble.interfaces import IClient, INode
+from ensemble.mesh import Ensemble
+from ensemble.tone import Envelope, Qualifier
+
+PAUSE_SECONDS = 5.0  # a local program is not read for longer than this
+
+
+@implementer(INode)
+class Node(Service):
+    """See the module.  It is the ensemble's listener from the moment it is made."""
+
+    log = Logger()
+
+    def __init__(self, ensemble: Ensemble, routes: Routes, clock: IReactorTime) -> None:
+        self.ensemble, self.routes = ensemble, routes
+        self.clients: dict[str, IClient] = {}
+        self._clock = clock
+        self._paused: dict[str, tuple[set[Side], IDelayedCall]] = {}
+        self._given_up: set[Side] = set()
+        ensemble.listener = self
+
+    # INode
+
+    def client_joined(self, client: IClient) -> None:
+        self.clients[client.client_id] = client
+
+    def client_said(self, client: IClient, envelope: Envelope, line: bytes) -> None:
+        self._do(self.routes.from_client(client.client_id, envelope, line, self._clock.seconds()), client)
+
+    def client_has_room(self, client: IClient) -> None:
+        self._room(client.client_id)
+
+    def client_left(self, client: IClient) -> None:
+        self.clients.pop(client.client_id, None)
+        paused = self._paused.pop(client.client_id, None)
+        if paused is not None:
+            paused[1].cancel()
+        self._room(client.client_id)
+        self._do(self.routes.client_left(client.client_id, self._clock.seconds()), None)
+
+    # MeshListener
+
+    def tone_arrived(self, peer: HumdId, envelope: Envelope, line: bytes) -> None:
+        self._do(self.routes.from_peer(peer, envelope, line, self._clock.seconds()), None)
+
+    def peer_up(self, peer: HumdId) -> None:
+        self.ensemble.set_waiting(peer, self.routes.waiting_on(peer))
+
+    def peer_lost(self, peer: HumdId, reason: str) -> None:
+        self._room(peer)
+        self._do(self.routes.peer_lost(peer, self._clock.seconds()), None)
+
+    def peer_has_room(self, peer: HumdId) -> None:
+        self._room(peer)
+        self._do(self.routes.peer_has_room(peer), None)
+
+    def undelivered(self, peer: HumdId, line: bytes, qualifier: Qualifier) -> None:
+        message = "the link to the other humd did not come up; is it running?"
+        self._do(self.routes.undelivered(peer, line, qualifier, message, self._clock.seconds()), None)
+
+    # outputs
+
+    def _do(self, outputs: list[Output], source: IClient | None) -> None:
+        """Carry out what the core decided; what fails may lead to more, which is told to somebody else."""
+        for output in outputs:
+            if isinstance(output, ToClient):
+                self._to_client(output, source)
+            elif isinstance(output, ToPeer):
+                self._to_peer(output, source)
+            elif isinstance(output, WaitingChanged):
+                self.ensemble.set_waiting(output.peer, self.routes.waiting_on(output.peer))
+            elif isinstance(output, Notice):
+                self.log.warn("local client {client}: {text}", client=output.client_id, text=output.text)
+
+    def _to_client(self, output: ToClient, source: IClient | None) -> None:
+        client = self.clients.get(output.client_id)
+        if client is None or not client.deliver(output.line, output.droppable):
+            self._failed(output, Qualifier.BEE_LOST, "the local program is gone, or did not read what it was sent")
+        elif client.congested and source is not None and source is not client:
+            self._pause(source, output.client_id)
+
+    def _to_peer(self, output: ToPeer, source: IClient | None) -> None:
+        try:
+            congested = self.ensemble.send(output.peer, output.line, output.droppable)
+        except RouteError as error:
+            self._failed(output, qualifier_of(error), str(error))
+            return
+        if congested and source is not None:
+            self._pause(source, output.peer)
+
+    def _failed(self, output: ToClient | ToPeer, qualifier: Qualifier, message: str) -> None:
+        self._do(self.routes.delivery_failed(output, qualifier, message, self._clock.seconds()), None)
+
+    # pauses
+
+    def _pause(self, source: IClient, destination: Side) -> None:
+        if destination in self._given_up:
+            return  # it made somebody wait for the whole five seconds and took nothing: what is over its bound fails
+        paused = self._paused.get(source.client_id)
+        if paused is not None:
+            paused[0].add(destination)
+            return
+        source.pause()
+        timer = self._clock.callLater(PAUSE_SECONDS, self._late, source.client_id)
+        self._paused[source.client_id] = ({destination}, timer)
+
+    def _late(self, client_id: str) -> None:
+        self._given_up |= self._paused[client_id][0]
+        self._resume(client_id)
+
+    def _room(self, destination: Side) -> None:
+        self._given_up.discard(destination)
+        for client_id, (destinations, _) in list(self._paused.items()):
+            destinations.discard(destination)
+            if not destinations:
+                self._resume(client_id)
+
+    def _resume(self, client_id: str) -> None:
+        paused = self._paused.pop(client_id, None)
+        if paused is None:
+            return
+        if paused[1].active():
+            paused[1].cancel()
+        client = self.clients.get(client_id)
+        if client is not None:
+            client.resume()
+
+
+_QUALIFIERS: tuple[tuple[type[RouteError], Qualifier], ...] = (
+    (QueueFull, Qualifier.QUEUE_FULL),
+    (ToneTooLarge, Qualifier.TONE_TOO_LARGE),
+    (UnknownPeer, Qualifier.ROUTE_UNKNOWN_PEER),
+)
+
+
+def qualifier_of(error: RouteError) -> Qualifier:
+    """The word on the wire for a local error."""
+    return next((word for kind, word in _QUALIFIERS if isinstance(error, kind)), Qualifier.ROUTE_SEND_FAILED)

@@ -1,0 +1,70 @@
+"""Back-pressure and losses between local programs and linked humds."""
+
+from __future__ import annotations
+
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.errors import LinkRefused
+from ensemble.mesh import Link, Policy
+from ensemble.testing import House, World
+from tests.thrum.test_session import Program
+
+
+class PauseTests(SynchronousTestCase):
+    """Who is paused for whom, and what happens when one of them goes."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.here, self.there, self.third = House(self.world), House(self.world), House(self.world)
+        for other in (self.there, self.third):
+            self.world.link(self.here.ensemble, other.ensemble)
+        self.program = Program(self.world, self.here)
+
+    def fill(self, house: House) -> Link:
+        """Let the program write to a humd that takes nothing, until it is paused."""
+        link = self.here.ensemble.link_to(house.me)
+        assert link is not None
+        link.wire_full()
+        for _ in range(5):
+            self.program.say({"chi": "x-bulk", "rid": "r", "to": house.me.full, "text": "x" * 1_000_000})
+        return link
+
+    def test_a_paused_program_may_leave(self) -> None:
+        """A program that goes while it is paused leaves no timer of its own behind."""
+        self.fill(self.there)
+        self.assertEqual(len(self.here.node._paused), 1)
+        self.program.wire.close()
+        self.world.settle()
+        self.assertEqual((self.here.node._paused, self.here.node.clients), ({}, {}))
+
+    def test_room_resumes(self) -> None:
+        """The program is read again as soon as the queue is half empty."""
+        link = self.fill(self.there)
+        link.wire_drained()
+        self.world.settle()
+        self.assertEqual(self.here.node._paused, {})
+        self.assertEqual([tone["chi"] for tone in self.program.say({"chi": "prompt", "rid": "p"})], ["echo", "error"])
+
+    def test_a_lost_destination_resumes(self) -> None:
+        """When the destination is lost the program is read again at once, and told."""
+        link = self.fill(self.there)
+        link.abort()
+        self.world.settle()
+        self.assertEqual(self.here.node._paused, {})
+        self.assertIn("peer.lost", {tone.get("qualifier") for tone in self.program.heard})
+
+    def test_undelivered_is_told(self) -> None:
+        """A tone that waited for a link that never came up is answered to the program that sent it."""
+        stranger = House(self.world, policy=Policy(admit_any=False))
+        link = self.world.join(self.here.ensemble, stranger.ensemble)
+        answers = self.program.say({"chi": "prompt", "sid": "s", "rid": "p", "to": stranger.me.full})
+        self.assertEqual([tone.get("qualifier") for tone in answers], [None, "route.send-failed"])
+        for up in link.up:
+            self.failureResultOf(up, LinkRefused)
+
+    def test_what_a_hello_could_not_say_is_logged(self) -> None:
+        """A hello that is not taken as it stands is told in the log, with the client."""
+        with capturedLogs() as events:
+            self.program.say({"chi": "hello", "hive": "x", "tools": ["add"]})
+        self.assertIn("client-1", {event.get("client") for event in events})
