@@ -1,0 +1,288 @@
+"""
+A client of the thrum socket for Twisted programs: say hello, send tones, ask and get the answer piece by piece.
+
+::
+
+    client = await connect(reactor, path)
+    client.hello("my-bee", bee=["worker"], models=["echo"])
+    async for tone in client.ask({"chi": "prompt", "modelId": "echo", "text": "hi"}):
+        ...                                # chunks, then one finish or error
+
+A program that cannot keep up is not read for: what it has not taken waits in the daemon, which disconnects it in the
+end (wire-0.8 section 7).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from uuid import uuid4
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.protocol import Factory
+from zope.interface import implementer
+
+from ensemble.errors import EnsembleError, RemoteWireError
+from ensemble.interfaces import IWire, IWireSink
+from ensemble.protocols import Outbox, StreamWire, Turn
+from ensemble.thrum.session import MAX_LINE
+from ensemble.tone import THRUM_VERSION, Envelope, MalformedTone, RidMinter, decode_checked, encode, peek
+
+UNTAKEN: Final = 1024  # tones held for a reader before the socket is not read any more
+TERMINAL: Final = {"prompt": frozenset({"finish", "error"}), "tool-call": frozenset({"tool-result", "error"})}
+
+
+class ThrumLost(EnsembleError):
+    """The connection to the daemon is gone."""
+
+
+class Stream:
+    """
+    Tones for one reader, in order; an async iterator.
+
+    It ends behind its terminal tone where it is an answer; when the connection is lost it raises L{ThrumLost}.
+    """
+
+    def __init__(self, client: ThrumClient, is_last: Callable[[str], bool], closed: Callable[[Stream], None]) -> None:
+        self._client, self._is_last, self._closed = client, is_last, closed
+        self._lines: deque[bytes] = deque()
+        self._waiting: Deferred[None] | None = None
+        self._error: ThrumLost | None = None
+        self._done = False
+
+    @property
+    def untaken(self) -> int:
+        """Tones that wait to be taken."""
+        return len(self._lines)
+
+    def put(self, envelope: Envelope, line: bytes) -> None:
+        """One tone for this reader; called by the client."""
+        self._lines.append(line)
+        if self._is_last(envelope.chi):
+            self.close()
+        self._wake()
+
+    def lost(self, error: ThrumLost) -> None:
+        """The connection is gone; called by the client."""
+        self._error = error
+        self._wake()
+
+    def close(self) -> None:
+        """Nothing more is taken in (idempotent); what came before can still be read."""
+        if not self._done:
+            self._done = True
+            self._closed(self)
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        while not self._lines:
+            if self._done:
+                raise StopAsyncIteration
+            if self._error is not None:
+                raise self._error
+            if self._waiting is None:
+                self._waiting = Deferred()
+            await self._waiting
+        line = self._lines.popleft()
+        self._client.taken()
+        return decode_checked(line)
+
+
+@implementer(IWireSink)
+class ThrumClient:
+    """
+    One connection to the daemon; make it with L{connect}.
+
+    :ivar on_tone: called with the envelope and line of every tone that no L{ask} or L{tones} takes.
+    :ivar gone: fires with L{ThrumLost} when the connection ends.
+    """
+
+    def __init__(self, wire: IWire, turn: Turn, wall_ms: Callable[[], int]) -> None:
+        self.on_tone: Callable[[Envelope, bytes], None] | None = None
+        self.gone: Deferred[ThrumLost] = Deferred()
+        self._wire = wire
+        self._outbox = Outbox(wire.write, turn, on_room=self._has_room)
+        self._rids = RidMinter(wall_ms)
+        self._asks: dict[str, Stream] = {}
+        self._all: list[Stream] = []
+        self._lost: ThrumLost | None = None
+        self._paused = False
+        self._room: list[Deferred[None]] = []
+
+    def start(self) -> None:
+        """Begin to read; done by L{connect}."""
+        self._wire.start(self)
+
+    def rid(self) -> str:
+        """A fresh rid."""
+        return self._rids()
+
+    def hello(self, name: str, **fields: Any) -> None:
+        """
+        Say what this program is.
+
+        :param fields: of the hello: C{bee}, C{models}, C{tools}, C{chis}, C{version}, ... (mesh 9.4).
+        """
+        self.send({"chi": "hello", "rid": self.rid(), "hive": name, "protoVersion": THRUM_VERSION, **fields})
+
+    def send(self, tone: Mapping[str, Any]) -> None:
+        """
+        Send one tone.  Only enqueues.
+
+        :raises ThrumLost: the connection is gone.
+        :raises LocalWireError: it is not a tone.
+        """
+        self.send_line(encode(tone))
+
+    def send_line(self, line: bytes) -> None:
+        """L{send} for a tone that is encoded already."""
+        if self._lost is not None:
+            raise self._lost
+        if not self._outbox.push(line):
+            raise ThrumLost("the daemon does not read; too much waits for it")
+
+    async def drained(self) -> None:
+        """
+        Wait until at most half of what may wait for the daemon does.
+
+        :raises ThrumLost: the connection is gone.
+        """
+        if self._lost is not None:
+            raise self._lost
+        if self._outbox.size * 2 > self._outbox.limit:
+            room: Deferred[None] = Deferred()
+            self._room.append(room)
+            self._outbox.want_room()
+            await room
+
+    def ask(self, tone: Mapping[str, Any]) -> Stream:
+        """
+        Send a tone and read what answers it.
+
+        A missing C{rid} is minted, and a prompt's missing C{sid} too.
+
+        :returns: every tone with its C{sid}, C{callId} or C{rid}.  Of a prompt the last one is a finish or an error,
+            of a tool-call a tool-result or an error, of anything else the first one is.
+        """
+        said = dict(tone)
+        said.setdefault("rid", self.rid())
+        if said.get("chi") == "prompt":
+            said.setdefault("sid", f"hum-{uuid4().hex[:12]}")
+        keys = [said[name] for name in ("sid", "callId", "rid") if isinstance(said.get(name), str)]
+        line = encode(said)
+
+        def closed(stream: Stream) -> None:
+            for key in keys:
+                if self._asks.get(key) is stream:
+                    del self._asks[key]
+            self.taken()
+
+        last = TERMINAL.get(said.get("chi", ""))
+        stream = Stream(self, lambda chi: last is None or chi in last, closed)
+        for key in keys:
+            self._asks[key] = stream
+        self.send_line(line)
+        return stream
+
+    def tones(self) -> Stream:
+        """Every tone that no L{ask} takes, from now on."""
+        stream = Stream(self, lambda chi: False, self._all.remove)
+        self._all.append(stream)
+        return stream
+
+    def close(self) -> None:
+        """End the connection; what was sent still leaves."""
+        self._outbox.flush()
+        self._wire.close()
+
+    def taken(self) -> None:
+        """A reader took a tone; called by its stream."""
+        if self._paused and self._untaken() * 2 <= UNTAKEN:
+            self._paused = False
+            self._wire.resume()
+
+    # IWireSink
+
+    def lines_received(self, lines: list[bytes]) -> None:
+        for line in lines:
+            try:
+                envelope = peek(line)
+            except MalformedTone:
+                continue  # a daemon that is newer or broken; the next line may be fine
+            chi = envelope.chi
+            if chi == "echo":
+                continue
+            for key in (envelope.sid, envelope.call_id, envelope.rid):
+                stream = self._asks.get(key) if key is not None else None
+                if stream is not None:
+                    stream.put(envelope, line)
+                    break
+            else:
+                for taker in self._all:
+                    taker.put(envelope, line)
+                if self.on_tone is not None:
+                    self.on_tone(envelope, line)
+        if not self._paused and self._untaken() > UNTAKEN:
+            self._paused = True
+            self._wire.pause()
+
+    def bytes_trickled(self) -> None:
+        pass
+
+    def line_refused(self, error: RemoteWireError) -> None:
+        self._wire.abort()
+
+    def wire_full(self) -> None:
+        self._outbox.full()
+
+    def wire_drained(self) -> None:
+        self._outbox.drained()
+
+    def wire_lost(self, reason: str, clean: bool) -> None:
+        lost = self._lost = ThrumLost(f"the connection to the daemon is gone: {reason}")
+        self._outbox.close()
+        for stream in {*self._asks.values(), *self._all}:
+            stream.lost(lost)
+        room, self._room = self._room, []
+        for waiting in room:
+            waiting.errback(lost)
+        self.gone.callback(lost)
+
+    def _untaken(self) -> int:
+        return sum(stream.untaken for stream in {*self._asks.values(), *self._all})
+
+    def _has_room(self) -> None:
+        room, self._room = self._room, []
+        for waiting in room:
+            waiting.callback(None)
+
+
+def connect(reactor: Any, path: str, wall: Callable[[], float] = time.time) -> Deferred[ThrumClient]:
+    """
+    Connect to the thrum socket.
+
+    :param reactor: C{IReactorUNIX} and C{IReactorTime}.
+    :returns: fires with the client; fails with C{ConnectError} where nobody listens there.
+    """
+    connected: list[StreamWire] = []
+    factory = Factory.forProtocol(
+        lambda: StreamWire(reactor, connected.append, kind="unix", max_line=MAX_LINE, dialled=True)
+    )
+
+    def ready(_: object) -> ThrumClient:
+        client = ThrumClient(connected[0], Turn(reactor), lambda: int(wall() * 1000))
+        client.start()
+        return client
+
+    joined: Deferred[ThrumClient] = UNIXClientEndpoint(reactor, path).connect(factory).addCallback(ready)
+    return joined

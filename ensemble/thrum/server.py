@@ -1,0 +1,203 @@
+"""
+The thrum socket: where local programs join (wire-0.8 section 8).
+
+File permissions are the only local trust boundary: a directory that we make is 0700, the socket is never reachable
+with a wider mode than 0600, and a socket that somebody serves is never taken away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, cast
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IReactorUNIX
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ensemble.errors import ConfigurationError
+from ensemble.interfaces import INode, IWire
+from ensemble.protocols import LineBudget, StreamWireFactory, Turn
+from ensemble.thrum.session import MAX_LINE, Session
+
+
+class SocketInUse(ConfigurationError):
+    """Another process serves this socket."""
+
+
+def prepare_directory(path: str) -> None:
+    """
+    Make the directory of the socket C{path}, 0700; refuse one in which others could put a socket of theirs.
+
+    :raises ConfigurationError: it cannot be made, or others can write to it.
+    """
+    directory = os.path.dirname(os.path.abspath(path))
+    before = os.umask(0o077)  # the mode of makedirs is that of the last one only
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        found = os.stat(directory)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot make the directory {directory} for the thrum socket: {error.strerror}; "
+            "choose another path with --thrum"
+        ) from None
+    finally:
+        os.umask(before)
+    if found.st_uid not in (0, os.geteuid()):
+        raise ConfigurationError(
+            f"{directory}, where the thrum socket should be, belongs to somebody else (user {found.st_uid}), who could "
+            "put another in its place; choose another path with --thrum"
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
+        raise ConfigurationError(
+            f"others can write to {directory}, where the thrum socket should be; "
+            f"run `chmod go-w {directory}` or choose another path with --thrum"
+        )
+
+
+def clear_stale(path: str) -> None:
+    """
+    Remove a dead socket at C{path}; nothing where there is none.
+
+    :raises SocketInUse: somebody answers there.
+    :raises ConfigurationError: what is there is no socket, or cannot be tried.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigurationError(f"{path} exists and is no socket; move it away or choose another path with --thrum")
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        probe.settimeout(1.0)
+        probe.connect(path)
+    except OSError as error:
+        if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
+            _unlink_dead(path)
+            return
+        if error.errno is not None and error.errno not in (errno.EAGAIN, errno.EINPROGRESS):
+            raise ConfigurationError(f"cannot tell whether {path} is in use: {error.strerror}") from None
+    finally:
+        probe.close()
+    raise SocketInUse(
+        f"another humd already serves {path}; stop it, or give this one a --thrum and --state-dir of its own"
+    )
+
+
+def _unlink_dead(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # in a directory with the sticky bit it may be somebody else's
+        raise ConfigurationError(
+            f"cannot remove the dead socket {path}: {error.strerror}; choose another path with --thrum"
+        ) from None
+
+
+class UnixListener(Service):
+    """
+    A Unix socket, 0600, that appears when the service starts and is gone when it has stopped.
+
+    As this is our own start-up code, L{startService} raises what is wrong instead of logging it.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: IReactorUNIX, path: str, factory: ServerFactory) -> None:
+        self._reactor, self._path, self._factory = reactor, path, factory
+        self._port: IListeningPort | None = None
+
+    def startService(self) -> None:
+        """:raises ConfigurationError: the path cannot be used; the text says why."""
+        prepare_directory(self._path)
+        clear_stale(self._path)
+        before = os.umask(0o177)  # so the socket never exists with a wider mode
+        try:
+            self._port = self._reactor.listenUNIX(self._path, self._factory, backlog=128, mode=0o600)
+        except CannotListenError as error:
+            raise ConfigurationError(f"cannot listen on {self._path}: {error}") from None
+        finally:
+            os.umask(before)
+        super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        port, self._port = self._port, None
+        if port is None:
+            return succeed(None)
+
+        def removed(failure: Failure) -> None:
+            failure.trap(FileNotFoundError)  # somebody took the socket away under us
+
+        stopped: Deferred[None] = maybeDeferred(lambda: cast(Any, port.stopListening()))
+        return stopped.addErrback(removed)
+
+    def abandon(self) -> None:
+        """Leave no socket behind, at once and for good: for a process that ends before its reactor ran."""
+        if self._port is not None:
+            try:
+                os.unlink(self._path)
+            except OSError:
+                pass  # gone already
+
+
+class ThrumServer(Service):
+    """The thrum socket and the programs on it."""
+
+    def __init__(
+        self,
+        reactor: IReactorUNIX,
+        clock: IReactorTime,
+        path: str,
+        node: INode,
+        *,
+        wall_ms: Callable[[], int],
+        client_ids: Callable[[], str],
+        turn: Turn | None = None,
+        max_line: int = MAX_LINE,
+        budget: LineBudget | None = None,
+    ) -> None:
+        """
+        :param client_ids: a fresh UUIDv4 text each time.
+        :param max_line: bytes of one tone; a longer one closes the connection that sent it.
+        :param budget: over all unfinished lines of the process.
+        """
+        self.path, self.counters = path, Counter[str]()
+        self.sessions: dict[str, Session] = {}
+        self._node, self._wall_ms, self._client_ids = node, wall_ms, client_ids
+        self._turn = turn if turn is not None else Turn(clock)
+        factory = StreamWireFactory(clock, self.accepted, kind="unix", budget=budget, max_line=max_line)
+        self._listener = UnixListener(reactor, path, factory)
+
+    def accepted(self, wire: IWire) -> None:
+        """Serve one connection; for tests on memory reactors, too."""
+        session = Session(
+            wire, self._client_ids(), self._node, self._turn, self._wall_ms, self.counters, self._session_ended
+        )
+        self.sessions[session.client_id] = session
+        self.counters["thrum.connected"] += 1
+        session.begin()
+
+    def startService(self) -> None:
+        """:raises ConfigurationError: the socket cannot be made; the text says why."""
+        self._listener.startService()
+        super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        for session in list(self.sessions.values()):
+            session.close()
+        return self._listener.stopService()
+
+    def _session_ended(self, session: Session) -> None:
+        self.sessions.pop(session.client_id, None)

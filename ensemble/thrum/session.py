@@ -1,0 +1,184 @@
+"""
+One local program on the thrum socket: mesh 9.3 with the exceptions of wire-0.8 section 8.
+
+What the program sees: a breath on connect; every C{rid} echoed before its tone is handled (not C{echo}, C{log});
+a breath behind the echo of each hello.  A line that is no tone is answered with C{tone.malformed}, and the
+connection stays.  A program that lets 8 MiB pile up is disconnected.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ensemble.errors import RemoteWireError
+from ensemble.interfaces import IClient, INode, IWire, IWireSink
+from ensemble.protocols import Outbox, Turn
+from ensemble.tone import (
+    NEVER_ANSWERED,
+    THRUM_VERSION,
+    MalformedTone,
+    Qualifier,
+    encode,
+    error_tone,
+    is_expired,
+    peek,
+    salvage,
+)
+
+BREATH = encode({"chi": "breath", "from": "daemon", "protoVersion": THRUM_VERSION, "sessions": []})
+MAX_LINE = 16 * 1024 * 1024  # bytes of one tone on the thrum socket
+QUEUE_BYTES = 8 * 1024 * 1024  # unread by the program: then it is disconnected
+
+
+@implementer(IClient, IWireSink)
+class Session:
+    """The daemon's end of one connection."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        wire: IWire,
+        client_id: str,
+        node: INode,
+        turn: Turn,
+        wall_ms: Callable[[], int],
+        counters: Counter[str],
+        ended: Callable[[Session], None],
+        queue_bytes: int = QUEUE_BYTES,
+    ) -> None:
+        self.client_id = client_id
+        self.protocol_version: str | None = None
+        self._wire, self._node, self._wall_ms, self._counters, self._ended = wire, node, wall_ms, counters, ended
+        self._outbox = Outbox(wire.write, turn, queue_bytes, self._has_room)
+        self._half = queue_bytes // 2
+        self._reading = True
+        self._held: list[bytes] = []
+        self._gone = False
+
+    def begin(self) -> None:
+        """Greet the program and listen to it."""
+        self._node.client_joined(self)
+        self._outbox.push(BREATH)
+        self._wire.start(self)
+
+    # IClient
+
+    @property
+    def congested(self) -> bool:
+        """True while more than half of the queue is full: whoever writes to this program should pause."""
+        return self._outbox.size > self._half
+
+    def deliver(self, line: bytes, droppable: bool = False) -> bool:
+        if self._gone:
+            return False
+        if self._outbox.push(line, droppable):
+            if self.congested:
+                self._outbox.want_room()
+            return True
+        if not droppable:
+            self._counters["thrum.disconnected.slow"] += 1
+            self.log.warn(
+                "disconnecting local client {client}: it did not read {limit} bytes",
+                client=self.client_id,
+                limit=2 * self._half,
+            )
+            self._leave("it read too slowly")
+            self._wire.abort()
+        return False
+
+    def pause(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._wire.pause()
+
+    def resume(self) -> None:
+        if self._reading or self._gone:
+            return
+        self._reading = True
+        held, self._held = self._held, []
+        if held:
+            self.lines_received(held)
+        if self._reading:
+            self._wire.resume()
+
+    def close(self) -> None:
+        """The daemon stops: what is queued leaves, then the connection closes."""
+        self._outbox.flush()
+        self._wire.close()
+
+    def _has_room(self) -> None:
+        if not self._gone:
+            self._node.client_has_room(self)
+
+    # IWireSink
+
+    def lines_received(self, lines: list[bytes]) -> None:
+        for at, line in enumerate(lines):
+            if not self._reading:
+                self._held.extend(lines[at:])
+                return
+            if self._gone:
+                return
+            try:
+                envelope = peek(line)
+            except MalformedTone as error:
+                self._malformed(line, error)
+                continue
+            rid, chi = envelope.rid, envelope.chi
+            if rid is not None and chi != "echo" and chi != "log":
+                self._echo(rid, envelope.dusk)
+            if chi == "hello":
+                self._outbox.push(BREATH)
+            self._node.client_said(self, envelope, line)
+
+    def bytes_trickled(self) -> None:
+        pass  # a person may type a tone by hand; the wire's own deadline bounds a line
+
+    def line_refused(self, error: RemoteWireError) -> None:
+        self._counters["thrum.line_refused"] += 1
+        self.deliver(encode(error_tone(Qualifier.TONE_TOO_LARGE, f"{error}; the connection is closed")))
+        self._outbox.flush()
+        self._leave(str(error))
+        self._wire.close()
+
+    def wire_full(self) -> None:
+        self._outbox.full()
+
+    def wire_drained(self) -> None:
+        self._outbox.drained()
+
+    def wire_lost(self, reason: str, clean: bool) -> None:
+        self._leave(reason)
+
+    def _malformed(self, line: bytes, error: MalformedTone) -> None:
+        self._counters["thrum.malformed"] += 1
+        found = salvage(line)
+        if found.chi in NEVER_ANSWERED and found.rid is None:
+            return
+        self.deliver(
+            encode(
+                error_tone(Qualifier.TONE_MALFORMED, str(error), rid=found.rid, sid=found.sid, call_id=found.call_id)
+            ),
+            droppable=True,
+        )
+
+    def _echo(self, rid: str, dusk: int | None) -> None:
+        """The receipt; of a tone past its dusk it says so, and the node tells whoever waits."""
+        echo: dict[str, object] = {"chi": "echo", "rid": rid, "ok": True}
+        if is_expired(dusk, self._wall_ms()):
+            echo |= {"ok": False, "error": "past dusk"}
+        self._outbox.push(encode(echo), droppable=True)
+
+    def _leave(self, reason: str) -> None:
+        if not self._gone:
+            self._gone = True
+            self._held = []
+            self._outbox.when_empty(self._outbox.close)
+            self.log.debug("local client {client} is gone: {reason}", client=self.client_id, reason=reason)
+            self._ended(self)
+            self._node.client_left(self)
