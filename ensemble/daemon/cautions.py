@@ -1,0 +1,62 @@
+"""Links that are up and not as safe as they look: plain TCP to an address that is not ours to trust (wire-0.8, 2)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from ipaddress import ip_address
+from typing import Final
+
+from twisted.logger import Logger
+
+from ensemble.identity import HumdId
+from ensemble.mesh import Ensemble
+
+REMEMBERED: Final = 1024  # pairs of peer and address that were warned of
+
+
+class PlainLinkWatch:
+    """
+    Warns of a link over a wire that is not secure, to an address that is neither loopback nor private.
+
+    Once for a peer at an address: it comes up again and again.
+    """
+
+    log = Logger()
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self._ensemble = ensemble
+        self._warned: OrderedDict[tuple[HumdId, str], None] = OrderedDict()
+        ensemble.watch(self._changed)
+
+    def _changed(self, peer: HumdId, up: bool) -> None:
+        link = self._ensemble.link_to(peer)
+        if not up or link is None or link.shaken is None or link.wire.secure:
+            return
+        address = link.wire.address
+        if not in_the_open(address) or (peer, address) in self._warned:
+            return
+        self._warned[peer, address] = None
+        if len(self._warned) > REMEMBERED:
+            self._warned.popitem(last=False)
+        self.log.warn(
+            "{peer} is linked over plain {wire} at {address}, across a network that others share: {proof} says who was "
+            "there, not that what follows is theirs; link over a private network or a tunnel",
+            peer=peer.full,
+            wire=link.wire.kind,
+            address=address,
+            proof=link.shaken.level.name.lower(),
+            event="plain-link",
+        )
+
+
+def in_the_open(address: str) -> bool:
+    """
+    Is this an address that strangers may sit in front of?
+
+    :param address: of a wire: an IP address, or empty or a name where there is no network below.
+    """
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    return not (ip.is_loopback or ip.is_private or ip.is_link_local)

@@ -1,0 +1,292 @@
+"""
+The daemon as a tree of services: everything that L{ensemble.daemon.state.State} and the settings lead to.
+
+The order of the start: the listening ports, the mesh, the dials, ``bees.json``, the control socket, and last the
+thrum socket, so that whoever can connect to it finds everything up.  The order of the end is the reverse as far as
+people care: no new links, a goodbye to every peer, whose loss the local programs are told of, then theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+from uuid import uuid4
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.logger import Logger
+
+from ensemble import __version__
+from ensemble.conversations import Node, Routes
+from ensemble.daemon.cautions import PlainLinkWatch
+from ensemble.daemon.control import ControlServer
+from ensemble.daemon.descriptors import Descriptors
+from ensemble.daemon.listeners import Listeners
+from ensemble.daemon.notify import Notifier
+from ensemble.daemon.peerbook import Change, PeerBook
+from ensemble.daemon.settings import Settings
+from ensemble.daemon.snapshot import BEES, BeesFile, WatchedRoster
+from ensemble.daemon.state import State
+from ensemble.daemon.verbs import verbs
+from ensemble.errors import ConfigurationError, LinkRefused
+from ensemble.identity import HumdId
+from ensemble.interfaces import IWire
+from ensemble.mesh import Dialler, Ensemble
+from ensemble.protocols import LineBudget, TcpTransport, TlsTransport, Turn
+from ensemble.thrum import MAX_LINE, ThrumServer, clear_stale, prepare_directory
+from ensemble.tone import THRUM_VERSION
+
+PROBLEMS_LOGGED: Final = 20  # of one reading of the peers file
+
+
+class Humd(MultiService):
+    """One humd.  Its parts are public: the control verbs, and whoever embeds it, read them."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        reactor: Any,
+        *,
+        transport: TcpTransport | None = None,
+        listeners: Listeners | None = None,
+        descriptors: Descriptors | None = None,
+        budget: LineBudget | None = None,
+        notifier: Notifier | None = None,
+        wall: Callable[[], float] = time.time,
+        entropy: Callable[[int], bytes] = os.urandom,
+        uniform: Callable[[], float] = random.random,
+        client_ids: Callable[[], str] = lambda: str(uuid4()),
+    ) -> None:
+        """
+        :param state: opened; L{stopService} closes it.
+        :param reactor: C{IReactorTCP}, C{IReactorUNIX}, C{IReactorTime}, C{IReactorPluggableNameResolver}.
+        :param listeners: bound already where that took privileges.
+        :param budget: that of C{transport}.
+        :param uniform: in [0, 1), for the jitter of dials.
+        """
+        super().__init__()
+        self.settings, self.state, self.clock, self.wall = settings, state, reactor, wall
+        self.budget = budget if budget is not None else LineBudget()
+        self.transport = transport if transport is not None else TcpTransport(reactor, budget=self.budget)
+        self.descriptors = descriptors if descriptors is not None else Descriptors()
+        self.listeners = (
+            listeners
+            if listeners is not None
+            else Listeners(reactor, self.transport, settings.listen, self.descriptors)
+        )
+        self.notifier = notifier if notifier is not None else Notifier({})
+        self.me = state.key.humd_id()
+        self.began, self.started = reactor.seconds(), wall()
+        turn = Turn(reactor)
+        self.tls = TlsTransport(reactor, state.key, budget=self.budget)
+        dials = {"tcp": self.transport.dial, "tls": self.tls.dial}
+        self.peers = PeerBook(settings.paths.peers_file, self.me, settings.level, settings.admit_any, dials)
+        self.ensemble = Ensemble(
+            self.me,
+            clock=reactor,
+            key=state.key,
+            policy=self.peers.policy(),
+            memory=state.memory,
+            wall=wall,
+            entropy=entropy,
+            max_tone=settings.max_tone,
+            turn=turn,
+            budget=self.budget,
+        )
+        self.roster = WatchedRoster()
+        self.routes = Routes(self.me, self.roster, self._wall_ms, home=settings.home)
+        self.node = Node(self.ensemble, self.routes, reactor)
+        self.dialler = Dialler(self.ensemble, dials, reactor, uniform)
+        self.bees = BeesFile(settings.paths.state_dir / BEES, self.roster, reactor)
+        self.thrum = ThrumServer(
+            reactor,
+            reactor,
+            str(settings.paths.thrum),
+            self.node,
+            wall_ms=self._wall_ms,
+            client_ids=client_ids,
+            turn=turn,
+            max_line=max(MAX_LINE, settings.max_tone),
+            budget=self.budget,
+        )
+        self.control = ControlServer(reactor, str(settings.paths.control), verbs(self), turn)
+        PlainLinkWatch(self.ensemble)
+        self.listeners.accepted = self._accepted
+        self.listeners.serve_tls(self.tls, self._admits_leaf)
+        self.listeners.refused = self.ensemble.refusals.refused
+        for service in self._parts():
+            service.setServiceParent(self)
+
+    @property
+    def hints(self) -> list[str]:
+        """Where others find us: what the operator vouches for first, then what we listen on."""
+        places = (*self.settings.advertise, *self.listeners.hints)
+        pin = (f"tls-fp:{self.tls.fingerprint}",) if any(place.startswith("tls:") for place in places) else ()
+        return list(dict.fromkeys((*places, *pin)))
+
+    def counters(self) -> Counter[str]:
+        """Everything that was counted since the start, by name."""
+        total: Counter[str] = Counter()
+        for part in (self.ensemble, self.routes, self.thrum, self.control):
+            total.update(part.counters)
+        return total
+
+    def in_short(self) -> str:
+        """One line for whoever asks the service manager."""
+        where = ", ".join(self.hints) or "listens nowhere"
+        return f"{self.me.full}; {where}; {self._known_count()} known"
+
+    # IService
+
+    def startService(self) -> None:
+        """:raises ConfigurationError: a port or socket cannot be had; the text says why.  Call L{abandon} then."""
+        self._say_who()
+        self._raise_limit()
+        thrum = str(self.settings.paths.thrum)
+        prepare_directory(thrum)
+        clear_stale(thrum)  # it appears last, but that somebody serves it is to be known before anything opens
+        self.listeners.bind()
+        self._say_where()
+        self._read_peers()
+        super().startService()
+        paths = self.settings.paths
+        self.log.info("thrum socket {thrum}", thrum=str(paths.thrum), control=str(paths.control), event="thrum")
+
+    def stopService(self) -> Deferred[None]:
+        """Goodbye to all; fires when it is said, at the latest after two seconds."""
+        Service.stopService(self)
+        parts = [self.listeners, self.dialler, self.ensemble, self.bees, self.node, self.thrum, self.control]
+        done = DeferredList([maybeDeferred(part.stopService) for part in parts], consumeErrors=True)
+        return done.addCallback(self._stopped)
+
+    def abandon(self) -> None:
+        """The start failed: leave no socket behind and let go of the state.  For a process that ends now."""
+        self.control.abandon()
+        self.state.close()
+
+    # peers
+
+    def reload(self) -> Change:
+        """
+        Read the peers file again and put it in force (wire-0.8 section 8).
+
+        :raises ConfigurationError: it cannot be read; the last good list stays.
+        """
+        self.notifier.reloading()
+        try:
+            change = self.peers.read()
+            self._put_in_force()
+            for peer in change.removed:
+                self.ensemble.remove_peer(peer)
+            self.ensemble.judge_again(self.ensemble.policy)
+            if change.missing:
+                self.log.warn(
+                    "{file} is missing, so all peers were removed ({removed}): put it back and send SIGHUP again",
+                    file=str(self.peers.path),
+                    removed=len(change.removed),
+                    event="peers-missing",
+                )
+            self._say_problems(change)
+            self.log.info(
+                "peers read again: {added} added, {removed} removed, {changed} changed",
+                added=len(change.added),
+                removed=len(change.removed),
+                changed=len(change.changed),
+                event="reloaded",
+            )
+            return change
+        finally:
+            self.notifier.ready(self.in_short())
+
+    def reload_and_tell(self) -> None:
+        """As L{reload}, for a signal: what is wrong goes to the log."""
+        try:
+            self.reload()
+        except ConfigurationError as error:
+            self.log.error("{cause}; the last good list stays in force", cause=str(error), event="reload-failed")
+
+    # inside
+
+    def _parts(self) -> tuple[Service, ...]:
+        return (self.listeners, self.ensemble, self.node, self.dialler, self.bees, self.control, self.thrum)
+
+    def _read_peers(self) -> None:
+        try:
+            change = self.peers.read()
+        except ConfigurationError as error:
+            self.log.error("{cause}; starting without peers, SIGHUP reads it again", cause=str(error))
+        else:
+            self._put_in_force()
+            self._say_problems(change)
+        self.log.info(
+            "{count} known from {file}; auth {auth}, admit {admit}",
+            count=self._known_count(),
+            peers=len(self.peers.known),
+            file=str(self.peers.path),
+            auth=self.settings.auth,
+            admit=self.settings.admit,
+            event="admission",
+        )
+
+    def _known_count(self) -> str:
+        count = len(self.peers.known)
+        return "1 peer" if count == 1 else f"{count} peers"
+
+    def _put_in_force(self) -> None:
+        self.state.memory.keep(self.peers.known)
+        self.ensemble.policy = self.peers.policy()
+        self.dialler.set_peers(self.peers.known.values())
+
+    def _say_who(self) -> None:
+        self.log.info(
+            "this humd is {id} (humd {version}, thrum {thrum_version})",
+            id=self.me.full,
+            version=__version__,
+            thrum_version=THRUM_VERSION,
+            event="identity",
+        )
+        if self.state.minted:
+            self.log.info("its key is new: {key}; keep a copy, it is the id", key=str(self.settings.paths.key))
+
+    def _raise_limit(self) -> None:
+        before, now = self.descriptors.raise_limit()
+        self.log.info(
+            "{now} descriptors may be open (the limit was {before})", now=now, before=before, event="descriptors"
+        )
+
+    def _say_where(self) -> None:
+        if self.hints:
+            self.log.info("others find it at {where}", where=" ".join(self.hints), hints=self.hints, event="listening")
+        if not self.listeners.hints:
+            self.log.info(
+                "it listens nowhere, so only its own dials make links; --listen tcp:14730 opens a port",
+                event="listens-nowhere",
+            )
+
+    def _say_problems(self, change: Change) -> None:
+        for problem in change.problems[:PROBLEMS_LOGGED]:
+            self.log.warn("{file}: {problem}", file=str(self.peers.path), problem=problem, event="peers-problem")
+        if len(change.problems) > PROBLEMS_LOGGED:
+            more = len(change.problems) - PROBLEMS_LOGGED
+            self.log.warn("{file}: and {more} more problems", file=str(self.peers.path), more=more)
+
+    def _accepted(self, wire: IWire) -> None:
+        self.ensemble.install(wire).addErrback(lambda failure: failure.trap(LinkRefused) and None)
+
+    def _admits_leaf(self, leaf: HumdId | None) -> str | None:
+        # Our own: the refusal of its hello says what it means.
+        return None if leaf == self.me else self.ensemble.policy.admits_leaf(leaf)
+
+    def _stopped(self, _: object) -> None:
+        self.state.close()
+        self.log.info("stopped", event="stopped")
+
+    def _wall_ms(self) -> int:
+        return int(self.wall() * 1000)

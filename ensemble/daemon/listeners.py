@@ -1,0 +1,217 @@
+"""Where other humds find us: the listening ports, their hints, and how many connections we can afford."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.protocol import ServerFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ensemble.daemon.descriptors import KEPT, Descriptors
+from ensemble.daemon.settings import wire_of
+from ensemble.errors import ConfigurationError
+from ensemble.identity import HumdId
+from ensemble.protocols import StreamWire, TcpTransport, TlsTransport
+
+BACKLOG: Final = 1024  # connections that the system holds for us; Twisted's 50 are gone in the first storm
+# Documentation addresses: to ask the routing table takes an address far away, and nothing is ever sent there.
+_FAR_AWAY: Final = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+
+T = TypeVar("T")
+
+
+class Listeners(Service):
+    """
+    The ports that are open to other humds.
+
+    :ivar accepted: called with each connection; until somebody sets it they are dropped.
+    :ivar refused: called with counter, cause and address where a connection had to go.
+    :ivar hints: of the ports, once they are bound.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        transport: TcpTransport,
+        descriptions: Sequence[str],
+        descriptors: Descriptors,
+        outward: Callable[[int], str | None] | None = None,
+    ) -> None:
+        """
+        :param descriptions: Twisted endpoint strings, checked already.
+        :param outward: our address of a family, as a machine far away sees it; None asks the routing table.
+        """
+        self.accepted: Callable[[StreamWire], None] = StreamWire.abort
+        self.refused: Callable[[str, str, str], None] = _untold
+        self.hints: list[str] = []
+        self._reactor, self._transport, self._descriptions = reactor, transport, descriptions
+        self._descriptors = descriptors
+        self._tls: IProtocolFactory | None = None
+        self._outward = outward_address if outward is None else outward
+        self._ports: list[IListeningPort] = []
+
+    def bind(self) -> None:
+        """
+        Open the ports, unless they are open.
+
+        :raises ConfigurationError: one of them cannot be; the text says which and why.
+        """
+        if self._ports:
+            return
+        for description in self._descriptions:
+            port = self._bind(description)
+            self._ports.append(port)
+            self.hints.append(self._hint(port, wire_of(description)))
+
+    def serve_tls(self, transport: TlsTransport, admits: Callable[[HumdId | None], str | None]) -> None:
+        """
+        From now on C{tls} ports make wires; they may be open before the key is known.
+
+        :param admits: asked with the id that a peer's certificate proved, before its hello is read.
+        """
+        self._tls = transport.factory(self._built, admits=admits, failed=lambda *told: self.refused(*told))
+
+    def startService(self) -> None:
+        """As L{bind}."""
+        self.bind()
+        super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        ports, self._ports = self._ports, []
+        done = DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
+        return done.addCallback(lambda _: None)
+
+    def _bind(self, description: str) -> IListeningPort:
+        try:
+            gate = _Gate(endpoint_of(self._reactor, description), self._may_come)
+            if wire_of(description) == "tls":
+                return _at_once(gate.listen(_Later(self)))
+            return _at_once(self._transport.listen(gate, self._built))
+        except CannotListenError as error:
+            cause = error.socketError
+            text = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause)
+            raise ConfigurationError(
+                f"cannot listen on {description}: {text}; choose another place with --listen"
+            ) from None
+        except (OSError, OverflowError) as error:
+            raise ConfigurationError(f"cannot listen on {description}: {error}") from None
+
+    def _hint(self, port: IListeningPort, wire: str) -> str:
+        where: Any = port.getHost()
+        host, number = str(where.host), int(where.port)
+        if host in ("0.0.0.0", "::"):
+            families = (socket.AF_INET6, socket.AF_INET) if host == "::" else (socket.AF_INET,)
+            host = next((found for family in families if (found := self._outward(family))), "127.0.0.1")
+        return f"{wire}:[{host}]:{number}" if ":" in host else f"{wire}:{host}:{number}"
+
+    def _may_come(self, address: IAddress | None) -> bool:
+        """Accepting never pauses; but the last descriptors are for local programs and our own dials."""
+        if self._descriptors.spare():
+            return True
+        who = str(getattr(address, "host", ""))
+        self.refused("descriptors.refused", f"only {KEPT} descriptors are left, which are kept", who)
+        return False
+
+    def _built(self, wire: StreamWire) -> None:
+        self.accepted(wire)
+
+
+@implementer(IStreamServerEndpoint)
+class _Gate:
+    """
+    An endpoint that asks before it makes anything of a connection.
+
+    What may not come is closed at once: a wire that is aborted has its descriptor for one more turn of the reactor,
+    and a crowd of them has all.
+    """
+
+    def __init__(self, endpoint: IStreamServerEndpoint, may_come: Callable[[IAddress | None], bool]) -> None:
+        self._endpoint, self._may_come = endpoint, may_come
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        return self._endpoint.listen(_GateFactory(protocolFactory, self._may_come))
+
+
+class _GateFactory(ServerFactory):
+    noisy = False
+
+    def __init__(self, factory: IProtocolFactory, may_come: Callable[[IAddress | None], bool]) -> None:
+        self._factory, self._may_come = factory, may_come
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        return self._factory.buildProtocol(addr) if self._may_come(addr) else None  # type: ignore[arg-type]
+
+    def logPrefix(self) -> str:
+        """Twisted's own lines about the port begin with it."""
+        return "humd"
+
+
+class _Later(ServerFactory):
+    """Of a C{tls} port: what comes before there is a key is closed."""
+
+    noisy = False
+
+    def __init__(self, listeners: Listeners) -> None:
+        self._listeners = listeners
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        tls = self._listeners._tls
+        return None if tls is None else tls.buildProtocol(addr)  # type: ignore[arg-type]
+
+
+def endpoint_of(reactor: Any, description: str) -> IStreamServerEndpoint:
+    """
+    Read an endpoint string; where it leaves the backlog open it is ours.  Of C{tls} it is the TCP below.
+
+    :raises ConfigurationError: it cannot be read.
+    """
+    below = f"tcp{description[3:]}" if wire_of(description) == "tls" else description
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, below)
+        if ":backlog=" not in description:
+            try:
+                endpoint = serverFromString(reactor, f"{below}:backlog={BACKLOG}")
+            except TypeError:
+                pass  # it names its own, by place
+        return endpoint
+    except (KeyError, TypeError, ValueError, IndexError):
+        raise ConfigurationError(
+            f"--listen {description}: no endpoint of Twisted's is written so; for instance "
+            "tcp:14730:interface=127.0.0.1"
+        ) from None
+
+
+def outward_address(family: int) -> str | None:
+    """Our address of this family that the routing table would use for a machine far away; None where there is none."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+            probe.connect((_FAR_AWAY[socket.AddressFamily(family)], 9))
+            return str(probe.getsockname()[0]).partition("%")[0]
+    except OSError:
+        return None
+
+
+def _at_once(deferred: Deferred[T]) -> T:
+    """The result of what does not wait: ports open or fail in the call that opens them."""
+    results: list[T | Failure] = []
+    deferred.addBoth(results.append)
+    if not results:
+        raise ConfigurationError("this endpoint does not listen at once, and the start does not wait")
+    (result,) = results
+    if isinstance(result, Failure):
+        result.raiseException()
+    return result
+
+
+def _untold(_counter: str, _cause: str, _peer: str) -> None:
+    """Nobody wants to know yet."""

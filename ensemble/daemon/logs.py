@@ -1,0 +1,181 @@
+"""
+The log: text for people, or one JSON object per line for programs.
+
+A JSON line has C{time} (RFC 3339, UTC), C{level}, C{event} (the event's own name, or the first words of its format),
+C{message} (the text that people get), C{source} (the class that says it), and the event's fields as they are.  What a
+peer wrote may stand in either format, so control characters never reach the file as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import IO, Any, Final, TypeAlias
+
+from attrs import frozen
+from twisted.logger import (
+    FileLogObserver,
+    FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    LogLevelFilterPredicate,
+    formatEvent,
+    formatEventAsClassicLogText,
+)
+from twisted.python.failure import Failure
+from twisted.python.logfile import LogFile
+
+from ensemble.errors import ConfigurationError
+from ensemble.tone import BadDocument, write_document
+
+LEVEL_VARIABLE: Final = "HUM_LOG_LEVEL"
+Level: TypeAlias = Any
+"""A constant of L{LogLevel}: the library that makes them is not typed."""
+
+LEVELS: Final[Mapping[str, Level]] = {
+    "trace": LogLevel.debug,
+    "debug": LogLevel.debug,
+    "info": LogLevel.info,
+    "warn": LogLevel.warn,
+    "error": LogLevel.error,
+}
+
+# Words of the envelope of an event; none of them is a field.
+_NOT_FIELDS: Final = frozenset({"event", "failure", "format", "isError", "message", "system", "time", "why"})
+_TAKEN: Final = frozenset({"level", "source", "traceback"})
+_CONTROLS: Final = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}")
+_WORDS_IN_A_NAME: Final = 5
+
+
+def level_of(environ: Mapping[str, str]) -> Level:
+    """The least level that is written: C{$HUM_LOG_LEVEL}, or C{info} where that says nothing we know."""
+    return LEVELS.get(environ.get(LEVEL_VARIABLE, "").lower(), LogLevel.info)
+
+
+def unknown_level(environ: Mapping[str, str]) -> str | None:
+    """What C{$HUM_LOG_LEVEL} says, where that is no level."""
+    said = environ.get(LEVEL_VARIABLE, "")
+    return said if said and said.lower() not in LEVELS else None
+
+
+def text_line(event: LogEvent) -> str | None:
+    """An event as C{twistd} shows it, without characters that move a cursor."""
+    text = formatEventAsClassicLogText(event)
+    return None if text is None else text.translate(_CONTROLS)
+
+
+def json_line(event: LogEvent) -> str | None:
+    """An event as one JSON object and an LF."""
+    level = event.get("log_level", LogLevel.info)
+    told: dict[str, Any] = {
+        "time": _rfc3339(event.get("log_time")),
+        "level": level.name,
+        "event": _name(event),
+        "message": formatEvent(event),
+        "source": event.get("log_namespace", "-"),
+    }
+    if "log_legacy" not in event and "log_text" not in event:  # their fields are live objects
+        for key, value in event.items():
+            if not key.startswith("log_") and key not in _NOT_FIELDS:
+                told[f"field_{key}" if key in _TAKEN else key] = value
+    failure = event.get("log_failure")
+    if isinstance(failure, Failure):
+        told["traceback"] = failure.getTraceback()
+    try:
+        return write_document(told, fallback=str) + "\n"
+    except BadDocument:
+        plain = {key: str(value).encode(errors="replace").decode() for key, value in told.items()}
+        return write_document(plain) + "\n"
+
+
+def make_observer(file: IO[Any], log_format: str, least: Level) -> ILogObserver:
+    """
+    An observer that writes events of at least this level.
+
+    :param log_format: C{text} or C{json}.
+    """
+    written = FileLogObserver(file, json_line if log_format == "json" else text_line)
+    observer: ILogObserver = FilteringLogObserver(written, [LogLevelFilterPredicate(defaultLogLevel=least)])
+    return observer
+
+
+@frozen
+class LogPlan:
+    """
+    Where the log goes: as C{twistd}'s own options say, which we must follow since we bring our own observer.
+
+    :ivar elsewhere: C{--syslog} or C{--logger} was given: then it is not ours.
+    """
+
+    log_format: str
+    least: Level
+    file: str = "-"
+    elsewhere: bool = False
+
+    @classmethod
+    def of(cls, twistd: Mapping[str, Any], log_format: str, least: Level) -> LogPlan:
+        """
+        :param twistd: its options; nothing where there are none.
+        :raises ConfigurationError: JSON was asked for where the log is not ours, or a daemon is to log to stdout.
+        """
+        elsewhere = bool(twistd.get("syslog") or twistd.get("logger"))
+        if elsewhere and log_format != "text":
+            raise ConfigurationError(f"--log-format {log_format} does not go with twistd's --syslog or --logger")
+        foreground = bool(twistd.get("nodaemon", True) or twistd.get("debug"))
+        file = twistd.get("logfile") or ("-" if foreground else "twistd.log")
+        if file == "-" and not foreground:
+            raise ConfigurationError("a daemon cannot log to stdout: give twistd a --logfile, or -n")
+        return cls(log_format, least, file, elsewhere)
+
+    def observer(self) -> ILogObserver | None:
+        """
+        Open the log.
+
+        :returns: None where it is not ours.
+        :raises ConfigurationError: the file cannot be written.
+        """
+        if self.elsewhere:
+            return None
+        if self.file == "-":
+            return make_observer(sys.stdout, self.log_format, self.least)
+        try:
+            file: Any = LogFile.fromFullPath(os.path.abspath(self.file))
+        except OSError as error:
+            raise ConfigurationError(f"cannot write the log {self.file}: {error.strerror}") from None
+        if signal.getsignal(signal.SIGUSR1) in (signal.SIG_DFL, None):
+            signal.signal(signal.SIGUSR1, lambda *_: _rotate(file))
+        return make_observer(file, self.log_format, self.least)
+
+
+def _rotate(file: Any) -> None:
+    from twisted.internet import reactor
+
+    reactor.callFromThread(file.rotate)  # type: ignore[attr-defined]
+
+
+def _rfc3339(seconds: float | None) -> str:
+    return datetime.fromtimestamp(seconds or 0.0, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def _name(event: LogEvent) -> str:
+    named = event.get("event")
+    if isinstance(named, str):
+        return named
+    form = event.get("log_format")
+    return _first_words(form) if isinstance(form, str) else "log"
+
+
+@lru_cache(maxsize=1024)
+def _first_words(form: str) -> str:
+    """``linked {peer} over {wire}`` is C{linked}; ``{peer} says goodbye: {reason}`` is C{says-goodbye}."""
+    for clause in re.split(r"\{[^{}]*\}|[:;,.(]", form):
+        words = re.findall(r"[a-z0-9]+", clause.lower())
+        if words:
+            return "-".join(words[:_WORDS_IN_A_NAME])
+    return "log"

@@ -1,0 +1,169 @@
+"""What the daemon says of itself and of its peers: plain values, ready to be written as JSON."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ensemble import __version__
+from ensemble.conversations import MAX_ASKS, MAX_ORPHANS, PAUSE_SECONDS, REMEMBERED
+from ensemble.daemon.control import CONNECTIONS, QUEUE_BYTES as CONTROL_QUEUE_BYTES, REQUEST_BYTES, TAPS
+from ensemble.daemon.descriptors import KEPT
+from ensemble.identity import HumdId
+from ensemble.mesh import (
+    GONE_SECONDS,
+    HOLD_BYTES,
+    PENDING_LINKS,
+    PENDING_SECONDS,
+    PING_SECONDS,
+    STOP_SECONDS,
+    TAP_TONES,
+    KnownPeer,
+    Link,
+)
+from ensemble.protocols import DEFAULT_OUTBOX_LIMIT, PENDING_BYTES
+from ensemble.thrum import MAX_LINE, QUEUE_BYTES
+from ensemble.tone import MAX_DEPTH, THRUM_VERSION
+
+if TYPE_CHECKING:
+    from ensemble.daemon.humd import Humd
+
+
+def status(humd: Humd) -> dict[str, Any]:
+    """The answer to C{status}, without its C{ok}."""
+    paths = humd.settings.paths
+    links = humd.ensemble.peers()
+    return {
+        "id": humd.me.full,
+        "version": __version__,
+        "thrum_version": THRUM_VERSION,
+        "instance": humd.ensemble.instance,
+        "pid": os.getpid(),
+        "started": datetime.fromtimestamp(humd.started, UTC).isoformat(timespec="seconds")[:-6] + "Z",
+        "uptime_s": round(humd.clock.seconds() - humd.began, 3),
+        "listening": humd.hints,
+        "fingerprint": humd.tls.fingerprint,
+        "thrum": str(paths.thrum),
+        "control": str(paths.control),
+        "state_dir": str(paths.state_dir),
+        "key": str(paths.key),
+        "peers_file": str(paths.peers_file),
+        "peers_known": len(humd.peers.known),
+        "auth": humd.settings.auth,
+        "admit": humd.settings.admit,
+        "max_tone": humd.settings.max_tone,
+        "links": {"up": len(links), "pending": humd.ensemble.pending},
+        "clients": _clients(humd),
+        "asks": {"open": humd.routes.open_asks, "known": humd.routes.known_asks},
+        "unfinished_bytes": humd.budget.total,
+        "descriptors": {"soft": humd.descriptors.soft, "used": humd.descriptors.used()},
+        "counters": dict(sorted(humd.counters().items())),
+        "limits": limits(humd),
+    }
+
+
+def limits(humd: Humd) -> dict[str, int | float]:
+    """Every ceiling that an operator may run into, by name, with its unit."""
+    return {
+        "max_tone_bytes": humd.settings.max_tone,
+        "thrum_max_tone_bytes": max(MAX_LINE, humd.settings.max_tone),
+        "tone_depth_containers": MAX_DEPTH,
+        "unfinished_lines_bytes": humd.budget.limit,
+        "peer_queue_bytes": DEFAULT_OUTBOX_LIMIT,
+        "peer_hold_bytes": HOLD_BYTES,
+        "client_queue_bytes": QUEUE_BYTES,
+        "client_pause_seconds": PAUSE_SECONDS,
+        "asks_per_client": MAX_ASKS,
+        "asks_orphaned": MAX_ORPHANS,
+        "asks_remembered_seconds": REMEMBERED,
+        "pending_links": PENDING_LINKS,
+        "pending_seconds": PENDING_SECONDS,
+        "pending_bytes": PENDING_BYTES,
+        "ping_after_seconds": PING_SECONDS,
+        "gone_after_seconds": GONE_SECONDS,
+        "goodbye_seconds": STOP_SECONDS,
+        "tap_tones": TAP_TONES,
+        "control_connections": CONNECTIONS,
+        "control_taps": TAPS,
+        "control_request_bytes": REQUEST_BYTES,
+        "control_queue_bytes": CONTROL_QUEUE_BYTES,
+        "descriptors_kept": KEPT,
+    }
+
+
+def peer_rows(humd: Humd, only: HumdId | None = None) -> list[dict[str, Any]]:
+    """The answer to C{peers}: those of the peers file in its order, then the strangers that are linked."""
+    known = humd.peers.known
+    strangers = [peer for peer in humd.ensemble.peers() if peer not in known]
+    return [_row(humd, peer, known.get(peer)) for peer in (*known, *strangers) if only is None or peer == only]
+
+
+def _row(humd: Humd, peer: HumdId, row: KnownPeer | None) -> dict[str, Any]:
+    link = humd.ensemble.link_to(peer)
+    alone = "dialling" if row is not None and humd.peers.can_dial(row) else "down"
+    return {
+        "id": peer.full,
+        "alias": None if row is None else row.alias,
+        "state": "linked" if humd.ensemble.linked(peer) else alone,
+        "stranger": row is None,
+        "hints": [] if row is None else list(row.hints),
+        "last_failure": humd.dialler.last_failure(peer) or None,
+        **_link(humd, link),
+    }
+
+
+def _link(humd: Humd, link: Link | None) -> dict[str, Any]:
+    if link is None or link.shaken is None:
+        return dict.fromkeys(_LINK_KEYS) | {"queued_bytes": 0, "dropped": 0, "features": []}
+    shaken, round_trip = link.shaken, link.round_trip
+    values = (
+        link.wire.kind,
+        link.wire.address,
+        shaken.level.name.lower(),
+        round(humd.clock.seconds() - link.up_at, 3),
+        link.wire.dialled,
+        None if round_trip is None else round(round_trip * 1000, 3),
+        link.skew_ms,
+        link.queued,
+        link.dropped,
+        sorted(shaken.features),
+        shaken.capabilities.proto_version,
+        shaken.max_tone,
+    )
+    return dict(zip(_LINK_KEYS, values, strict=True))
+
+
+_LINK_KEYS = (
+    "wire",
+    "address",
+    "level",
+    "since_s",
+    "dialled",
+    "round_trip_ms",
+    "skew_ms",
+    "queued_bytes",
+    "dropped",
+    "features",
+    "proto_version",
+    "max_tone",
+)
+
+
+def _clients(humd: Humd) -> list[dict[str, Any]]:
+    clients = []
+    for client_id in humd.thrum.sessions:
+        bee = humd.roster.get(client_id)
+        clients.append(
+            {"client_id": client_id, "name": None, "roles": [], "models": [], "tools": 0, "version": None}
+            if bee is None
+            else {
+                "client_id": client_id,
+                "name": bee.name,
+                "roles": list(bee.bee),
+                "models": list(bee.models),
+                "tools": len(bee.tools),
+                "version": bee.version,
+            }
+        )
+    return clients

@@ -1,0 +1,116 @@
+"""What the operator wants, read once: options first, then the environment, then the XDG rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from ensemble.config import Paths
+from ensemble.errors import ConfigurationError
+from ensemble.identity import BadHint, Hint
+from ensemble.protocols import DEFAULT_LINE_BUDGET, DEFAULT_MAX_LINE, Level
+
+LISTEN_SCHEMES = {"tcp": "tcp", "tcp6": "tcp", "tls": "tls", "tls6": "tls"}
+"""What C{--listen} may begin with, and the wire that it means; behind it all are Twisted's C{tcp} and C{tcp6}."""
+
+LEAST_MAX_TONE = 4096  # bytes: an error tone with every field must fit
+MOST_MAX_TONE = DEFAULT_LINE_BUDGET  # bytes: no unfinished line may be longer than the budget for all of them
+
+MAX_PORT = 65535
+
+ADMIT = ("known", "any")
+LOG_FORMATS = ("text", "json")
+
+
+@frozen
+class Settings:
+    """
+    One daemon, as its operator describes it.
+
+    :ivar listen: Twisted endpoint strings.
+    :ivar advertise: hints that the operator vouches for (behind a NAT, a name); shown before our own.
+    :ivar max_tone: bytes of one line that we accept on a link.
+    :ivar home: where a worker works when the asker says nothing.
+    """
+
+    paths: Paths
+    listen: tuple[str, ...] = ()
+    advertise: tuple[str, ...] = ()
+    level: Level = Level.PROVEN
+    admit_any: bool = False
+    max_tone: int = DEFAULT_MAX_LINE
+    home: str = "/"
+
+    @property
+    def auth(self) -> str:
+        """The word of C{--auth}."""
+        return self.level.name.lower()
+
+    @property
+    def admit(self) -> str:
+        """The word of C{--admit}."""
+        return "any" if self.admit_any else "known"
+
+
+def wire_of(description: str) -> str:
+    """The wire of an endpoint string; empty where there is none so called."""
+    return LISTEN_SCHEMES.get(description.partition(":")[0], "")
+
+
+def check_listen(description: str) -> str:
+    """
+    Only the wires that there are.
+
+    :raises ConfigurationError: it is for another wire, or names no port that there can be.
+    """
+    scheme, _, place = description.partition(":")
+    if not wire_of(description):
+        raise ConfigurationError(
+            f"--listen {description}: there is no wire {scheme!r} here, only tcp and tls; "
+            "for instance --listen tcp:14730:interface=127.0.0.1"
+        )
+    if not place:
+        raise ConfigurationError(f"--listen {description}: a port is missing; for instance --listen tcp:14730")
+    fields = re.split(r"(?<!\\):", place)  # as Twisted: a backslash takes a colon's meaning away
+    named = [field.removeprefix("port=") for field in fields if field.startswith("port=")]
+    port = (named or [field for field in fields if "=" not in field] or [""])[0]
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > MAX_PORT:
+        raise ConfigurationError(
+            f"--listen {description}: a port is a number up to {MAX_PORT}; for instance --listen tcp:14730"
+        )
+    return description
+
+
+def check_advertise(text: str) -> str:
+    """:raises ConfigurationError: it is no hint."""
+    try:
+        return str(Hint.parse(text))
+    except BadHint as error:
+        raise ConfigurationError(f"--advertise {text}: {error}") from None
+
+
+def read_max_tone(text: str) -> int:
+    """
+    Bytes, within what makes sense.
+
+    :raises ConfigurationError: not such a number.
+    """
+    if not text.isascii() or not text.isdigit() or not LEAST_MAX_TONE <= int(text[:20]) <= MOST_MAX_TONE:
+        raise ConfigurationError(
+            f"--max-tone {text}: a number of bytes from {LEAST_MAX_TONE} to {MOST_MAX_TONE} is needed"
+        )
+    return int(text)
+
+
+def one_of(option: str, text: str, words: tuple[str, ...]) -> str:
+    """:raises ConfigurationError: C{text} is none of C{words}."""
+    if text not in words:
+        raise ConfigurationError(f"--{option} {text}: one of {', '.join(words)} is needed")
+    return text
+
+
+def home_of(environ: Mapping[str, str]) -> str:
+    """``$HOME``, where it is set."""
+    return environ.get("HOME") or "/"

@@ -1,0 +1,113 @@
+"""
+The state directory: the key, what is remembered of peers, and the lock that makes it one daemon's.
+
+The lock is an C{flock} on C{humd.lock}, which the system lets go of when the process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from ensemble.config import Paths
+from ensemble.errors import ConfigurationError
+from ensemble.identity import HumdKey, load_or_mint
+from ensemble.mesh import PEERS_DATABASE, ProofMemory, SqliteProofMemory
+
+LOCK: Final = "humd.lock"
+
+
+class StateDirLocked(ConfigurationError):
+    """Another daemon runs on this state directory."""
+
+
+class StateLock:
+    """The lock, held until L{release} or the end of the process."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle: int | None = handle
+
+    @classmethod
+    def take(cls, folder: Path) -> StateLock:
+        """
+        :raises StateDirLocked: another process has it.
+        :raises ConfigurationError: it cannot be tried.
+        """
+        path = folder / LOCK
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigurationError(f"cannot write {path}: {error.strerror}; is the state dir ours?") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+            os.close(handle)
+            raise StateDirLocked(
+                f"another humd{f' (process {owner})' if owner.isdigit() else ''} runs on the state dir {folder}; "
+                "stop it, or give this one a --state-dir and --thrum of its own"
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        return cls(handle)
+
+    def release(self) -> None:
+        """Let go (idempotent).  The file stays: to remove it would let two hold two of the same name."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
+
+
+@frozen
+class State:
+    """
+    What was found, or made, in the state directory.
+
+    :ivar minted: the key is new.
+    """
+
+    lock: StateLock
+    key: HumdKey
+    minted: bool
+    memory: ProofMemory
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.memory.close()
+        self.lock.release()
+
+
+def open_state(paths: Paths, entropy: Callable[[int], bytes] = os.urandom) -> State:
+    """
+    Lock the state directory and read what is in it; what is missing is made.
+
+    :raises ConfigurationError: something cannot be used; nothing is held then.
+    """
+    _prepare(paths.state_dir)
+    lock = StateLock.take(paths.state_dir)
+    try:
+        key, minted = load_or_mint(paths.key, entropy)
+        return State(lock, key, minted, SqliteProofMemory(paths.state_dir / PEERS_DATABASE))
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _prepare(folder: Path) -> None:
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        found = os.stat(folder)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot make the state dir {folder}: {error.strerror}; choose another with --state-dir"
+        ) from None
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
+        raise ConfigurationError(
+            f"others can write to the state dir {folder}; run `chmod go-w {folder}` or choose another with --state-dir"
+        )

@@ -1,0 +1,165 @@
+"""
+``twistd humd``: the options, and the service that they describe.
+
+Whatever is wrong ends in one line on stderr: a bad option with exit status 2, a start that fails with 1
+(L{ensemble.daemon.startup}).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from ensemble import __version__
+from ensemble.config import LEVELS, Paths
+from ensemble.daemon.listeners import endpoint_of
+from ensemble.daemon.logs import LogPlan, level_of
+from ensemble.daemon.settings import (
+    ADMIT,
+    LOG_FORMATS,
+    Settings,
+    check_advertise,
+    check_listen,
+    home_of,
+    one_of,
+    read_max_tone,
+)
+from ensemble.daemon.startup import Launch, Program
+from ensemble.errors import ConfigurationError, EnsembleError
+from ensemble.protocols import DEFAULT_MAX_LINE, Level
+from ensemble.tone import THRUM_VERSION
+
+MAX_LISTEN = 64  # listeners
+MAX_ADVERTISE = 32  # hints; as many as one address may have
+
+
+class Options(usage.Options):
+    """Every option has a default; C{twistd humd} alone is a good start."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Link this machine to other humds, and serve the local programs that join over the thrum socket. "
+        "SIGHUP reads the peers file again; SIGTERM says goodbye and ends. See docs/daemon.rst."
+    )
+
+    optParameters = [
+        ["peers", None, None, "Whom we know and how to find them; default: peers.json in the hum config directory."],
+        ["key", None, None, "Our secret key, made if there is none; default: humd.key in the state directory."],
+        ["state-dir", None, None, "Where what must survive is kept; default: by the XDG rules."],
+        ["thrum", None, None, "Path of the socket for local programs; default: in the XDG runtime directory."],
+        ["auth", None, "proven", f"What a peer must show of who it is: {', '.join(LEVELS)}."],
+        ["admit", None, "known", "Whom we link with: known (those in the peers file) or any."],
+        ["max-tone", None, str(DEFAULT_MAX_LINE), "Bytes of one tone that we accept from a peer."],
+        ["log-format", None, "text", f"How the log is written: {' or '.join(LOG_FORMATS)} (one object per line)."],
+    ]
+
+    compData = usage.Completions(
+        optActions={
+            "peers": usage.CompleteFiles("*.json"),
+            "key": usage.CompleteFiles(),
+            "state-dir": usage.CompleteDirs(),
+            "thrum": usage.CompleteFiles(),
+            "auth": usage.CompleteList(LEVELS),
+            "admit": usage.CompleteList(ADMIT),
+            "log-format": usage.CompleteList(LOG_FORMATS),
+        }
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["listen"], self["advertise"] = [], []
+
+    def opt_listen(self, description: str) -> None:
+        """Listen for other humds there, for instance tcp:14730:interface=127.0.0.1 (may be given more than once)."""
+        if len(self["listen"]) == MAX_LISTEN:
+            raise usage.UsageError(f"--listen: at most {MAX_LISTEN} times")
+        self["listen"].append(_usable(check_listen, description))
+
+    def opt_advertise(self, hint: str) -> None:
+        """Where others reach us, for instance tcp:humd.example:14730 (may be given more than once)."""
+        if len(self["advertise"]) == MAX_ADVERTISE:
+            raise usage.UsageError(f"--advertise: at most {MAX_ADVERTISE} times")
+        self["advertise"].append(_usable(check_advertise, hint))
+
+    def opt_version(self) -> NoReturn:
+        """Say which version this is, and end."""
+        sys.stdout.write(f"humd {__version__} (thrum {THRUM_VERSION})\n")
+        raise SystemExit(0)
+
+    def parseArgs(self, *args: str) -> None:
+        if args:
+            raise usage.UsageError(f"{args[0]!r} is not an option")
+
+    def postOptions(self) -> None:
+        _usable(lambda text: one_of("auth", text, LEVELS), self["auth"])
+        _usable(lambda text: one_of("admit", text, ADMIT), self["admit"])
+        _usable(lambda text: one_of("log-format", text, LOG_FORMATS), self["log-format"])
+        self["max-tone"] = _usable(read_max_tone, self["max-tone"])
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        As always; but instead of a page of help, which is what C{twistd} makes of a C{UsageError}, one line.
+
+        :raises SystemExit: with 2, the line written.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            _refuse(f"{error}; twistd humd --help lists the options", 2)
+
+
+def makeService(options: Options) -> IService:
+    """
+    The daemon, not started; it opens nothing but its log.
+
+    :raises SystemExit: it cannot be made; the line is written.
+    """
+    from twisted.internet import reactor  # here and nowhere else
+
+    twistd: dict[str, Any] = options.parent if options.parent is not None else {}
+    try:
+        # Now, while relative paths mean what they meant to who typed them.
+        paths = Paths.resolve(
+            os.environ,
+            os.getuid(),
+            state_dir=options["state-dir"],
+            key=options["key"],
+            peers=options["peers"],
+            thrum=options["thrum"],
+        )
+        observer = LogPlan.of(twistd, options["log-format"], level_of(os.environ)).observer()
+    except ConfigurationError as error:
+        _refuse(str(error), 1)
+    try:
+        for description in options["listen"]:
+            endpoint_of(reactor, description)
+    except ConfigurationError as error:
+        _refuse(str(error), 2)
+    settings = Settings(
+        paths=paths,
+        listen=tuple(options["listen"]),
+        advertise=tuple(options["advertise"]),
+        level=Level.named(options["auth"]),
+        admit_any=options["admit"] == "any",
+        max_tone=options["max-tone"],
+        home=home_of(os.environ),
+    )
+    launch = Launch.of(twistd)
+    return Program(settings, reactor, launch, observer=observer, environ=os.environ)
+
+
+def _usable(read: Any, text: str) -> Any:
+    try:
+        return read(text)
+    except EnsembleError as error:
+        raise usage.UsageError(str(error)) from None
+
+
+def _refuse(message: str, status: int) -> NoReturn:
+    sys.stderr.write(f"twistd humd: {message}\n")
+    raise SystemExit(status)

@@ -1,0 +1,183 @@
+"""The log: text for people, JSON for programs, and neither obeys what a peer wrote."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.logger import Logger, LogLevel, LogPublisher
+from twisted.python import log as legacy
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.daemon.logs import LogPlan, json_line, level_of, make_observer, text_line, unknown_level
+from ensemble.errors import ConfigurationError
+
+
+class LineTestCase(SynchronousTestCase):
+    """Logs events, and reads what they look like."""
+
+    def lines(self, log_format: str, say: Any, least: Any = LogLevel.debug) -> list[str]:
+        file = io.StringIO()
+        publisher = LogPublisher(make_observer(file, log_format, least))
+        say(Logger(namespace="here", observer=publisher))
+        return file.getvalue().splitlines()
+
+    def event(self, say: Any) -> dict[str, Any]:
+        (line,) = self.lines("json", say)
+        event: dict[str, Any] = json.loads(line)
+        return event
+
+
+class JsonTests(LineTestCase):
+    """One object per line."""
+
+    def test_fields(self) -> None:
+        """Time, level, event, message, and the fields as the values that they are."""
+        event = self.event(lambda log: log.warn("lost {peer} after {took}", peer="p", took=1.5, known=True, more=None))
+        self.assertRegex(event.pop("time"), r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")
+        self.assertEqual(
+            event,
+            {
+                "level": "warn",
+                "event": "lost",
+                "message": "lost p after 1.5",
+                "source": "here",
+                "peer": "p",
+                "took": 1.5,
+                "known": True,
+                "more": None,
+            },
+        )
+
+    def test_time_is_utc(self) -> None:
+        """The time is that of the event, in UTC."""
+        line = json_line({"log_format": "x", "log_time": 1_700_000_000.25, "log_level": LogLevel.info})
+        assert line is not None
+        self.assertEqual(json.loads(line)["time"], "2023-11-14T22:13:20.250000Z")
+
+    def test_names(self) -> None:
+        """An event is named by itself, or by the first words of its format."""
+        for form, name in (
+            ("linked {peer} over {wire} ({proof})", "linked"),
+            ("cannot link {peer}", "cannot-link"),
+            ("{peer} says goodbye: {reason}", "says-goodbye"),
+            ("one two three four five six", "one-two-three-four-five"),
+            ("{}", "log"),
+        ):
+            self.assertEqual(self.event(lambda log, form=form: log.emit(LogLevel.info, form))["event"], name)
+        self.assertEqual(self.event(lambda log: log.info("so {it} is", it=1, event="mine"))["event"], "mine")
+
+    def test_live_objects(self) -> None:
+        """What JSON has no form for becomes its text, lone surrogates and endless numbers included."""
+        event = self.event(lambda log: log.info("x", thing=ValueError("v"), half="\ud800", endless=float("inf")))
+        self.assertEqual((event["thing"], event["half"], event["endless"]), ("v", "?", "inf"))
+
+    def test_taken_names(self) -> None:
+        """A field that is called like a part of the envelope does not replace it."""
+        event = self.event(lambda log: log.info("x", source="there", traceback="none"))
+        self.assertEqual((event["source"], event["field_source"], event["field_traceback"]), ("here", "there", "none"))
+
+    def test_failures(self) -> None:
+        """A traceback is a field, so that the event stays one line."""
+        event = self.event(lambda log: log.failure("it died", failure=Failure(KeyError("gone"))))
+        self.assertIn("KeyError", event["traceback"])
+        self.assertEqual(event["level"], "critical")
+
+    def test_old_style(self) -> None:
+        """What Twisted logs in its old way is an event without fields."""
+        file = io.StringIO()
+        observer = make_observer(file, "json", LogLevel.info)
+        legacy.addObserver(observer)
+        self.addCleanup(legacy.removeObserver, observer)
+        legacy.msg("Port closed", eventSource=self)
+        (line,) = file.getvalue().splitlines()
+        event = json.loads(line)
+        self.assertEqual((event["message"], event["level"]), ("Port closed", "info"))
+        self.assertNotIn("eventSource", event)
+
+
+class TextTests(LineTestCase):
+    """For people."""
+
+    def test_looks_like_twistd(self) -> None:
+        """The line is the one that every twistd writes."""
+        (line,) = self.lines("text", lambda log: log.info("linked {peer}", peer="p"))
+        self.assertTrue(line.endswith("[here#info] linked p"), line)
+
+    def test_nobody_moves_the_cursor(self) -> None:
+        """Control characters that a peer wrote are shown as what they are not; a second line is indented."""
+        first, second = self.lines("text", lambda log: log.info("{text}", text="a\x1b[2J\rb\x9b\nfake"))
+        shown = "a\x1b[2J\rb\x9b".translate(dict.fromkeys(map(ord, "\x1b\r\x9b"), "\N{REPLACEMENT CHARACTER}"))
+        self.assertTrue(first.endswith(shown))
+        self.assertEqual(second, "\tfake")
+
+    def test_nothing_to_say(self) -> None:
+        """An event without a format is no line."""
+        self.assertIsNone(text_line({}))
+
+    def test_level(self) -> None:
+        """Below the least level nothing is written; C{HUM_LOG_LEVEL} names it, and info is what else holds."""
+
+        def say(log: Logger) -> None:
+            log.debug("d")
+            log.info("i")
+            log.warn("w")
+
+        for word, count in (("trace", 3), ("DEBUG", 3), ("info", 2), ("warn", 1), ("error", 0), ("loud", 2), ("", 2)):
+            self.assertEqual(len(self.lines("text", say, level_of({"HUM_LOG_LEVEL": word}))), count, word)
+
+    def test_unknown_level(self) -> None:
+        """A level that there is not is found out; an empty one counts as not given."""
+        found = [unknown_level({"HUM_LOG_LEVEL": word}) for word in ("loud", "INFO", "")]
+        self.assertEqual((found, unknown_level({})), (["loud", None, None], None))
+
+
+class PlanTests(SynchronousTestCase):
+    """Where the log goes."""
+
+    def plan(self, **twistd: Any) -> LogPlan:
+        return LogPlan.of(twistd, "text", LogLevel.info)
+
+    def test_as_twistd_does(self) -> None:
+        """To stdout in the foreground, to twistd.log in the background, and to the file that was named in both."""
+        self.assertEqual(self.plan().file, "-")
+        self.assertEqual(self.plan(nodaemon=1, logfile=None).file, "-")
+        self.assertEqual(self.plan(nodaemon=0, logfile=None).file, "twistd.log")
+        self.assertEqual(self.plan(nodaemon=0, logfile="x").file, "x")
+        self.assertEqual(self.plan(nodaemon=1, logfile="x").file, "x")
+        self.assertEqual(self.plan(nodaemon=0, debug=True).file, "-")
+
+    def test_daemon_has_no_stdout(self) -> None:
+        """A daemon that is to log to stdout is refused."""
+        self.assertRaises(ConfigurationError, self.plan, nodaemon=0, logfile="-")
+
+    def test_file(self) -> None:
+        """The file is written, and SIGUSR1 turns it as C{twistd} does, unless somebody else has that signal."""
+        path = self.mktemp()
+        before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        self.addCleanup(signal.signal, signal.SIGUSR1, before)
+        observer = self.plan(nodaemon=0, logfile=path).observer()
+        assert observer is not None
+        observer({"log_format": "hello", "log_level": LogLevel.info, "log_namespace": "here"})
+        with open(path) as file:
+            self.assertIn("hello", file.read())
+        ours = signal.getsignal(signal.SIGUSR1)
+        self.assertTrue(callable(ours))
+        self.plan(nodaemon=0, logfile=path).observer()
+        self.assertIs(signal.getsignal(signal.SIGUSR1), ours)
+        called: list[Any] = []
+        self.patch(reactor, "callFromThread", called.append)
+        assert callable(ours)
+        ours(signal.SIGUSR1, None)
+        called[0]()
+        self.assertTrue(os.path.exists(f"{path}.1"))
+
+    def test_file_that_cannot_be(self) -> None:
+        """A log that cannot be written is said before anything starts."""
+        error = self.assertRaises(ConfigurationError, self.plan(nodaemon=0, logfile="/nowhere/at/all").observer)
+        self.assertIn("/nowhere/at/all", str(error))

@@ -1,0 +1,338 @@
+"""The state directory, the peers file, C{bees.json} and the listening ports."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any
+
+from twisted.internet import error as internet_error
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.logger import capturedLogs
+
+from ensemble.config import Paths
+from ensemble.daemon.descriptors import KEPT, Descriptors
+from ensemble.daemon.listeners import BACKLOG, Listeners, endpoint_of, outward_address
+from ensemble.daemon.peerbook import PeerBook
+from ensemble.daemon.snapshot import DEBOUNCE_SECONDS, BeesFile, WatchedRoster
+from ensemble.daemon.state import LOCK, StateLock, open_state
+from ensemble.errors import ConfigurationError
+from ensemble.hives import NestlingManifest
+from ensemble.identity import HumdId, HumdKey, KeyFileError
+from ensemble.protocols import Level, StreamWire, TcpTransport, TlsTransport
+from ensemble.tone import read_document
+from tests.daemon.memory import HumdTestCase
+
+ME, FRIEND = HumdId.parse("aa" * 32), HumdId.parse("bb" * 32)
+
+
+class StateTests(HumdTestCase):
+    """The state directory."""
+
+    def paths(self) -> Paths:
+        return self.settings().paths
+
+    def test_writable_by_others(self) -> None:
+        """A state directory that others can write to is refused, with the mend; a sticky one is not."""
+        paths = self.paths()
+        paths.state_dir.mkdir(parents=True)
+        paths.state_dir.chmod(0o777)
+        error = self.assertRaises(ConfigurationError, open_state, paths)
+        self.assertIn(f"chmod go-w {paths.state_dir}", str(error))
+        paths.state_dir.chmod(0o1777)
+        open_state(paths).close()
+
+    def test_cannot_be_made(self) -> None:
+        """A state directory that cannot be made is one clear error."""
+        paths = self.paths()
+        paths.state_dir.parent.mkdir(parents=True)
+        paths.state_dir.write_text("a file")
+        error = self.assertRaises(ConfigurationError, open_state, paths)
+        self.assertIn("--state-dir", str(error))
+
+    def test_lock_that_cannot_be_written(self) -> None:
+        """A lock file that is a folder is one clear error."""
+        paths = self.paths()
+        (paths.state_dir / LOCK).mkdir(parents=True)
+        self.assertIn(LOCK, str(self.assertRaises(ConfigurationError, open_state, paths)))
+
+    def test_bad_key_lets_go(self) -> None:
+        """Where the key is refused the lock is free again."""
+        paths = self.paths()
+        paths.state_dir.mkdir(parents=True)
+        paths.key.write_bytes(b"short")
+        paths.key.chmod(0o600)
+        self.assertRaises(KeyFileError, open_state, paths)
+        StateLock.take(paths.state_dir).release()
+
+    def test_release_twice(self) -> None:
+        """A lock may be let go of twice."""
+        folder = self.folder()
+        lock = StateLock.take(folder)
+        lock.release()
+        lock.release()
+        StateLock.take(folder).release()
+
+    def test_nameless_holder(self) -> None:
+        """A holder that wrote no number is still a holder."""
+        folder = self.folder()
+        lock = StateLock.take(folder)
+        self.addCleanup(lock.release)
+        (folder / LOCK).write_text("")
+        self.assertNotIn("process", str(self.assertRaises(ConfigurationError, StateLock.take, folder)))
+
+
+class PeerBookTests(HumdTestCase):
+    """The peers file in force."""
+
+    def book(self) -> PeerBook:
+        return PeerBook(self.paths.peers_file, ME, Level.PROVEN, False, ("tcp",))
+
+    def setUp(self) -> None:
+        super().setUp()
+        settings = self.settings()
+        self.paths, self.write = settings.paths, lambda *rows: self.write_peers(settings, *rows)
+
+    def test_own_row(self) -> None:
+        """A row with our own id is left out, and named."""
+        self.write({"humd_id": ME.full}, {"humd_id": FRIEND.full})
+        book = self.book()
+        change = book.read()
+        self.assertEqual(list(book.known), [FRIEND])
+        self.assertIn("itself", change.problems[0])
+
+    def test_levels(self) -> None:
+        """A row's own level reaches the policy; without one it is the daemon's."""
+        self.write({"humd_id": FRIEND.full, "auth": "open", "relays": True})
+        book = self.book()
+        book.read()
+        self.assertEqual(book.policy().level_for(FRIEND), Level.OPEN)
+        self.assertEqual(book.policy().level_for(ME), Level.PROVEN)
+        self.assertTrue(book.known[FRIEND].relays)
+
+    def test_what_cannot_be_dialled(self) -> None:
+        """A row with hints of which none can be dialled is named, with what would help."""
+        self.write(
+            {"humd_id": FRIEND.full, "hints": ["tls:192.0.2.1:1"], "alias": "safe"},
+            {"humd_id": "cc" * 32, "hints": ["relay:" + "dd" * 32 + "@h:1"]},
+            {"humd_id": "dd" * 32},
+            {"humd_id": "ee" * 32, "hints": ["tls:192.0.2.1:1", "tcp:192.0.2.1:1"], "plain": True},
+        )
+        problems = self.book().read().problems
+        self.assertEqual(len(problems), 2)
+        self.assertIn("safe names a secure hint", problems[0])
+        self.assertIn('"plain": true', problems[0])
+        self.assertIn("only when it dials us", problems[1])
+
+    def test_find(self) -> None:
+        """An alias, a full id and bare hex are found; a short id and nonsense are nobody."""
+        self.write({"humd_id": FRIEND.full, "alias": "friend"})
+        book = self.book()
+        book.read()
+        for text in ("friend", FRIEND.full, "bb" * 32):
+            self.assertEqual(book.find(text), FRIEND)
+        for text in (FRIEND.short, "foe", ""):
+            self.assertIsNone(book.find(text))
+
+    def test_missing(self) -> None:
+        """No file is no peers, and no error."""
+        change = self.book().read()
+        self.assertTrue(change.missing)
+        self.assertEqual(change.problems, ())
+
+
+class BeesFileTests(HumdTestCase):
+    """C{bees.json}."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = self.folder() / "bees.json"
+        self.roster = WatchedRoster()
+        self.bees = BeesFile(self.path, self.roster, self.reactor)
+
+    def read(self) -> Any:
+        return read_document(self.path.read_bytes())
+
+    def test_debounced(self) -> None:
+        """Many changes are one write, a second later; an evicted claim of the same id goes with it."""
+        self.path.write_text('{"stale": {}}')
+        self.bees.startService()
+        self.assertEqual(self.read(), {})
+        for number in range(5):
+            self.roster.register(f"c{number}", NestlingManifest("bee", hid=FRIEND))
+        self.assertEqual(self.read(), {})
+        self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
+        self.reactor.advance(DEBOUNCE_SECONDS)
+        self.assertEqual(list(self.read()), ["c4"])
+        self.roster.remove("nobody")
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.roster.remove("c4")
+        self.reactor.advance(DEBOUNCE_SECONDS)
+        self.assertEqual(self.read(), {})
+
+    def test_end(self) -> None:
+        """When we stop nobody is connected any more, and no timer is left."""
+        self.bees.startService()
+        self.roster.register("c", NestlingManifest("bee"))
+        self.bees.stopService()
+        self.assertEqual(self.read(), {})
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.roster.register("d", NestlingManifest("bee"))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_before_anybody_watches(self) -> None:
+        """A roster that nobody watches works as any other."""
+        roster = WatchedRoster()
+        roster.register("c", NestlingManifest("bee"))
+        self.assertIn("c", roster)
+
+    def test_full_disk(self) -> None:
+        """A file that cannot be written is told once, until it could be."""
+        self.path.mkdir()
+        (self.path / "x").touch()
+        with capturedLogs() as events:
+            self.bees.startService()
+            self.roster.register("c", NestlingManifest("bee"))
+            self.reactor.advance(DEBOUNCE_SECONDS)
+        self.assertEqual(len(events), 1)
+        (self.path / "x").unlink()
+        self.path.rmdir()
+        self.roster.register("d", NestlingManifest("bee"))
+        self.reactor.advance(DEBOUNCE_SECONDS)
+        self.assertEqual(list(self.read()), ["c", "d"])
+
+
+class Port:
+    """A port that is bound at an address."""
+
+    def __init__(self, address: object) -> None:
+        self._address = address
+
+    def getHost(self) -> object:
+        return self._address
+
+    def stopListening(self) -> None:
+        """Nothing was open."""
+
+
+class ListenerTests(HumdTestCase):
+    """The ports that are open to other humds."""
+
+    def listeners(self, *descriptions: str, **more: Any) -> Listeners:
+        self.following = 10  # the number that the next file would get
+        descriptors = Descriptors(lambda: (1024, 1024), lambda limits: None, lambda: self.following)
+        return Listeners(self.reactor, TcpTransport(self.reactor), descriptions, descriptors, **more)
+
+    def test_hints(self) -> None:
+        """A hint is ready to paste: the real port, brackets around IPv6, and our own address for a wildcard."""
+        hosts = {
+            1: IPv4Address("TCP", "127.0.0.1", 4001),
+            2: IPv6Address("TCP", "::1", 4002),
+            3: IPv4Address("TCP", "0.0.0.0", 4003),
+            4: IPv6Address("TCP", "::", 4004),
+        }
+        self.reactor.listenTCP = lambda port, *args, **more: Port(hosts[port])  # type: ignore[method-assign]
+        ours = {socket.AF_INET: "192.0.2.9"}
+        found = self.listeners("tcp:1", "tcp:2", "tcp:3", "tcp:4", outward=ours.get)
+        found.startService()
+        self.assertEqual(found.hints[:2], ["tcp:127.0.0.1:4001", "tcp:[::1]:4002"])
+        self.assertEqual(found.hints[2:], ["tcp:192.0.2.9:4003", "tcp:192.0.2.9:4004"])
+        self.successResultOf(found.stopService())
+
+    def test_tls(self) -> None:
+        """A C{tls} port is a TCP port whose hint says tls; what comes before there is a key is closed."""
+        listeners = self.listeners("tls:1", r"tls6:2:interface=\:\:1", outward=lambda family: "192.0.2.9")
+        listeners.bind()
+        self.assertEqual(listeners.hints, ["tls:192.0.2.9:1", "tls:[::1]:2"])
+        self.assertEqual([server[2] for server in self.reactor.tcpServers], [BACKLOG, BACKLOG])
+        self.assertIsNone(self.accept())
+        refused: list[tuple[str, str, str]] = []
+        listeners.refused = lambda *told: refused.append(told)
+        listeners.serve_tls(TlsTransport(self.reactor, HumdKey(bytes(32))), lambda leaf: None)
+        transport = self.accept()
+        assert transport is not None
+        transport.protocol.dataReceived(b"no ClientHello\n")
+        self.assertFalse(transport.connected)
+        self.assertEqual([(counter, address) for counter, _, address in refused], [("tls.handshake", "192.0.2.1")])
+
+    def test_no_network(self) -> None:
+        """Without any address of our own a wildcard is shown as the loopback."""
+        listeners = self.listeners("tcp:1", outward=lambda family: None)
+        listeners.bind()
+        self.assertEqual(listeners.hints, ["tcp:127.0.0.1:1"])
+
+    def test_backlog(self) -> None:
+        """The backlog is large unless the operator named one, by word or by place."""
+        self.listeners("tcp:1", "tcp:2:backlog=7", "tcp:3:127.0.0.1:8").bind()
+        self.assertEqual([server[2] for server in self.reactor.tcpServers], [BACKLOG, 7, 8])
+
+    def test_endpoints(self) -> None:
+        """What Twisted cannot read is one clear error."""
+        for text in ("tcp:x", "nothing:1", "tcp:1:a:b:c:d", "tcp:1:colour=red"):
+            self.assertIn(text, str(self.assertRaises(ConfigurationError, endpoint_of, self.reactor, text)))
+
+    def test_endpoint_that_waits(self) -> None:
+        """An endpoint that would open later is refused: the start does not wait."""
+        listeners = self.listeners("tcp:1")
+        listeners._transport.listen = lambda *args: Deferred()  # type: ignore[method-assign]
+        self.assertRaises(ConfigurationError, listeners.bind)
+
+    def test_causes(self) -> None:
+        """A cause without a number is told as it is."""
+
+        def listen(*args: object, **more: object) -> None:
+            raise internet_error.CannotListenError("", 1, Exception("no such thing"))
+
+        self.reactor.listenTCP = listen  # type: ignore[method-assign]
+        self.assertIn("no such thing", str(self.assertRaises(ConfigurationError, self.listeners("tcp:1").bind)))
+
+    def accept(self) -> StringTransportWithDisconnection | None:
+        """A connection arrives at the first port; None where it is closed before anything is made of it."""
+        protocol: Any = self.reactor.tcpServers[0][1].buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
+        if protocol is None:
+            return None
+        transport = StringTransportWithDisconnection(peerAddress=IPv4Address("TCP", "192.0.2.1", 1))
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        return transport
+
+    def test_last_descriptors_are_kept(self) -> None:
+        """A connection that takes one of the last 64 descriptors is closed at once, and told."""
+        listeners = self.listeners("tcp:1")
+        listeners.bind()
+        accepted: list[StreamWire] = []
+        refused: list[tuple[str, str, str]] = []
+        listeners.accepted, listeners.refused = accepted.append, lambda *told: refused.append(told)
+        self.following = 1024 - KEPT
+        self.assertIsNotNone(self.accept())
+        self.following += 1
+        self.assertIsNone(self.accept())
+        self.assertEqual(len(accepted), 1)
+        ((counter, _, address),) = refused
+        self.assertEqual((counter, address), ("descriptors.refused", "192.0.2.1"))
+
+    def test_before_anybody_listens(self) -> None:
+        """What connects before there is a humd is dropped, also when descriptors are short."""
+        listeners = self.listeners("tcp:1")
+        listeners.bind()
+        transport = self.accept()
+        assert transport is not None
+        self.assertFalse(transport.connected)
+        self.following = 1023
+        self.assertIsNone(self.accept())
+
+    def test_outward_address(self) -> None:
+        """The routing table knows our address, or that there is none; nothing is sent."""
+        found = outward_address(socket.AF_INET)
+        if found is not None:
+            socket.inet_pton(socket.AF_INET, found)
+
+        class NoNetwork:
+            def __init__(self, *args: object) -> None:
+                raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+
+        self.patch(socket, "socket", NoNetwork)
+        self.assertIsNone(outward_address(socket.AF_INET))

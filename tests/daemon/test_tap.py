@@ -1,0 +1,148 @@
+"""The options of C{twistd humd}, and the service that they make."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+from typing import Any
+
+from twisted.application.service import Application, IServiceMaker
+from twisted.logger import ILogObserver
+from twisted.plugin import getPlugins
+from twisted.python.components import Componentized
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble import __version__
+from ensemble.daemon.startup import Program
+from ensemble.daemon.tap import MAX_ADVERTISE, MAX_LISTEN, Options, makeService
+from ensemble.protocols import Level
+
+
+class TapTestCase(SynchronousTestCase):
+    """Parses options, with an environment and streams of its own."""
+
+    def setUp(self) -> None:
+        self.out, self.err = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", self.out)
+        self.patch(sys, "stderr", self.err)
+        self.home = tempfile.mkdtemp(prefix="humd-")
+        self.addCleanup(os.rmdir, self.home)
+        self.patch(os, "environ", {"HOME": self.home, "XDG_RUNTIME_DIR": self.home})
+
+    def parse(self, *words: str) -> Options:
+        options = Options()
+        options.parseOptions(list(words))
+        return options
+
+    def service(self, *words: str, **twistd: Any) -> Program:
+        options = self.parse(*words)
+        if twistd:
+            options.parent = twistd  # type: ignore[assignment]
+        service = makeService(options)
+        assert isinstance(service, Program)
+        self.addCleanup(service._launch.succeeded)
+        return service
+
+    def refused(self, *words: str, status: int = 2) -> str:
+        """The one line of a refusal."""
+        error = self.assertRaises(SystemExit, lambda: makeService(self.parse(*words)))
+        self.assertEqual(error.code, status)
+        (line,) = self.err.getvalue().splitlines()
+        self.err.truncate(0)
+        self.err.seek(0)
+        return line
+
+
+class OptionTests(TapTestCase):
+    """What may be said."""
+
+    def test_defaults(self) -> None:
+        """With nothing said, everything has a value: proven, known, 4 MiB, text, no listener, XDG places."""
+        settings = self.service()._settings
+        self.assertEqual((settings.auth, settings.admit), ("proven", "known"))
+        self.assertEqual((settings.listen, settings.advertise, settings.max_tone), ((), (), 4 * 1024 * 1024))
+        self.assertEqual(str(settings.paths.state_dir), f"{self.home}/.local/state/hum")
+        self.assertEqual(str(settings.paths.thrum), f"{self.home}/hum/thrum.sock")
+        self.assertEqual(settings.home, self.home)
+
+    def test_all(self) -> None:
+        """Every option reaches the settings; those that may be repeated keep their order."""
+        settings = self.service(
+            *("--peers", "/p.json", "--key", "/k", "--state-dir", "/s", "--thrum", "/t"),
+            *("--listen", "tcp:1:interface=127.0.0.1", "--listen", "tcp6:2"),
+            *("--advertise", "tcp:a:1", "--advertise", "onion:" + "a" * 56 + ".onion:2"),
+            *("--auth", "signed", "--admit", "any", "--max-tone", "65536", "--log-format", "json"),
+        )._settings
+        paths = settings.paths
+        found = [str(path) for path in (paths.peers_file, paths.key, paths.state_dir, paths.thrum)]
+        self.assertEqual(found, ["/p.json", "/k", "/s", "/t"])
+        self.assertEqual(settings.listen, ("tcp:1:interface=127.0.0.1", "tcp6:2"))
+        self.assertEqual(settings.advertise[0], "tcp:a:1")
+        self.assertEqual((settings.level, settings.admit_any, settings.max_tone), (Level.SIGNED, True, 65536))
+
+    def test_relative_paths(self) -> None:
+        """A relative path means what it meant to who typed it, wherever the daemon goes later."""
+        self.assertEqual(str(self.service("--key", "k")._settings.paths.key), os.path.abspath("k"))
+
+    def test_version(self) -> None:
+        """C{--version} says ours and that of thrum."""
+        error = self.assertRaises(SystemExit, self.parse, "--version")
+        self.assertEqual((error.code, self.out.getvalue()), (0, f"humd {__version__} (thrum 0.8.0)\n"))
+
+    def test_refusals(self) -> None:
+        """Each mistake is one line that names the option and what would do, with status 2."""
+        for words, told in (
+            (["--wire"], "--wire"),
+            (["--key"], "--key"),
+            (["word"], "'word'"),
+            (["--auth", "no"], "open, signed, proven"),
+            (["--admit", "no"], "known, any"),
+            (["--log-format", "xml"], "text, json"),
+            (["--max-tone", "1"], "4096"),
+            (["--max-tone", "9" * 30], "67108864"),
+            (["--max-tone", "many"], "4096"),
+            (["--listen", "udp:1"], "only tcp"),
+            (["--listen", "tcp:"], "a port is missing"),
+            (["--listen", "tcp:x"], "--listen tcp:x: a port is a number up to 65535"),
+            (["--listen", "tcp:70000"], "--listen tcp:70000: a port is a number up to 65535"),
+            (["--listen", "tcp:interface=127.0.0.1:port=65536"], "up to 65535; for instance --listen tcp:14730"),
+            (["--listen", "tcp:1:2:3:4:5"], "tcp:1:2:3:4:5"),
+            (["--listen", "tcp:1:colour=red"], "colour"),
+            (["--advertise", "nowhere"], "--advertise nowhere: 'nowhere' is not <scheme>:<value>, for instance "),
+            (["--listen", "tcp:0"] * (MAX_LISTEN + 1), f"{MAX_LISTEN} times"),
+            (["--advertise", "tcp:a:1"] * (MAX_ADVERTISE + 1), f"{MAX_ADVERTISE} times"),
+        ):
+            self.assertIn(told, self.refused(*words))
+
+    def test_impossible_socket(self) -> None:
+        """A thrum path that no kernel takes is one line and status 1, wherever it came from."""
+        self.assertIn("--thrum", self.refused("--thrum", "/" + "x" * 120, status=1))
+
+
+class PluginTests(TapTestCase):
+    """What C{twistd} sees."""
+
+    def test_twistd_finds_us(self) -> None:
+        """C{twistd} lists C{humd}, and its module is this one."""
+        (plugin,) = [maker for maker in getPlugins(IServiceMaker) if maker.tapname == "humd"]
+        self.assertIs(plugin.options, Options)
+        self.assertIs(plugin.makeService, makeService)
+
+    def test_brings_its_log(self) -> None:
+        """The application gets our observer, which is how C{twistd} is told of it."""
+        application: Any = Application("humd")
+        self.service("--log-format", "json").setServiceParent(application)
+        self.assertIsNotNone(application.getComponent(ILogObserver))
+        self.assertIsInstance(application, Componentized)
+
+    def test_leaves_the_log_to_twistd(self) -> None:
+        """With C{--syslog} or C{--logger} the log is C{twistd}'s; JSON does not go with that."""
+        application: Any = Application("humd")
+        self.service(syslog=True, nodaemon=True).setServiceParent(application)
+        self.assertIsNone(application.getComponent(ILogObserver, None))
+        options = self.parse("--log-format", "json")
+        options.parent = {"logger": "x", "nodaemon": True}  # type: ignore[assignment]
+        self.assertEqual(self.assertRaises(SystemExit, makeService, options).code, 1)
+        self.assertIn("--syslog", self.err.getvalue())

@@ -1,0 +1,49 @@
+"""Two daemons over TLS, as an operator would set them up."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.identity import certificate_of, fingerprint, load
+from tests.daemon.process import Daemon
+
+PLACE = "tls:0:interface=127.0.0.1"
+
+
+class TlsDaemonTests(SynchronousTestCase):
+    def daemon(self) -> Daemon:
+        daemon = Daemon("--listen", PLACE)
+        self.addCleanup(daemon.close)
+        return daemon.ready()
+
+    def test_linked(self) -> None:
+        """The hints that one shows are enough for another to link with it over TLS, proven; strangers stay outside."""
+        one, two = self.daemon(), self.daemon()
+        status = two.ask("status")
+        self.assertEqual(status["listening"][0].partition(":")[0], "tls")
+        self.assertEqual(status["listening"][1], f"tls-fp:{status['fingerprint']}")
+        self.assertEqual(status["fingerprint"], fingerprint(certificate_of(load(Path(status["key"])))))
+        one_row, two_row = one.row(), two.row()
+        one.folder.write_peers(two_row)
+        one.signal(signal.SIGHUP)
+        two.lines.wait_for("no row in peers.json")  # from its certificate, before its hello
+        self.assertEqual(two.ask("status")["counters"].get("handshake.not-admitted", 0), 0)
+        two.folder.write_peers({"humd_id": one_row["humd_id"]})
+        two.signal(signal.SIGHUP)
+        one.lines.wait_for(f"linked {two_row['humd_id']} over tls (proven)")
+        two.lines.wait_for(f"linked {one_row['humd_id']} over tls (proven)")
+        self.assertGreaterEqual(two.ask("status")["counters"]["tls.leaf"], 1)
+
+    def test_changed_certificate(self) -> None:
+        """Somebody else at the address of a peer is refused, with both in the log and the mend."""
+        one, two = self.daemon(), self.daemon()
+        other = "humd_" + "ab" * 32
+        (place, pin) = two.row()["hints"]
+        one.folder.write_peers({"humd_id": other, "hints": [place, "tls-fp:" + "00" * 32]})
+        one.signal(signal.SIGHUP)
+        line = one.lines.wait_for("it shows the certificate")
+        for part in (other, pin, "tls-fp:" + "00" * 32, "peers.json"):
+            self.assertIn(part, line)
