@@ -1,0 +1,151 @@
+"""C{ensemble id} and C{ensemble status}: who this humd is, and how it is doing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ensemble.command.control import DaemonRefused, NoDaemon, ask_daemon
+from ensemble.command.here import Here, below_home
+from ensemble.command.outcome import OK
+from ensemble.command.output import duration
+from ensemble.config import Paths, row_json
+from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, certificate_of, fingerprint, load
+
+
+def identify(here: Here) -> int:
+    """C{id}: the daemon's word counts; without one the key file's."""
+    paths, status = _paths_and_status(here)
+    key: HumdKey | None = None
+    try:
+        key = load(paths.key)
+    except KeyFileMissing as error:
+        if status is None:
+            raise KeyFileMissing(f"{error}; `ensemble init` makes one") from None
+    except KeyFileError:
+        if status is None:
+            raise
+    told = status.get("id") if status is not None else None
+    humd_id = HumdId.parse(told) if isinstance(told, str) else key.humd_id() if key is not None else None
+    assert humd_id is not None  # without a status the key was read
+    hints = _texts(status.get("listening")) if status is not None else []
+    public = key.public.hex() if key is not None and key.humd_id() == humd_id else None
+    pin = fingerprint(certificate_of(key)) if key is not None and public is not None else None
+    if pin is None and status is not None and isinstance(status.get("fingerprint"), str):
+        pin = status["fingerprint"]
+    screen = here.screen
+    if screen.json:
+        screen.document(
+            {
+                "ok": True,
+                "id": humd_id.full,
+                "hints": hints,
+                "public_key": public,
+                "fingerprint": pin,
+                "daemon": status is not None,
+            }
+        )
+    elif here.options.bare:
+        screen.line(humd_id.full)
+    else:
+        pairs = [("id", humd_id.full), ("public key", public or "(the key file is another's)")]
+        if pin is not None:
+            pairs.append(("certificate", f"tls-fp:{pin}"))
+        if status is None:
+            pairs.append(("hints", "(no humd answers)"))
+        else:
+            pairs.append(("hints", " ".join(hints) or "(it listens nowhere)"))
+        screen.fields(pairs)
+        screen.line()
+        screen.line("A row for the peers.json of others:")
+        screen.line(f"  {row_json(humd_id, hints)}")
+        if status is None:
+            screen.note(
+                "its hints are empty, for no humd answers to say where it listens: start it with --listen tcp:14730 "
+                "and ask again, or write them in yourself, such as tcp:192.0.2.10:14730"
+            )
+    return OK
+
+
+def status(here: Here) -> int:
+    """C{status}: all that the daemon says of itself."""
+    told = here.ask("status")
+    screen = here.screen
+    if screen.json:
+        screen.document(told)
+        return OK
+    screen.fields(_summary(here, told))
+    clients = [client for client in told.get("clients", ()) if isinstance(client, dict)]
+    if clients:
+        screen.line()
+        screen.table(
+            ("BEE", "VERSION", "ROLES", "MODELS", "TOOLS"),
+            [
+                (
+                    str(client.get("name") or f"({str(client.get('client_id', ''))[:8]})"),
+                    str(client.get("version") or "-"),
+                    " ".join(_texts(client.get("roles"))) or "-",
+                    " ".join(_texts(client.get("models"))) or "-",
+                    str(client.get("tools", "-")),
+                )
+                for client in clients
+            ],
+        )
+    _numbers(here, "counters", told.get("counters"), zeros=False)
+    if here.options.limits:
+        _numbers(here, "limits", told.get("limits"), zeros=True)
+    return OK
+
+
+def _paths_and_status(here: Here) -> tuple[Paths, dict[str, Any] | None]:
+    paths, _ = here.paths_at_least()
+    try:
+        return paths, ask_daemon(paths.control, "status")
+    except (NoDaemon, DaemonRefused):
+        return paths, None
+
+
+def _summary(here: Here, told: dict[str, Any]) -> list[tuple[str, str]]:
+    links = told.get("links")
+    links = links if isinstance(links, dict) else {}
+    descriptors = told.get("descriptors")
+    descriptors = descriptors if isinstance(descriptors, dict) else {}
+    asks = told.get("asks")
+    asks = asks if isinstance(asks, dict) else {}
+    paths = here.paths()
+    return [
+        ("id", str(told.get("id", ""))),
+        ("version", f"{told.get('version')} (thrum {told.get('thrum_version')})"),
+        ("up", f"{duration(_number(told.get('uptime_s')))}, since {told.get('started')}, pid {told.get('pid')}"),
+        ("listens", " ".join(_texts(told.get("listening"))) or "nowhere"),
+        ("asks", f"{asks.get('open', 0)} open"),
+        ("links", f"{links.get('up', 0)} up, {links.get('pending', 0)} pending"),
+        ("admits", f"{told.get('admit')} (auth {told.get('auth')})"),
+        ("thrum", below_home(paths.thrum, here.environ)),
+        ("state", _place(told.get("state_dir"), here)),
+        ("peers", _place(told.get("peers_file"), here)),
+        ("descriptors", f"{descriptors.get('used', '?')} of {descriptors.get('soft', '?')}"),
+    ]
+
+
+def _place(path: object, here: Here) -> str:
+    home = here.environ.get("HOME", "").rstrip("/")
+    text = str(path or "")
+    return f"~{text[len(home) :]}" if home and text.startswith(f"{home}/") else text
+
+
+def _numbers(here: Here, title: str, numbers: object, zeros: bool) -> None:
+    if not isinstance(numbers, dict):
+        return
+    kept = [(str(name), str(number)) for name, number in sorted(numbers.items()) if number or zeros]
+    if kept:
+        here.screen.line()
+        here.screen.line(here.screen.paint(title, "bold"))
+        here.screen.fields(kept, indent="  ")
+
+
+def _texts(value: object) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else []
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,0 +1,188 @@
+"""The looks of C{ensemble doctor} at this machine: package, key, folders, sockets, files, limits."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shlex
+import socket
+import stat
+from collections.abc import Iterable
+from importlib.metadata import Distribution
+from pathlib import Path
+from typing import Any, Final
+
+from ensemble import __version__
+from ensemble.command.findings import Finding, fail, ok, warn
+from ensemble.command.here import shown
+from ensemble.config import Paths, PeersFile, read_peers
+from ensemble.errors import ConfigurationError
+from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, load
+
+OTHER_DISTRIBUTION: Final = "ensemble-client"
+OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+FEW_DESCRIPTORS: Final = 1024
+CROWDED: Final = 0.8  # of the descriptors in use
+
+
+def package(distributions: Iterable[Distribution]) -> Finding:
+    """Which C{ensemble} this is, and whether the other one is in its way."""
+    folder = shown(Path(__file__).resolve().parent.parent)
+    for each in distributions:
+        name = re.sub(r"[-_.]+", "-", str(each.metadata["Name"] or "")).lower()
+        if name == OTHER_DISTRIBUTION:
+            return fail(
+                "package",
+                f"{OTHER_DISTRIBUTION} {each.version} is in the same environment, and overwrites files in {folder}",
+                f"pip uninstall {OTHER_DISTRIBUTION}, then pip install --force-reinstall ensemble-humd; "
+                "the SDK belongs in a virtualenv of its own",
+            )
+    return ok("package", f"ensemble-humd {__version__} in {folder}")
+
+
+def key(path: Path) -> tuple[HumdKey | None, Finding]:
+    """The key, where it can be used."""
+    try:
+        found = load(path)
+    except KeyFileMissing:
+        return None, warn(
+            "key", f"there is no key yet at {shown(path)}", "ensemble init (or the first start) makes one"
+        )
+    except KeyFileError as error:
+        text, mend = str(error), "make it readable for this user, or name another with --key"
+        if not isinstance(error.__cause__, OSError) and ": " in text:
+            text, _, mend = text.rpartition(": ")
+        return None, fail("key", text, mend)
+    return found, ok("key", f"{found.humd_id().full} in {shown(path)}")
+
+
+def folder(path: Path) -> Finding:
+    """The state dir."""
+    name = shown(path)
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return warn("state", f"{name} is not there yet", "ensemble init (or the first start) makes it")
+    except OSError as error:
+        return fail(
+            "state", f"{name}: {error.strerror}", "make it readable for this user, or choose another --state-dir"
+        )
+    if not stat.S_ISDIR(found.st_mode):
+        return fail("state", f"{name} is no folder", "move it away, or choose another --state-dir")
+    if found.st_mode & OTHERS_WRITE and not found.st_mode & stat.S_ISVTX:
+        return fail("state", f"others can write to {name}", f"chmod go-w {shlex.quote(name)}")
+    if not os.access(path, os.W_OK | os.X_OK):
+        return fail("state", f"this user cannot write to {name}", "chown it, or choose another --state-dir")
+    return ok("state", name)
+
+
+def thrum(path: Path) -> list[Finding]:
+    """The thrum socket: its folder, its mode, and whether somebody serves it."""
+    name, parent = shown(path), path.parent
+    found = []
+    try:
+        mode = parent.stat().st_mode
+        if mode & OTHERS_WRITE and not mode & stat.S_ISVTX:
+            place = shown(parent)
+            found.append(
+                fail("thrum", f"others can put a socket of theirs into {place}", f"chmod go-w {shlex.quote(place)}")
+            )
+    except OSError:
+        pass  # without a folder there is no socket, either
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return [*found, fail("thrum", f"there is no socket {name}", "start humd, or name its socket with --thrum")]
+    if not stat.S_ISSOCK(mode):
+        return [*found, fail("thrum", f"{name} is no socket", "move it away, or choose another with --thrum")]
+    if stat.S_IMODE(mode) & 0o077:
+        found.append(fail("thrum", f"others can use the socket {name}", f"chmod 600 {shlex.quote(name)}"))
+    trouble = _greeting(path)
+    if trouble:
+        return [*found, fail("thrum", f"{name}: {trouble}", "restart humd: it replaces a socket that nobody serves")]
+    return [*found, ok("thrum", f"{name} is served")]
+
+
+def peers_file(path: Path, me: HumdId | None = None) -> tuple[PeersFile | None, list[Finding]]:
+    """
+    The file, with a line for each thing in it that cannot be used; None where none of it can.
+
+    :param me: this humd, which has no place in its own file.
+    """
+    name = shown(path)
+    try:
+        file = read_peers(path)
+        mode = 0 if file.missing else path.stat().st_mode
+    except ConfigurationError as error:
+        return None, [
+            fail(
+                "peers file",
+                str(error),
+                "mend the file; until then humd keeps what it read before, or starts with no peers",
+            )
+        ]
+    except OSError as error:
+        return None, [fail("peers file", f"{name}: {error.strerror}", "make it readable for this user")]
+    if file.missing:
+        return file, [warn("peers file", f"there is no {name}: nobody is known", "ensemble init writes an empty one")]
+    found = [warn("peers file", f"{name}: {each}", "mend it, then reload humd") for each in file.problems]
+    if me is not None and file.row(me) is not None:
+        found.append(
+            warn(
+                "peers file",
+                f"{name}: a row names this humd itself, and is not used",
+                f"remove the row with {me.full}: it belongs into the other side's file",
+            )
+        )
+    if mode & OTHERS_WRITE:
+        found.append(
+            fail("peers file", f"others can write to {name}, and so let anybody in", f"chmod go-w {shlex.quote(name)}")
+        )
+    if not found:
+        found.append(ok("peers file", f"{name}, {len(file.rows)} {'row' if len(file.rows) == 1 else 'rows'}"))
+    return file, found
+
+
+def descriptors(status: dict[str, Any] | None) -> Finding:
+    """How many connections there can be: the daemon's own limit, else what a daemon would get here."""
+    told = status.get("descriptors") if status is not None else None
+    if isinstance(told, dict) and isinstance(told.get("soft"), int) and isinstance(told.get("used"), int):
+        soft, used = told["soft"], told["used"]
+        what = f"humd uses {used} of {soft} descriptors"
+        crowded = used > CROWDED * soft
+    else:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        soft = hard if hard != resource.RLIM_INFINITY else 1 << 20
+        what, crowded = f"a humd started here may have {soft} descriptors", False
+    if crowded or soft < FEW_DESCRIPTORS:
+        return warn("descriptors", what, "raise the limit: LimitNOFILE=65536 in the unit, or `ulimit -Hn`")
+    return ok("descriptors", what)
+
+
+def same_places(paths: Paths, status: dict[str, Any]) -> list[Finding]:
+    """Whether the daemon that answers is the one that the options mean."""
+    found = []
+    for option, ours in (("state_dir", paths.state_dir), ("peers_file", paths.peers_file)):
+        theirs = status.get(option)
+        if isinstance(theirs, str) and theirs != shown(ours):
+            words = "--state-dir" if option == "state_dir" else "--peers"
+            found.append(
+                warn("daemon", f"it uses {theirs}, this looks at {shown(ours)}", f"add {words} {shlex.quote(theirs)}")
+            )
+    version = status.get("version")
+    if version != __version__:
+        found.append(warn("daemon", f"it is {version}, this command is {__version__}", "restart humd"))
+    return found
+
+
+def _greeting(path: Path) -> str:
+    """What is wrong with who serves the socket: a humd greets with a breath."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(3.0)
+        try:
+            connection.connect(str(path))
+            greeting = connection.recv(1 << 16)
+        except OSError as error:
+            return (error.strerror or "no greeting within 3 s").lower()
+    return "" if b'"breath"' in greeting else "who serves it is no humd"

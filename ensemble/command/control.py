@@ -1,0 +1,106 @@
+"""
+Asks the daemon over its control socket: one request line, one answer line; a tap goes on.
+
+Blocking, for our own short-lived command; a Twisted program talks to the thrum socket instead.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from ensemble.errors import EnsembleError
+from ensemble.tone import BadDocument, read_document, write_document
+
+SECONDS: Final = 10.0  # that the daemon may take to answer
+MAX_ANSWER: Final = 64 * 1024 * 1024  # bytes of one answer line
+
+
+class NoDaemon(EnsembleError):
+    """Nobody answers on the control socket."""
+
+
+class DaemonRefused(EnsembleError):
+    """
+    The daemon answered C{"ok": false}.
+
+    :ivar qualifier: its word for the cause.
+    """
+
+    def __init__(self, qualifier: str, message: str) -> None:
+        super().__init__(message)
+        self.qualifier = qualifier
+
+
+def ask_daemon(path: Path, do: str, seconds: float = SECONDS, **more: Any) -> dict[str, Any]:
+    """
+    One question, one answer.
+
+    :param path: of the control socket.
+    :raises NoDaemon: nobody answers there.
+    :raises DaemonRefused: the daemon said no, and why.
+    """
+    lines = converse(path, do, seconds, **more)
+    try:
+        return next(lines)
+    finally:
+        lines.close()
+
+
+def converse(
+    path: Path, do: str, seconds: float | None = SECONDS, **more: Any
+) -> Generator[dict[str, Any], None, None]:
+    """
+    One question, and every line that comes back: the first is the answer.
+
+    :param seconds: that each line may take; None waits for ever behind the first.
+    :raises NoDaemon: nobody answers there, or the daemon went away before the first line.
+    :raises DaemonRefused: the daemon said no, and why.
+    """
+    request = write_document({"do": do, **more}, pretty=False).encode() + b"\n"
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(seconds if seconds is not None else SECONDS)
+        try:
+            connection.connect(str(path))
+            connection.sendall(request)
+        except OSError as error:
+            raise NoDaemon(
+                f"no humd answers on {path} ({error.strerror or error}); start one with `twistd humd`"
+            ) from None
+        yield from _answers(connection, seconds, path)
+    finally:
+        connection.close()
+
+
+def _answers(connection: socket.socket, seconds: float | None, path: Path) -> Iterator[dict[str, Any]]:
+    first, buffer = True, bytearray()
+    while True:
+        end = buffer.find(b"\n")
+        if end < 0:
+            if len(buffer) > MAX_ANSWER:
+                raise NoDaemon(f"what answers on {path} is no humd: its line does not end")
+            try:
+                data = connection.recv(1 << 16)
+            except OSError as error:
+                raise NoDaemon(f"the humd on {path} does not answer ({error})") from None
+            if not data:
+                if first:
+                    raise NoDaemon(f"the humd on {path} closed the connection without an answer")
+                return
+            buffer += data
+            continue
+        try:
+            answer = read_document(bytes(buffer[:end]))
+        except BadDocument as error:
+            raise NoDaemon(f"what answers on {path} is no humd: {error}") from None
+        del buffer[: end + 1]
+        if first:
+            if not isinstance(answer, dict) or answer.get("ok") is not True:
+                said = answer if isinstance(answer, dict) else {}
+                raise DaemonRefused(str(said.get("qualifier", "")), str(said.get("message", "it said no")))
+            first = False
+            connection.settimeout(seconds)
+        yield answer

@@ -1,0 +1,214 @@
+"""
+C{ensemble doctor}: looks at everything that must be right for two humds to talk, and names the mend where it is not.
+
+Clocks matter because a signed hello is refused when it is more than a minute old.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import distributions
+from typing import Any, Final
+
+from ensemble.command import checks
+from ensemble.command.control import DaemonRefused, NoDaemon, ask_daemon
+from ensemble.command.findings import Finding, Grade, count, fail, ok, show, warn
+from ensemble.command.here import Here, shown
+from ensemble.command.hints import is_loopback
+from ensemble.command.naming import rows_of
+from ensemble.command.outcome import FAILED, OK
+from ensemble.command.peers import milliseconds, unknown_row
+from ensemble.command.reach import TRIED, Reached, reach
+from ensemble.config import Paths, PeersFile, row_json
+from ensemble.identity import BadHumdId, HumdId
+
+SKEW_WARN: Final = 5.0  # seconds
+SKEW_FAIL: Final = 30.0  # half of what a signed hello may be off
+
+
+def doctor(here: Here) -> int:
+    """C{doctor}."""
+    paths, too_long = here.paths_at_least()
+    status = _status(paths)
+    key, finding = checks.key(paths.key)
+    findings = [checks.package(distributions()), finding, checks.folder(paths.state_dir)]
+    if too_long is not None:
+        findings.append(fail("thrum", f"its path has {too_long.length} bytes", "give a shorter one with --thrum"))
+    else:
+        findings += checks.thrum(paths.thrum)
+    own = key.humd_id() if key is not None else None
+    findings += _daemon(paths, status, own)
+    own = (_own(status) if status is not None else None) or own
+    file, found = checks.peers_file(paths.peers_file, own)
+    findings += found
+    findings.append(checks.descriptors(status))
+    rows = _rows(paths, status, file, own)
+    listening = _listening(status)
+    unlinked = [hint for row in rows if row.get("state") != "linked" for hint in _hints(row)]
+    reached = reach([*listening, *unlinked])
+    if status is not None:
+        findings += own_hints(listening, reached)
+        if file is not None and status.get("peers_file") == shown(paths.peers_file):
+            findings += unread(file, rows, own)
+    findings += [judge(row, reached, own, listening) for row in rows]
+    show(here.screen, findings)
+    return FAILED if count(findings, Grade.FAIL) else OK
+
+
+def own_hints(listening: list[str], reached: dict[str, Reached]) -> list[Finding]:
+    """Whether we listen, and can be reached there."""
+    if not listening:
+        return [
+            warn("listening", "humd listens nowhere: it can dial, nobody can dial it", "give it --listen tcp:14730")
+        ]
+    found = []
+    for hint in listening:
+        tried = reached.get(hint)
+        if tried is not None and tried.trouble:
+            found.append(
+                warn(
+                    "listening",
+                    f"{hint} cannot be reached from here: {tried.trouble}",
+                    "is the address right, and open in the firewall? (some routers do not lead back inside)",
+                )
+            )
+        elif tried is not None and is_loopback(hint):
+            found.append(ok("listening", f"{hint} (for this machine only)"))
+        else:
+            found.append(ok("listening", hint))
+    return found
+
+
+def unread(file: PeersFile, rows: list[dict[str, Any]], own: HumdId | None) -> list[Finding]:
+    """Whether the daemon knows what the file says now."""
+    known = {str(row.get("id")): _hints(row) for row in rows if not row.get("stranger")}
+    ours = {row.humd_id.full: list(row.hints) for row in file.rows if row.humd_id != own}
+    differing = [name for name in {*known, *ours} if known.get(name) != ours.get(name)]
+    if not differing:
+        return []
+    how_many = "1 row differs" if len(differing) == 1 else f"{len(differing)} rows differ"
+    return [
+        warn(
+            "peers file",
+            f"humd has not read its latest state ({how_many})",
+            "systemctl --user reload humd, or kill -HUP its process",
+        )
+    ]
+
+
+def judge(row: dict[str, Any], reached: dict[str, Reached], own: HumdId | None, listening: list[str]) -> Finding:
+    """One peer: the link and its clock, or why there is none."""
+    alias, short = row.get("alias"), str(row.get("id", ""))[:17]
+    name = f"{alias} ({short})" if alias else short
+    if row.get("state") == "linked":
+        return _linked(name, row)
+    hints = _hints(row)
+    failure = f"; last: {row['last_failure']}" if row.get("last_failure") else ""
+    tried = [reached[hint] for hint in hints if hint in reached]
+    open_hints = [each.hint for each in tried if not each.trouble]
+    if open_hints:
+        if row.get("state") == "unknown":
+            return ok("peer", f"{name}: {open_hints[0]} accepts connections")
+        paste = row_json(own, listening) if own is not None else "the row that `ensemble id` shows"
+        return fail(
+            "peer",
+            f"{name}: {open_hints[0]} accepts connections, but no link comes up{failure}",
+            f"is the id right, and is this row in its peers.json? {paste}",
+        )
+    if tried:
+        troubles = ", ".join(f"{each.hint} ({each.trouble})" for each in tried)
+        return fail(
+            "peer",
+            f"{name}: not linked, {troubles}{failure}",
+            "is its humd running, the address right, its firewall open?",
+        )
+    if hints:
+        return fail(
+            "peer",
+            f"{name}: not linked; none of its hints can be tried from here{failure}",
+            f"give its row a hint that begins with {' or '.join(sorted(TRIED))}",
+        )
+    if not listening:
+        return fail(
+            "peer",
+            f"{name}: not linked; its row has no hint, and this humd listens nowhere",
+            "give its row a hint, or this humd --listen tcp:14730",
+        )
+    return warn(
+        "peer",
+        f"{name}: not linked; its row has no hint, so it must dial us",
+        "is its humd running, with a row for us?",
+    )
+
+
+def _linked(name: str, row: dict[str, Any]) -> Finding:
+    trip = milliseconds(row.get("round_trip_ms"))
+    what = f"{name}: linked over {row.get('wire')} ({row.get('level')}), round trip {trip}"
+    skew = row.get("skew_ms")
+    if not isinstance(skew, int | float):
+        return ok("peer", what)
+    seconds = skew / 1000
+    what = f"{what}, its clock {seconds:+.1f} s"
+    if abs(seconds) <= SKEW_WARN:
+        return ok("peer", what)
+    mend = "set the clock that is wrong: `timedatectl set-ntp true`; signed hellos are refused at 60 s"
+    return fail("peer", what, mend) if abs(seconds) > SKEW_FAIL else warn("peer", what, mend)
+
+
+def _status(paths: Paths) -> dict[str, Any] | None:
+    try:
+        return ask_daemon(paths.control, "status")
+    except (NoDaemon, DaemonRefused):
+        return None
+
+
+def _daemon(paths: Paths, status: dict[str, Any] | None, own: HumdId | None) -> list[Finding]:
+    if status is None:
+        return [
+            fail(
+                "daemon",
+                "no humd answers on the control socket",
+                "systemctl --user start humd, or twistd -n humd; `ensemble init` writes the unit",
+            )
+        ]
+    theirs = _own(status)
+    if own is not None and theirs is not None and own != theirs:
+        return [
+            fail(
+                "daemon",
+                f"it runs as {theirs.short}, the key file is that of {own.short}",
+                "restart humd, or name its key with --key and its folder with --state-dir",
+            )
+        ]
+    links = status.get("links")
+    up = links.get("up", 0) if isinstance(links, dict) else 0
+    return checks.same_places(paths, status) or [
+        ok("daemon", f"humd {status.get('version')}, pid {status.get('pid')}, {up} linked")
+    ]
+
+
+def _rows(
+    paths: Paths, status: dict[str, Any] | None, file: PeersFile | None, own: HumdId | None
+) -> list[dict[str, Any]]:
+    if status is not None:
+        try:
+            return rows_of(ask_daemon(paths.control, "probe"))
+        except (NoDaemon, DaemonRefused):
+            pass  # it went away meanwhile: the file still says whom it should know
+    return [unknown_row(row) for row in (file.rows if file is not None else ()) if row.humd_id != own]
+
+
+def _own(status: dict[str, Any]) -> HumdId | None:
+    try:
+        return HumdId.parse(str(status.get("id")))
+    except BadHumdId:
+        return None
+
+
+def _listening(status: dict[str, Any] | None) -> list[str]:
+    told = status.get("listening") if status is not None else None
+    return [str(hint) for hint in told] if isinstance(told, list) else []
+
+
+def _hints(row: dict[str, Any]) -> list[str]:
+    hints = row.get("hints")
+    return [str(hint) for hint in hints] if isinstance(hints, list) else []

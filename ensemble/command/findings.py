@@ -1,0 +1,79 @@
+"""What C{ensemble doctor} finds: one line for each thing that it looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, Final
+
+from attrs import asdict, frozen
+
+from ensemble.command.output import Screen, visible
+
+
+class Grade(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+_STYLES: Final = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "red"}
+
+
+@frozen
+class Finding:
+    """
+    One line.
+
+    :ivar check: what was looked at, in a word that stays the same.
+    :ivar what: what was found.
+    :ivar mend: what to do about it; empty where nothing is to be done.
+    """
+
+    grade: Grade
+    check: str
+    what: str
+    mend: str = ""
+
+
+def ok(check: str, what: str) -> Finding:
+    """All is well."""
+    return Finding(Grade.OK, check, what)
+
+
+def warn(check: str, what: str, mend: str) -> Finding:
+    """It works, but perhaps not as meant."""
+    return Finding(Grade.WARN, check, what, mend)
+
+
+def fail(check: str, what: str, mend: str) -> Finding:
+    """It does not work."""
+    return Finding(Grade.FAIL, check, what, mend)
+
+
+def count(findings: Sequence[Finding], grade: Grade) -> int:
+    """How many there are of a grade."""
+    return sum(finding.grade is grade for finding in findings)
+
+
+def show(screen: Screen, findings: Sequence[Finding]) -> None:
+    """All of them, and how many of each grade."""
+    if screen.json:
+        counts = {grade.value: count(findings, grade) for grade in Grade}
+        document: dict[str, Any] = {"ok": not counts["fail"], "counts": counts, "checks": [asdict(f) for f in findings]}
+        screen.document(document)
+        return
+    widest = max((len(finding.check) for finding in findings), default=0)
+    for finding in findings:
+        grade = screen.paint(finding.grade.value.ljust(4), _STYLES[finding.grade])
+        mend = f"  -> {visible(finding.mend)}" if finding.mend else ""
+        screen.line(f"{grade}  {finding.check.ljust(widest)}  {visible(finding.what)}{mend}")
+    failed, warned = count(findings, Grade.FAIL), count(findings, Grade.WARN)
+    screen.line()
+    screen.line(
+        f"{failed} to mend, {warned} to look at"
+        if failed or warned
+        else f"all is well ({len(findings)} things looked at)"
+    )

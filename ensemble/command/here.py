@@ -1,0 +1,77 @@
+"""What every subcommand is given: its options, the places they mean, and where its words go."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from attrs import frozen
+
+from ensemble.command.control import ask_daemon
+from ensemble.command.output import Screen
+from ensemble.config import Paths, ThrumPathTooLong
+
+_NOWHERE: Final = "/dev/null"  # where no socket can be
+
+
+@frozen
+class Here:
+    """One call of the command."""
+
+    options: argparse.Namespace
+    screen: Screen
+    environ: Mapping[str, str]
+    uid: int
+    stdin: BinaryIO
+
+    def paths(self) -> Paths:
+        """
+        The places that the options and the environment mean.
+
+        :raises ThrumPathTooLong: no socket can be where they say.
+        """
+        return self._paths(self.options.thrum)
+
+    def paths_at_least(self) -> tuple[Paths, ThrumPathTooLong | None]:
+        """The same for who can do without a socket; and why there can be none, or None."""
+        try:
+            return self.paths(), None
+        except ThrumPathTooLong as error:
+            return self._paths(_NOWHERE), error
+
+    def _paths(self, thrum: str | None) -> Paths:
+        given = self.options
+        return Paths.resolve(
+            self.environ,
+            self.uid,
+            state_dir=given.state_dir,
+            key=given.key,
+            peers=given.peers,
+            thrum=thrum,
+        )
+
+    def ask(self, do: str, **more: Any) -> dict[str, Any]:
+        """
+        One question to the daemon.
+
+        :raises NoDaemon: none answers.
+        :raises DaemonRefused: it said no.
+        """
+        return ask_daemon(self.paths().control, do, **more)
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path as text that any output takes, also where its bytes are no text."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def below_home(path: Path, environ: Mapping[str, str]) -> str:
+    """The path as people write it: C{~} for their home."""
+    home = environ.get("HOME", "")
+    text = shown(path)
+    if len(home) > 1 and text.startswith(home.rstrip("/") + "/"):
+        return "~" + text[len(home.rstrip("/")) :]
+    return text

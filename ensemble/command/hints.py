@@ -1,0 +1,91 @@
+"""Which hints others could use, guessed from what the daemon will listen on."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import Final
+
+from ensemble.command.outcome import BadUsage
+from ensemble.identity import BadHint, Hint
+
+_FIELDS: Final = re.compile(r"(?<!\\):")
+WIRES: Final = {
+    "tcp": "tcp",
+    "tcp6": "tcp",
+    "tls": "tls",
+    "tls6": "tls",
+}  # what --listen begins with: the hint's scheme
+_EVERYWHERE: Final = frozenset({"", "0.0.0.0", "::"})
+
+
+def advertised(texts: Iterable[str]) -> list[str]:
+    """
+    The hints of C{--advertise}, checked.
+
+    :raises BadUsage: one is none.
+    """
+    try:
+        return [str(Hint.parse(text)) for text in texts]
+    except BadHint as error:
+        raise BadUsage(f"--advertise: {error}") from None
+
+
+def of_listeners(descriptions: Iterable[str], host: str | None) -> list[str]:
+    """
+    What others would dial for these endpoints.  A port that is chosen later cannot be said yet.
+
+    :param host: this machine's address, for endpoints that listen on all of them; None where it is not known.
+    :raises BadUsage: one is no endpoint that the daemon knows.
+    """
+    found = []
+    for description in descriptions:
+        port, interface = endpoint(description)
+        place = host if interface in _EVERYWHERE else interface
+        if port and place is not None:
+            scheme = WIRES[description.partition(":")[0]]
+            found.append(f"{scheme}:[{place}]:{port}" if ":" in place else f"{scheme}:{place}:{port}")
+    return found
+
+
+def endpoint(description: str) -> tuple[int, str]:
+    """
+    The port and the interface of an endpoint such as C{tcp:14730:interface=127.0.0.1}.
+
+    :raises BadUsage: it is none.
+    """
+    wire, *fields = (re.sub(r"\\(.)", r"\1", field) for field in _FIELDS.split(description))
+    named = dict(field.partition("=")[::2] for field in fields if "=" in field)
+    bare = [field for field in fields if "=" not in field]
+    port = named.get("port", bare[0] if bare else "")
+    if wire not in WIRES or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
+        raise BadUsage(
+            f"--listen {description}: it takes an endpoint such as tcp:14730 or tcp:14730:interface=127.0.0.1"
+        )
+    return int(port), named.get("interface", bare[1] if len(bare) > 1 else "")
+
+
+def own_address() -> str | None:
+    """The address under which this machine talks to the world; nothing is sent to find out."""
+    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((far, 9))
+                return str(probe.getsockname()[0])
+        except OSError:
+            continue
+    return None
+
+
+def is_loopback(text: str) -> bool:
+    """Whether a hint can only mean this machine."""
+    try:
+        host, _ = Hint.parse(text).host_port()
+    except BadHint:
+        return False
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

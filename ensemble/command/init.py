@@ -1,0 +1,248 @@
+"""
+C{ensemble init}: all that this machine needs to run a humd, and what to tell the other side.
+
+What is there already stays as it is, whatever it says; only the unit can be replaced, with C{--force}.  Without it,
+C{--listen} and C{--advertise} need not be given again: those of the unit hold.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from attrs import asdict, frozen
+
+from ensemble.command.control import DaemonRefused, NoDaemon
+from ensemble.command.here import Here, below_home, shown
+from ensemble.command.hints import advertised, is_loopback, of_listeners, own_address
+from ensemble.command.outcome import OK, CommandFailed
+from ensemble.command.unit import UNIT, given_words, humd_words, twistd, unit_path, unit_text
+from ensemble.config import Paths, create_text, read_peers, row_json, write_empty_peers, write_text
+from ensemble.errors import ConfigurationError
+from ensemble.identity import HumdId, certificate_of, fingerprint, load_or_mint
+from ensemble.tone import read_document
+
+LISTEN: Final = "--listen"
+ADVERTISE: Final = "--advertise"
+SYSTEMCTL_SECONDS: Final = 90.0  # that one call may take; a start waits until the daemon is ready
+_JOURNAL: Final = f"see `journalctl --user -u {UNIT} -n 20`"
+
+
+@frozen
+class Step:
+    """
+    One thing that was seen to.
+
+    :ivar state: C{made}, C{there} (as it was before), C{replaced}, or C{differs} (as it was before, and not as asked).
+    """
+
+    what: str
+    state: str
+    path: str
+
+
+@frozen
+class Report:
+    """
+    What there is to tell.
+
+    :ivar guessed: the hints are what this machine calls itself, and nobody vouches for them.
+    """
+
+    humd_id: HumdId
+    steps: tuple[Step, ...]
+    hints: tuple[str, ...]
+    guessed: bool
+    command: tuple[str, ...]
+
+    @property
+    def row(self) -> str:
+        """The row for the other side."""
+        return row_json(self.humd_id, self.hints)
+
+
+def init(here: Here) -> int:
+    """
+    C{init}.
+
+    :raises ConfigurationError: something cannot be read or written.
+    """
+    options, unit = here.options, unit_path(here.environ)
+    kept = () if options.force else _kept(unit, options.listen, options.advertise)
+    listen = options.listen or [value for option, value in kept if option == LISTEN]
+    advertise = options.advertise or [value for option, value in kept if option == ADVERTISE]
+    hints = advertised(advertise)
+    of_listeners(listen, None)  # judged before anything is written
+    paths = here.paths()
+    key, minted = load_or_mint(paths.key)
+    steps = [
+        Step("key", "made" if minted else "there", shown(paths.key)),
+        Step("peers", "made" if write_empty_peers(paths.peers_file) else "there", shown(paths.peers_file)),
+    ]
+    read_peers(paths.peers_file)  # one that is no JSON is told now, not by the daemon
+    words = humd_words(twistd(), paths, listen, advertise)
+    text = unit_text(words)
+    steps.append(_write_unit(unit, text, options.force))
+    if not hints:
+        hints = of_listeners(listen, own_address()) or _running_hints(here)
+    if any(hint.startswith("tls:") for hint in hints):
+        hints = list(dict.fromkeys((*hints, f"tls-fp:{fingerprint(certificate_of(key))}")))
+    guessed = bool(listen) and not advertise
+    report = Report(key.humd_id(), tuple(steps), tuple(hints), guessed, tuple(words))
+    if not here.screen.json:
+        _tell(here, report)
+    if steps[-1].state == "differs":
+        for line in _difference(unit, text) if not here.screen.json else ():
+            here.screen.note(line)
+        again = shlex.join(word for pair in kept for word in pair)
+        raise CommandFailed(
+            "init.differs",
+            f"{shown(unit)} is not what these options give, and stays as it was: --force replaces it"
+            + (f" (with {again}, or they are gone)" if again else "")
+            + (" (nothing was started)" if options.start else ""),
+        )
+    if options.start:
+        _start(here.environ)
+    if here.screen.json:
+        here.screen.document(
+            {
+                "ok": True,
+                "id": report.humd_id.full,
+                "steps": [asdict(step) for step in steps],
+                "row": read_document(report.row),
+                "command": words,
+                "started": options.start,
+            }
+        )
+    else:
+        _tell_next(here, report, paths)
+    return OK
+
+
+def _kept(unit: Path, listen: Sequence[str], advertise: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The words of the unit that is there, by option, for the options that were not given again."""
+    try:
+        text = unit.read_text(errors="replace")
+    except OSError:
+        return ()
+    silent = [option for option, given in ((LISTEN, listen), (ADVERTISE, advertise)) if not given]
+    return tuple((option, value) for option in silent for value in given_words(text, option))
+
+
+def _write_unit(path: Path, text: str, force: bool) -> Step:
+    try:
+        if create_text(path, text):
+            return Step("unit", "made", shown(path))
+        if path.read_bytes() == text.encode():
+            return Step("unit", "there", shown(path))
+        if not force:
+            return Step("unit", "differs", shown(path))
+        write_text(path, text)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write the unit {shown(path)}: {error.strerror}") from error
+    return Step("unit", "replaced", shown(path))
+
+
+def _difference(path: Path, text: str) -> list[str]:
+    there = path.read_text(errors="replace").splitlines()
+    return list(difflib.unified_diff(there, text.splitlines(), shown(path), "what init would write", lineterm="", n=0))
+
+
+def _running_hints(here: Here) -> list[str]:
+    try:
+        listening = here.ask("status").get("listening")
+    except (NoDaemon, DaemonRefused):
+        return []
+    return [str(hint) for hint in listening] if isinstance(listening, list) else []
+
+
+def _tell(here: Here, report: Report) -> None:
+    screen = here.screen
+    screen.table(
+        ("WHAT", "STATE", "PATH"),
+        [(step.what, step.state, below_home(Path(step.path), here.environ)) for step in report.steps],
+        {"made": "green", "replaced": "yellow", "differs": "red", "there": "dim"},
+    )
+    screen.line()
+    screen.line(f"This humd is {screen.paint(report.humd_id.full, 'bold')}")
+    screen.line()
+    screen.line('For the other side, between the brackets of "peers" in its peers.json:')
+    screen.line(f"  {report.row}")
+    for remark in _remarks(report):
+        screen.line(f"  ({remark})")
+    screen.line()
+
+
+def _tell_next(here: Here, report: Report, paths: Paths) -> None:
+    line = here.screen.line
+    if here.options.start:
+        line(f"{UNIT} runs, and will at each login.")
+        line()
+    line("Next:")
+    if not here.options.start:
+        line(f"  systemctl --user daemon-reload && systemctl --user enable --now {UNIT}")
+        line("      starts it, now and at each login (as `ensemble init --start` does); without systemd:")
+        line(f"      {shlex.join(report.command)}")
+    line("  loginctl enable-linger")
+    line("      keeps it running while you are logged out")
+    line(f"  systemctl --user reload {UNIT}")
+    line(f"      when the other side's row is in {below_home(paths.peers_file, here.environ)}")
+    line("  ensemble doctor")
+    line("      looks whether all is well, and names the mend where it is not")
+
+
+def _remarks(report: Report) -> list[str]:
+    if not report.hints:
+        return ["it names no address: this humd dials, others cannot dial it; --listen tcp:14730 changes that"]
+    if all(is_loopback(hint) for hint in report.hints):
+        return ["only programs on this machine can reach that address"]
+    if report.guessed:
+        return ["the address is what this machine calls itself; others may need another: --advertise tcp:HOST:PORT"]
+    return []
+
+
+def _start(environ: Mapping[str, str]) -> None:
+    if shutil.which("systemctl", path=environ.get("PATH", os.defpath)) is None:
+        raise CommandFailed(
+            "init.no-systemd", "there is no systemctl here: run the daemon by hand, the command is in `ensemble init`"
+        )
+    _systemctl(environ, "daemon-reload")
+    _systemctl(environ, "enable", "--now", UNIT)
+
+
+def _systemctl(environ: Mapping[str, str], *words: str) -> None:
+    command = ["systemctl", "--user", *words]
+    try:
+        done = subprocess.run(
+            command,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=SYSTEMCTL_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise CommandFailed(
+            "init.start-failed",
+            f"`{shlex.join(command)}` took longer than {SYSTEMCTL_SECONDS:g} s; {_JOURNAL}",
+        ) from None
+    if not done.returncode:
+        return
+    said = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
+    if "bus" in said or "not been booted with systemd" in said:
+        raise CommandFailed(
+            "init.no-session",
+            f"no systemd user session answers ({said}): log in as this user itself (not with su or sudo), or run "
+            "`loginctl enable-linger` as root for it and set XDG_RUNTIME_DIR=/run/user/$(id -u); "
+            "without systemd, run the command that `ensemble init` shows",
+        )
+    raise CommandFailed(
+        "init.start-failed",
+        f"`{shlex.join(command)}` failed: {said}; {_JOURNAL}",
+    )

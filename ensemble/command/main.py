@@ -1,0 +1,61 @@
+"""The C{ensemble} command: reads its words, does what they say, and ends with a status that says how it went."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO, TextIO
+
+from ensemble.command.here import Here
+from ensemble.command.outcome import BROKEN_PIPE, INTERRUPTED, OK, BadUsage, verdict
+from ensemble.command.output import Screen
+from ensemble.command.parser import build
+from ensemble.errors import EnsembleError
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """
+    The entry point.
+
+    :param words: of the command line; those of this process where None.
+    :returns: the exit status.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")  # a terminal may know fewer letters than a peer's alias has
+    try:
+        status = run(sys.argv[1:] if words is None else words, os.environ, sys.stdin.buffer, sys.stdout, sys.stderr)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes once more at its end: into nothing, so that nothing is said of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = BROKEN_PIPE
+    return status
+
+
+def run(words: Sequence[str], environ: Mapping[str, str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    """
+    One call, with everything it may touch of the process.
+
+    :returns: the exit status.
+    :raises KeyboardInterrupt: Ctrl-C.
+    :raises BrokenPipeError: nobody reads the output any more.
+    """
+    screen = Screen(out, err, environ, "--json" in words)
+    parser = build()
+    try:
+        options = parser.parse_args(words)
+        if options.command is None:
+            raise BadUsage("name a command", parser.format_help())
+        status: int = options.run(Here(options, screen, environ, os.getuid(), stdin))
+        return status
+    except SystemExit:
+        return OK  # argparse has printed the help, or the version
+    except EnsembleError as error:
+        status, qualifier = verdict(error)
+        screen.failure(qualifier, str(error), error.usage if isinstance(error, BadUsage) else "")
+        return status

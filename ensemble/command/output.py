@@ -1,0 +1,140 @@
+"""
+What people and programs see.
+
+People get aligned text, in colour only on a terminal and never against their C{NO_COLOR}.  Programs get JSON, one
+document or one line per thing on standard output, and C{{"ok": false, "qualifier": ..., "message": ...}} on standard
+error.  What a peer wrote may hold control characters, which a terminal would obey: people see them escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, TextIO
+from unicodedata import combining, east_asian_width
+
+from ensemble.tone import write_document
+
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROLS_BUT_LINES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+
+
+def visible(text: str, lines: bool = False) -> str:
+    """
+    The text with its control characters escaped.
+
+    :param lines: line ends and tabs stay as they are.
+    """
+    pattern = _CONTROLS_BUT_LINES if lines else _CONTROLS
+    return pattern.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def json_line(value: Any) -> str:
+    """One line of JSON that a terminal cannot mistake for commands, either."""
+    text = write_document(value, fallback=str)
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+
+
+def width(text: str) -> int:
+    """Columns that the text takes on a terminal."""
+    return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)
+
+
+def duration(seconds: float) -> str:
+    """C{3 h 12 min}: two units at most, the rest left out."""
+    left = int(timedelta(seconds=max(seconds, 0)).total_seconds())
+    if left < 60:
+        return f"{left} s"
+    for size, unit, part, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if left >= size:
+            rest = left % size // part
+            return f"{left // size} {unit} {rest} {smaller}" if rest else f"{left // size} {unit}"
+    raise AssertionError("a minute is among the sizes")
+
+
+def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether a stream may be coloured (https://no-color.org)."""
+    return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
+class Screen:
+    """
+    Standard output and standard error of one command.
+
+    :ivar json: a program reads.
+    """
+
+    def __init__(self, out: TextIO, err: TextIO, environ: Mapping[str, str], json: bool = False) -> None:
+        self.json = json
+        self._out, self._err = out, err
+        self._colour = not json and wants_colour(out, environ)
+
+    def paint(self, text: str, *styles: str) -> str:
+        """The text in colour, where colour is wanted."""
+        if not self._colour or not styles:
+            return text
+        return f"\033[{';'.join(_STYLES[style] for style in styles)}m{text}\033[0m"
+
+    def document(self, value: Any) -> None:
+        """One JSON line on standard output, at once."""
+        self.raw(json_line(value))
+
+    def line(self, text: str = "") -> None:
+        """One line for people; already made visible."""
+        self._out.write(text + "\n")
+
+    def text(self, text: str) -> None:
+        """A piece of somebody's running text, at once."""
+        self.raw(visible(text, lines=True) if self._out.isatty() else text)
+
+    def raw(self, text: str) -> None:
+        """Exactly this, at once."""
+        self._out.write(text)
+        self._out.flush()
+
+    def note(self, text: str, **fields: Any) -> None:
+        """A remark beside the result, on standard error: C{fields} for programs, C{text} for people."""
+        self._out.flush()
+        if self.json:
+            self._err.write(json_line(fields or {"note": text}))
+        else:
+            self._err.write(f"ensemble: {visible(text)}\n")
+        self._err.flush()
+
+    def failure(self, qualifier: str, message: str, usage: str = "", **fields: Any) -> None:
+        """What went wrong, on standard error."""
+        if not self.json and usage:
+            self._err.write(usage)
+        self.note(message, ok=False, qualifier=qualifier, message=message, **fields)
+
+    def fields(self, pairs: Sequence[tuple[str, str]], indent: str = "") -> None:
+        """Labels and values, the values below each other."""
+        widest = max((width(label) for label, _ in pairs), default=0)
+        for label, value in pairs:
+            self.line(f"{indent}{self.paint(label, 'bold')}{' ' * (widest - width(label))}  {visible(value)}".rstrip())
+
+    def table(
+        self, heads: Sequence[str], rows: Sequence[Sequence[str]], styles: Mapping[str, str] | None = None
+    ) -> None:
+        """
+        Columns below each other.
+
+        :param styles: the style of a cell that has exactly this text.
+        """
+        cells = [[visible(cell) for cell in row] for row in rows]
+        widths = [max(width(row[at]) for row in (heads, *cells)) for at in range(len(heads))]
+
+        def aligned(row: Sequence[str], dress: Mapping[str, str]) -> str:
+            # Padded before it is painted: the escapes take no columns.
+            padded = [cell + " " * (widest - width(cell)) for cell, widest in zip(row, widths, strict=True)]
+            padded[-1] = row[-1]
+            painted = [
+                self.paint(text, dress[cell]) if cell in dress else text for text, cell in zip(padded, row, strict=True)
+            ]
+            return "  ".join(painted).rstrip()
+
+        self.line(aligned(heads, dict.fromkeys(heads, "bold")))
+        for row in cells:
+            self.line(aligned(row, styles or {}))

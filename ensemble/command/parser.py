@@ -1,0 +1,155 @@
+"""The command line of C{ensemble}: every subcommand and option, and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Final, NoReturn, TypeAlias
+
+from ensemble import __version__
+from ensemble.command import about, completion, doctor, init, listen, peers, send
+from ensemble.command.here import Here
+from ensemble.command.outcome import BadUsage
+from ensemble.tone import THRUM_VERSION
+
+Run: TypeAlias = Callable[[Here], int]
+
+PROGRAM: Final = "ensemble"
+VERSION: Final = f"{PROGRAM} {__version__} (thrum {THRUM_VERSION})"
+SECONDS: Final = 60.0  # without a sign of an answer, before `send` gives up
+
+# Metavars say how a shell completes the value: FILE, PATH, DIR, PEER and CHI; see completion.
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises instead of ending the process: a program may want to read the error as JSON."""
+
+    def error(self, message: str) -> NoReturn:
+        """:raises BadUsage: always."""
+        raise BadUsage(message, self.format_usage())
+
+
+def build() -> Parser:
+    """The whole command line."""
+    parser = Parser(
+        prog=PROGRAM,
+        description="Ask and look after the humd of this machine.",
+        epilog="Exit status: 0 it worked, 1 it failed, 2 bad usage, 3 no humd answers. See ensemble(1).",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", parser_class=Parser)
+    shared = _shared()
+
+    def add(name: str, run: Run, help: str, description: str = "") -> Parser:
+        added = commands.add_parser(
+            name,
+            help=help,
+            description=description or f"{help[0].upper()}{help[1:]}.",
+            parents=[shared],
+            allow_abbrev=False,
+        )
+        added.set_defaults(run=run)
+        return added
+
+    one = add("id", about.identify, "who this humd is: its id, its public key, and where others can dial it")
+    one.add_argument("--bare", action="store_true", help="the id alone, for $(ensemble id --bare)")
+
+    one = add("status", about.status, "how the humd is doing, with its counters")
+    one.add_argument("--limits", action="store_true", help="show every ceiling, too")
+
+    one = add("peers", peers.peers, "who is known and who is linked")
+    some = one.add_mutually_exclusive_group()
+    some.add_argument(
+        "--forget", metavar="PEER", help="forget what this peer has proved: its row in peers.json alone counts again"
+    )
+    some.add_argument("--words", action="store_true", help="only aliases and ids, one on each line, for completion")
+
+    one = add(
+        "send",
+        send.send,
+        "send a tone to a peer",
+        "Send a tone to a peer, as any local program would. `to`, `rid`, and the `sid` of a prompt or the `callId` of "
+        "a tool-call are filled in where they are missing.",
+    )
+    one.add_argument("peer", metavar="PEER", help="alias, id, or at least 6 hex digits of its beginning")
+    one.add_argument("tone", metavar="JSON", help="the tone; - reads one, or one on each line, from standard input")
+    one.add_argument("--wait", action="store_true", help="show the reply, until its end")
+    one.add_argument(
+        "--timeout",
+        metavar="S",
+        type=seconds,
+        default=SECONDS,
+        help=f"give up after S seconds without a sign ({SECONDS:g})",
+    )
+
+    one = add(
+        "listen",
+        listen.listen,
+        "show tones as they arrive from peers",
+        "Show tones as they arrive from peers, one JSON line each, until Ctrl-C. It only looks on: whoever a tone is "
+        "for still gets it.",
+    )
+    one.add_argument("--chi", metavar="CHI", action="append", default=[], help="only this kind (may be given again)")
+    one.add_argument("--peer", metavar="PEER", help="only from this peer")
+    one.add_argument("--count", metavar="N", type=positive, help="end after so many")
+
+    add("doctor", doctor.doctor, "look whether all is well, and name the mend where it is not")
+
+    one = add(
+        "init",
+        init.init,
+        "make the key, an empty peers.json and a systemd user unit",
+        "Make the key, an empty peers.json and a systemd user unit, each where it is missing, and show the row that "
+        "the other side needs.",
+    )
+    one.add_argument(
+        "--listen",
+        metavar="WIRE:ARGS",
+        action="append",
+        default=[],
+        help="where the humd is to listen, such as tcp:14730 (may be given again)",
+    )
+    one.add_argument(
+        "--advertise",
+        metavar="HINT",
+        action="append",
+        default=[],
+        help="where others can dial it, such as tcp:192.0.2.10:14730 (may be given again)",
+    )
+    one.add_argument("--force", action="store_true", help="replace a unit that differs")
+    one.add_argument("--start", action="store_true", help="enable the unit and start it")
+
+    one = add(
+        "completion", lambda here: completion.completion(here, parser), "print a script that completes this command"
+    )
+    one.add_argument("shell", choices=completion.SHELLS, help="whose script")
+    return parser
+
+
+def seconds(text: str) -> float:
+    """A time that is neither zero nor endless."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError
+    return value
+
+
+def positive(text: str) -> int:
+    """A number from one up."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def _shared() -> Parser:
+    shared = Parser(add_help=False, allow_abbrev=False)
+    group = shared.add_argument_group("where the humd is (the same options, with the same defaults, as of the daemon)")
+    group.add_argument("--key", metavar="FILE", help="its key file")
+    group.add_argument("--state-dir", metavar="DIR", help="its state")
+    group.add_argument("--thrum", metavar="PATH", help="its socket for local programs")
+    group.add_argument("--peers", metavar="FILE", help="its peers.json")
+    shared.add_argument("--json", action="store_true", help="for programs: JSON, errors too (on standard error)")
+    return shared

@@ -1,0 +1,127 @@
+"""C{ensemble peers}: who is known, who is linked, and what is wrong with the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ensemble.command.control import NoDaemon
+from ensemble.command.here import Here, shown
+from ensemble.command.naming import find_peer, rows_of
+from ensemble.command.outcome import OK
+from ensemble.command.output import duration
+from ensemble.config import PeerRow, read_peers
+
+STYLES = {"linked": "green", "dialling": "yellow", "down": "red", "unknown": "dim"}
+
+
+def peers(here: Here) -> int:
+    """C{peers}, and C{peers --forget}."""
+    if here.options.forget is not None:
+        return forget(here, here.options.forget)
+    try:
+        rows = rows_of(here.ask("peers"))
+        daemon = True
+    except NoDaemon:
+        rows = rows_of_file(here)
+        daemon = False
+    screen = here.screen
+    if screen.json:
+        screen.document({"ok": True, "daemon": daemon, "peers": rows})
+        return OK
+    if here.options.words:
+        for row in rows:
+            for word in (row.get("alias"), row.get("id")):
+                if isinstance(word, str) and word:
+                    screen.line(word)
+        return OK
+    if not daemon:
+        screen.note("no humd answers; these are the rows of the file")
+    if not rows:
+        screen.line(f"No peers: {shown(here.paths().peers_file)} has no rows.")
+        return OK
+    screen.table(
+        ("ALIAS", "ID", "STATE", "WIRE", "ADDRESS", "PROOF", "SINCE", "ROUND TRIP", "REMARK"),
+        [_cells(row) for row in rows],
+        STYLES,
+    )
+    return OK
+
+
+def forget(here: Here, text: str) -> int:
+    """What is remembered of a peer's proofs goes: after that it is admitted as its row says, and no stricter."""
+    peer = find_peer(here, text)
+    answer = here.ask("forget", peer=peer.full)
+    if here.screen.json:
+        here.screen.document({**answer, "id": peer.full})
+    else:
+        known = "Forgotten" if answer.get("known") else "Nothing was known of"
+        here.screen.line(f"{known} what {peer.full} has proved; its row in peers.json alone counts from now on.")
+    return OK
+
+
+def rows_of_file(here: Here) -> list[dict[str, Any]]:
+    """
+    The rows of C{peers.json} in the shape of the daemon's; what is wrong with the file is told beside them.
+
+    :raises ConfigurationError: it cannot be read.
+    """
+    file = read_peers(here.paths().peers_file)
+    for problem in file.problems:
+        here.screen.note(f"{shown(here.paths().peers_file)}: {problem}", problem=problem)
+    return [unknown_row(row) for row in file.rows]
+
+
+def unknown_row(row: PeerRow) -> dict[str, Any]:
+    """What can be said of a peer without a daemon."""
+    return {
+        "id": row.humd_id.full,
+        "alias": row.alias,
+        "state": "unknown",
+        "hints": list(row.hints),
+    }
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    linked = row.get("state") == "linked"
+    return (
+        str(row.get("alias") or "-"),
+        str(row.get("id", ""))[: len("humd_") + 12],
+        str(row.get("state", "unknown")),
+        _cell(row.get("wire")),
+        _cell(row.get("address")),
+        _cell(row.get("level")),
+        _seconds(row.get("since_s")) if linked else "-",
+        milliseconds(row.get("round_trip_ms")),
+        _remark(row),
+    )
+
+
+def milliseconds(value: object) -> str:
+    """C{0.42 ms}, C{12 ms}; a dash for what is not known."""
+    if not isinstance(value, int | float):
+        return "-"
+    return f"{value:.2f} ms" if value < 10 else f"{value:.0f} ms"
+
+
+def _seconds(value: object) -> str:
+    return duration(value) if isinstance(value, int | float) else "-"
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None or value == "" else str(value)
+
+
+def _remark(row: dict[str, Any]) -> str:
+    said = []
+    if row.get("stranger"):
+        said.append("no row in peers.json")
+    if row.get("state") == "linked":
+        for key, what in (("queued_bytes", "bytes queued"), ("dropped", "tones dropped")):
+            if row.get(key):
+                said.append(f"{row[key]} {what}")
+        skew = row.get("skew_ms")
+        if isinstance(skew, int | float) and abs(skew) > 5000:
+            said.append(f"its clock is {skew / 1000:+.0f} s off")
+    elif row.get("last_failure"):
+        said.append(str(row["last_failure"]))
+    return "; ".join(said)

@@ -1,0 +1,136 @@
+"""
+The C{systemd --user} unit that runs the daemon.
+
+Everything in it is absolute: the user manager has neither the folder nor the environment of a shell.  Quoting is that
+of systemd.service(5), "Command lines": C-style escapes inside double quotes, C{%%} and C{$$} for themselves.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import sysconfig
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from ensemble.config import Paths
+from ensemble.errors import ConfigurationError
+
+UNIT: Final = "humd.service"
+SHELL: Final = "/bin/sh"
+KILL: Final = "/bin/kill"
+
+_BARE: Final = re.compile(r"[A-Za-z0-9_@:/.,=+-]+")
+# systemd wants no quote, backslash or control character in the program itself, and leaves a `$` there alone.
+_PLAIN_PROGRAM: Final = re.compile(r"[^\x00-\x1f\x7f\"'`\\$]+")
+_ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "%": "%%", "$": "$$", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+_MEANT: Final = {escape: character for character, escape in _ESCAPES.items()}
+_WORD: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s"]+')
+_ESCAPED: Final = re.compile(r'%%|\$\$|\\(?:[\\"ntr]|x[0-9a-f]{2})')
+
+
+def unit_path(environ: Mapping[str, str]) -> Path:
+    """Where the user manager looks for it (systemd.unit(5), "User Unit Search Path")."""
+    base = environ.get("XDG_CONFIG_HOME", "")
+    folder = Path(base) if base.startswith("/") else Path(environ.get("HOME", "/")) / ".config"
+    return folder.absolute() / "systemd" / "user" / UNIT
+
+
+def twistd() -> Path:
+    """
+    The C{twistd} of this environment.
+
+    :raises ConfigurationError: there is none.
+    """
+    # Not resolved: a virtualenv's python is a link, and beside the link is what belongs to it.
+    folders = (Path(sys.executable).absolute().parent, Path(sysconfig.get_path("scripts")))
+    for folder in folders:
+        if (found := folder / "twistd").is_file():
+            return found
+    raise ConfigurationError(f"there is no twistd in {folders[0]}: install Twisted there, or run that ensemble's init")
+
+
+def humd_words(program: Path, paths: Paths, listen: Iterable[str], advertise: Iterable[str]) -> list[str]:
+    """The whole command line of the daemon, word by word."""
+    words = [str(program), "-n", "--pidfile=", "humd"]
+    words += ["--state-dir", str(paths.state_dir), "--key", str(paths.key)]
+    words += ["--peers", str(paths.peers_file), "--thrum", str(paths.thrum)]
+    for each in listen:
+        words += ["--listen", each]
+    for each in advertise:
+        words += ["--advertise", each]
+    return words
+
+
+def quote(word: str) -> str:
+    """
+    One argument for C{ExecStart=}.
+
+    :raises ConfigurationError: systemd reads UTF-8 only, and this is none.
+    """
+    if _BARE.fullmatch(word):
+        return word
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"systemd cannot read {word!r}, which is not UTF-8: choose another path") from None
+    return '"' + "".join(_ESCAPES.get(each) or _control(each) for each in word) + '"'
+
+
+def exec_line(words: Sequence[str]) -> str:
+    """The value of C{ExecStart=} that runs exactly these words."""
+    program, *arguments = words
+    if _PLAIN_PROGRAM.fullmatch(program):
+        return " ".join([quote(program), *map(quote, arguments)])
+    return " ".join(map(quote, [SHELL, "-c", 'exec "$0" "$@"', *words]))
+
+
+def given_words(text: str, option: str) -> list[str]:
+    """
+    What a unit gives the daemon for an option that may be given more than once.
+
+    :param text: of the whole unit, as L{unit_text} makes it or as a person edited it.
+    :returns: in their order; empty also where the unit cannot be read.
+    """
+    line = next((line for line in text.split("\n") if line.startswith("ExecStart=")), "")
+    words = [_unquote(word) for word in _WORD.findall(line.removeprefix("ExecStart="))]
+    found = [word.removeprefix(f"{option}=") for word in words if word.startswith(f"{option}=")]
+    return found + [value for word, value in pairwise(words) if word == option]
+
+
+def unit_text(words: Sequence[str]) -> str:
+    """The whole unit."""
+    return f"""\
+# Written by `ensemble init`, which replaces it only with --force.
+[Unit]
+Description=humd: links this machine to other humds
+StartLimitIntervalSec=300
+StartLimitBurst=10
+
+[Service]
+Type=notify
+ExecStart={exec_line(words)}
+ExecReload={KILL} -HUP $MAINPID
+Restart=on-failure
+RestartSec=5
+RestartPreventExitStatus=2
+TimeoutStopSec=10
+WorkingDirectory=/
+UMask=0077
+NoNewPrivileges=yes
+
+[Install]
+WantedBy=default.target
+"""
+
+
+def _unquote(word: str) -> str:
+    if not word.startswith('"'):
+        return word
+    return _ESCAPED.sub(lambda found: _MEANT.get(found[0]) or chr(int(found[0][2:], 16)), word[1:-1])
+
+
+def _control(character: str) -> str:
+    return f"\\x{ord(character):02x}" if character < " " or character == "\x7f" else character

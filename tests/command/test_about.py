@@ -1,0 +1,121 @@
+"""C{id} and C{status}."""
+
+from __future__ import annotations
+
+from ensemble.config import MAX_THRUM
+from ensemble.identity import certificate_of, fingerprint
+from tests.command.calling import ALPHA, CommandTestCase, status
+
+
+class IdTests(CommandTestCase):
+    """C{ensemble id}."""
+
+    def test_without_a_daemon(self) -> None:
+        """The key file alone says the id and the public key."""
+        key = self.mint()
+        said = self.call("id")
+        self.assertEqual(said.status, 0)
+        self.assertIn(key.humd_id().full, said.out)
+        self.assertIn(key.public.hex(), said.out)
+        self.assertIn("no humd answers", said.out)
+        self.assertIn("its hints are empty", said.err)
+        self.assertIn("--listen tcp:14730", said.err)
+        self.assertEqual([self.call("id", word).err for word in ("--bare", "--json")], ["", ""])
+        pin = fingerprint(certificate_of(key))
+        self.assertIn(f"tls-fp:{pin}", said.out)
+        self.assertEqual(
+            self.call("id", "--json").document,
+            {
+                "ok": True,
+                "id": key.humd_id().full,
+                "hints": [],
+                "public_key": key.public.hex(),
+                "fingerprint": pin,
+                "daemon": False,
+            },
+        )
+
+    def test_of_a_daemon(self) -> None:
+        """The hints are those of the daemon that runs, and a row for others is ready to be pasted."""
+        key = self.mint()
+        self.serve_control(status=status(id=key.humd_id().full))
+        said = self.call("id")
+        self.assertEqual(said.err, "")
+        self.assertIn(f'{{"humd_id":"{key.humd_id().full}","hints":["tcp:192.0.2.1:14730"]}}', said.out)
+        document = self.call("id", "--json").document
+        self.assertEqual(
+            (document["hints"], document["public_key"], document["daemon"]),
+            (["tcp:192.0.2.1:14730"], key.public.hex(), True),
+        )
+
+    def test_daemon_counts(self) -> None:
+        """A daemon with another key than the file is believed, and the file's public key is not passed off as its."""
+        self.mint()
+        self.serve_control(status=status(listening=[]))
+        document = self.call("id", "--json").document
+        self.assertEqual((document["id"], document["public_key"], document["fingerprint"]), (ALPHA.full, None, None))
+        said = self.call("id")
+        self.assertIn("the key file is another's", said.out)
+        self.assertIn("it listens nowhere", said.out)
+
+    def test_daemon_without_a_readable_key(self) -> None:
+        """Where the key file cannot be read the daemon's word is enough."""
+        self.serve_control(status=status(fingerprint="ab" * 32))
+        self.assertEqual(self.call("id", "--bare").out, f"{ALPHA.full}\n")
+        self.assertEqual(self.call("id", "--json").document["fingerprint"], "ab" * 32)
+
+    def test_no_key(self) -> None:
+        """Without a key there is no id; the message names the file."""
+        said = self.call("id")
+        self.assertEqual((said.status, said.out), (1, ""))
+        self.assertIn(f"there is no key file {self.key}; `ensemble init` makes one", said.err)
+
+    def test_socket_path_does_not_matter(self) -> None:
+        """A socket path that is too long does not hide the key."""
+        key = self.mint()
+        said = self.call("id", "--bare", "--thrum", "/" + "x" * MAX_THRUM)
+        self.assertEqual((said.status, said.out), (0, f"{key.humd_id().full}\n"))
+
+
+class StatusTests(CommandTestCase):
+    """C{ensemble status}."""
+
+    def test_for_people(self) -> None:
+        """The summary, the bees and the counters that count are shown; limits only where asked for."""
+        bees = [
+            {
+                "client_id": "c" * 36,
+                "name": "echo",
+                "roles": ["worker"],
+                "models": ["m1", "m2"],
+                "tools": 2,
+                "version": "1",
+            },
+            {"client_id": "d" * 36, "name": None, "roles": [], "models": [], "tools": 0, "version": None},
+        ]
+        self.serve_control(status=status(clients=bees, state_dir=f"{self.home}/state", peers_file="/etc/peers.json"))
+        said = self.call("status")
+        self.assertEqual(said.status, 0)
+        self.assertRegex(said.out, rf"id +{ALPHA.full}\n")
+        self.assertRegex(said.out, r"up +1 h 2 min, since 2026-01-02T03:04:05Z, pid 4711\n")
+        self.assertRegex(said.out, r"links +1 up, 2 pending\n")
+        self.assertRegex(said.out, r"state +~/state\n")
+        self.assertRegex(said.out, r"peers +/etc/peers.json\n")
+        self.assertRegex(said.out, r"echo +1 +worker +m1 m2 +2\n")
+        self.assertRegex(said.out, r"\(dddddddd\) +- +- +- +0\n")
+        self.assertRegex(said.out, r"tones.received +5\n")
+        self.assertNotIn("tones.dropped", said.out)
+        self.assertNotIn("max_tone_bytes", said.out)
+        self.assertRegex(self.call("status", "--limits").out, r"max_tone_bytes +4194304\n")
+
+    def test_for_programs(self) -> None:
+        """A program gets all that the daemon said."""
+        self.serve_control(status=status(more=[1, 2]))
+        self.assertEqual(self.call("status", "--json").document, status(more=[1, 2]))
+
+    def test_daemon_that_says_little(self) -> None:
+        """A daemon of another version, which leaves things out, is still shown."""
+        self.serve_control(status={"ok": True, "id": ALPHA.full, "links": 3, "counters": None})
+        said = self.call("status")
+        self.assertEqual(said.status, 0)
+        self.assertRegex(said.out, r"listens +nowhere\n")

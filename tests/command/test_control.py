@@ -1,0 +1,65 @@
+"""The client of the control socket, against whatever may answer there."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+from unittest import mock
+
+from ensemble.command.control import DaemonRefused, NoDaemon, ask_daemon, converse
+from tests.command.calling import CommandTestCase
+
+
+class ControlTests(CommandTestCase):
+    """Questions, and what comes back."""
+
+    def ask(self, *answer: Any, seconds: float = 5.0) -> dict[str, Any]:
+        self.serve(self.control, lambda request: list(answer))
+        return ask_daemon(self.control, "status", seconds, more=1)
+
+    def absent(self, *answer: Any, seconds: float = 5.0) -> str:
+        return str(self.assertRaises(NoDaemon, self.ask, *answer, seconds=seconds))
+
+    def test_answer(self) -> None:
+        """The question carries its fields, and the answer is what came."""
+        fake = self.serve(self.control, lambda request: [{"ok": True, "n": 1}])
+        self.assertEqual(ask_daemon(self.control, "peers", peer="x"), {"ok": True, "n": 1})
+        self.assertEqual(fake.heard, [{"do": "peers", "peer": "x"}])
+
+    def test_answer_in_pieces(self) -> None:
+        """An answer that comes in pieces is the same answer."""
+        self.assertEqual(self.ask(b'{"ok":', b"true}", b"\n"), {"ok": True})
+
+    def test_further_lines(self) -> None:
+        """Behind the first line come those that follow, until the connection ends."""
+        self.serve(self.control, lambda request: [{"ok": True}, {"tone": 1}, {"tone": 2}, None])
+        self.assertEqual(list(converse(self.control, "tap", None)), [{"ok": True}, {"tone": 1}, {"tone": 2}])
+
+    def test_refusals(self) -> None:
+        """A no is raised with its word and its text, and so is an answer that is neither yes nor no."""
+        for answer, word, text in (
+            ({"ok": False, "qualifier": "queue.full", "message": "later"}, "queue.full", "later"),
+            ({}, "", "it said no"),
+            ([], "", "it said no"),
+        ):
+            fake = self.serve(self.control, partial(lambda answer, request: [answer], answer))
+            error = self.assertRaises(DaemonRefused, ask_daemon, self.control, "status")
+            self.assertEqual((error.qualifier, str(error)), (word, text))
+            fake.stop()
+
+    def test_closed(self) -> None:
+        """A connection that ends before the answer is no daemon."""
+        self.assertIn("without an answer", self.absent(None))
+
+    def test_silent(self) -> None:
+        """Who accepts and says nothing is not waited for for ever."""
+        self.assertIn("does not answer", self.absent(seconds=0.1))
+
+    def test_rubbish(self) -> None:
+        """Who answers in another language is no humd."""
+        self.assertIn("is no humd", self.absent(b"220 mail\n"))
+
+    def test_endless(self) -> None:
+        """A line that does not end is given up."""
+        with mock.patch("ensemble.command.control.MAX_ANSWER", 1000):
+            self.assertIn("its line does not end", self.absent(b"x" * 500_000))

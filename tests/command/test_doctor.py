@@ -1,0 +1,375 @@
+"""C{doctor}: what it finds, how bad that is, and what it says to do."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from importlib.metadata import Distribution, PathDistribution
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from ensemble import __version__
+from ensemble.command import checks, reach
+from ensemble.command.doctor import judge
+from ensemble.command.findings import Finding, Grade
+from ensemble.command.reach import Reached
+from ensemble.config import MAX_THRUM, Paths
+from ensemble.identity import mint
+from tests.command.calling import ALPHA, BETA, CommandTestCase, linked, status
+
+HINT = "tcp:192.0.2.2:14730"
+BREATH = b'{"chi":"breath","protoVersion":"0.8.0","sessions":[]}\n'
+
+
+class DoctorTests(CommandTestCase):
+    """The whole of it."""
+
+    def healthy(self, *rows: dict[str, Any], **more: Any) -> None:
+        """Everything is as it should be, but for what C{more} says."""
+        self.unreachable: dict[tuple[str, int], OSError] = {}
+        self.enterContext(mock.patch("ensemble.command.reach._connect", self.connect))
+        key = self.mint()
+        self.write_peers(*({"humd_id": row["id"], "hints": row["hints"]} for row in rows if not row.get("stranger")))
+        places = {"state_dir": str(self.key.parent), "peers_file": str(self.peers_file), "version": __version__}
+        said = status(**({"id": key.humd_id().full} | places | more))
+        self.serve_control(status=said, probe={"ok": True, "peers": list(rows)})
+        self.serve(self.thrum, lambda tone: [], BREATH)
+
+    def connect(self, host: str, port: int, seconds: float) -> None:
+        if (host, port) in self.unreachable:
+            raise self.unreachable[host, port]
+
+    def checks(self, *words: str, expect: int) -> list[dict[str, str]]:
+        said = self.call("doctor", "--json", *words)
+        self.assertEqual((said.status, said.err), (expect, ""))
+        document = said.document
+        self.assertEqual(document["ok"], expect == 0)
+        found: list[dict[str, str]] = document["checks"]
+        self.assertEqual([each for each in found if (each["grade"] == "ok") != (not each["mend"])], [], "no mend")
+        return found
+
+    def test_all_is_well(self) -> None:
+        """Where all is well every line says ok, and the status is 0."""
+        self.healthy(linked())
+        self.assertEqual({each["grade"] for each in self.checks(expect=0)}, {"ok"})
+        said = self.call("doctor")
+        self.assertEqual(said.status, 0)
+        self.assertRegex(
+            said.out, r"ok +peer +beta \(humd_[0-9a-f]{12}\): linked over tcp \(proven\), round trip 1.23 ms"
+        )
+        self.assertIn("all is well", said.out.splitlines()[-1])
+
+    def test_nothing_is_there(self) -> None:
+        """On a fresh machine it names what to do, and the status is 1."""
+        found = {each["check"]: each for each in self.checks(expect=1)}
+        grades = {check: each["grade"] for check, each in found.items() if check not in ("package", "descriptors")}
+        self.assertEqual(
+            grades, {"key": "warn", "state": "warn", "thrum": "fail", "daemon": "fail", "peers file": "warn"}
+        )
+        self.assertIn("ensemble init", found["key"]["mend"])
+        said = self.call("doctor").out
+        self.assertRegex(said, r"fail +daemon +no humd answers on the control socket  -> systemctl --user start humd")
+        self.assertEqual(said.splitlines()[-1], "2 to mend, 3 to look at")
+
+    def test_without_a_daemon(self) -> None:
+        """The peers of the file are tried even where no humd runs."""
+        self.healthy(linked())
+        self.control.unlink()
+        peer = self.checks(expect=1)[-1]
+        self.assertEqual((peer["grade"], peer["check"]), ("ok", "peer"))
+        self.assertIn("tcp:192.0.2.2:14730 accepts connections", peer["what"])
+
+    def test_daemon_that_goes_away(self) -> None:
+        """A humd that ends in the middle leaves the rows of the file to be judged."""
+        self.healthy(linked(alias=None))
+        self.control.unlink()
+        self.serve_control(status=status(version=__version__))
+        self.assertEqual(self.checks(expect=1)[-1]["check"], "peer")
+
+    def test_socket_path_too_long(self) -> None:
+        """A socket path that cannot be is one line; the rest is looked at all the same."""
+        self.mint()
+        found = self.checks("--thrum", "/" + "x" * MAX_THRUM, expect=1)
+        self.assertEqual([each["grade"] for each in found if each["check"] == "thrum"], ["fail"])
+        self.assertEqual([each["grade"] for each in found if each["check"] == "key"], ["ok"])
+
+    def test_another_key(self) -> None:
+        """A daemon that runs with another key than the file's is told."""
+        self.healthy(id=ALPHA.full)
+        (found,) = [each for each in self.checks(expect=1) if each["check"] == "daemon"]
+        self.assertIn(f"it runs as {ALPHA.short}", found["what"])
+
+    def test_other_places(self) -> None:
+        """A daemon with other files, or of another version, is told with the option that finds them."""
+        self.healthy(state_dir="/other", peers_file="/other/peers.json", version="9.9")
+        found = [each["mend"] for each in self.checks(expect=0) if each["check"] == "daemon"]
+        self.assertEqual(found, ["add --state-dir /other", "add --peers /other/peers.json", "restart humd"])
+
+    def test_listens_nowhere(self) -> None:
+        """A humd that listens nowhere is worth a look; one that only this machine can reach is said to be so."""
+        self.healthy(listening=[])
+        self.assertIn("listens nowhere", self.call("doctor").out)
+
+    def test_own_hints(self) -> None:
+        """The own hints are tried; one that does not answer is worth a look."""
+        self.healthy(listening=["tcp:127.0.0.1:1", "tcp:192.0.2.1:1", "udp:192.0.2.1:1"])
+        self.unreachable[("192.0.2.1", 1)] = ConnectionRefusedError(111, "Connection refused")
+        found = [each for each in self.checks(expect=0) if each["check"] == "listening"]
+        self.assertEqual([each["grade"] for each in found], ["ok", "warn", "ok"])
+        self.assertIn("(for this machine only)", found[0]["what"])
+        self.assertIn("connection refused", found[1]["what"])
+
+    def test_file_that_was_not_read(self) -> None:
+        """Rows that the humd has not read yet are worth a look."""
+        self.healthy(linked())
+        self.write_peers({"humd_id": BETA.full, "hints": ["tcp:192.0.2.3:1"]})
+        found = [each for each in self.checks(expect=0) if each["grade"] == "warn"]
+        self.assertEqual([each["check"] for each in found], ["peers file"])
+        self.assertIn("(1 row differs)", found[0]["what"])
+        self.assertIn("reload", found[0]["mend"])
+
+    def test_own_row(self) -> None:
+        """A row of this humd itself, which no humd reads, is to be removed; it is no unread row, and no peer."""
+        self.healthy()
+        own = checks.key(self.key)[0]
+        assert own is not None
+        self.write_peers({"humd_id": own.humd_id().full})
+        (found,) = [each for each in self.checks(expect=0) if each["grade"] == "warn"]
+        self.assertIn("a row names this humd itself", found["what"])
+        self.assertIn(f"remove the row with {own.humd_id().full}", found["mend"])
+        self.control.unlink()
+        self.assertNotIn("peer", [each["check"] for each in self.checks(expect=1)])
+
+    def test_broken_file(self) -> None:
+        """A file that is no JSON is one line: its rows are not called unread as well."""
+        self.healthy(linked())
+        self.peers_file.write_text("{")
+        found = [each["grade"] for each in self.checks(expect=1) if each["check"] == "peers file"]
+        self.assertEqual(found, ["fail"])
+        self.control.unlink()
+        self.assertNotIn("peer", [each["check"] for each in self.checks(expect=1)])
+
+    def test_peers_in_parallel(self) -> None:
+        """Peers that do not answer are waited for together, not one after the other."""
+        rows = [
+            linked(id=f"humd_{number:064x}", alias=None, state="dialling", hints=[f"tcp:192.0.2.{number}:1"])
+            for number in range(2, 22)
+        ]
+        self.healthy(*rows)
+        meeting = threading.Barrier(len(rows), timeout=30)
+
+        def connect(host: str, port: int, seconds: float) -> None:
+            if host != "192.0.2.1":
+                meeting.wait()  # breaks unless all of them are tried at once
+            raise TimeoutError
+
+        with mock.patch("ensemble.command.reach._connect", connect):
+            found = self.checks(expect=1)
+        self.assertEqual(sum("nothing answers within 3 s" in each["what"] for each in found), 21)
+
+
+class PeerTests(CommandTestCase):
+    """What is said of one peer."""
+
+    def judge(self, row: dict[str, Any], **tried: str) -> Finding:
+        reached = {HINT: Reached(HINT, tried["trouble"])} if "trouble" in tried else {}
+        return judge(row, reached, ALPHA, [] if "deaf" in tried else ["tcp:192.0.2.1:1"])
+
+    def test_clocks(self) -> None:
+        """A clock more than 5 s off is worth a look, one more than 30 s off must be mended, either way."""
+        for milliseconds, grade in (
+            (0, "ok"),
+            (5000, "ok"),
+            (-5001, "warn"),
+            (30_000, "warn"),
+            (-30_001, "fail"),
+            (3_600_000, "fail"),
+        ):
+            found = self.judge(linked(skew_ms=milliseconds))
+            self.assertEqual(found.grade, grade, milliseconds)
+            self.assertEqual("timedatectl" in found.mend, grade != "ok")
+
+    def test_name(self) -> None:
+        """A peer is named by its alias and its short id; without an alias the id is enough."""
+        short = BETA.full[:17]
+        self.assertTrue(self.judge(linked()).what.startswith(f"beta ({short}): "))
+        self.assertTrue(self.judge(linked(alias=None)).what.startswith(f"{short}: "))
+
+    def test_clock_unknown(self) -> None:
+        """A peer that tells no time is not blamed for it."""
+        found = self.judge(linked(skew_ms=None, round_trip_ms=None))
+        self.assertEqual(found.grade, Grade.OK)
+        self.assertNotIn("clock", found.what)
+
+    def test_reachable_but_not_linked(self) -> None:
+        """Who accepts connections but no link probably has no row for us: here it is."""
+        found = self.judge(linked(state="dialling", last_failure="it closed"), trouble="")
+        self.assertEqual(found.grade, Grade.FAIL)
+        self.assertIn("last: it closed", found.what)
+        self.assertIn(f'{{"humd_id":"{ALPHA.full}","hints":["tcp:192.0.2.1:1"]}}', found.mend)
+        without_key = judge(linked(state="down"), {HINT: Reached(HINT)}, None, [])
+        self.assertIn("ensemble id", without_key.mend)
+
+    def test_unreachable(self) -> None:
+        """Who cannot be reached is told with the cause of each hint."""
+        found = self.judge(linked(state="down"), trouble="connection refused")
+        self.assertEqual(found.grade, Grade.FAIL)
+        self.assertIn(f"{HINT} (connection refused)", found.what)
+
+    def test_hints_that_cannot_be_tried(self) -> None:
+        """A row with no hint that a TCP connect could try says so."""
+        found = self.judge(linked(state="down", hints=["iroh:abc"]))
+        self.assertEqual(found.grade, Grade.FAIL)
+        self.assertIn("none of its hints", found.what)
+
+    def test_no_hints(self) -> None:
+        """Without a hint the peer must dial us; where we listen nowhere, too, nobody ever will."""
+        self.assertEqual(self.judge(linked(state="down", hints=[])).grade, Grade.WARN)
+        self.assertEqual(self.judge(linked(state="down", hints=[]), deaf="").grade, Grade.FAIL)
+
+
+class CheckTests(CommandTestCase):
+    """One look at a time."""
+
+    def distribution(self, name: str) -> Distribution:
+        folder = self.home / f"{name}-1.2.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        return PathDistribution(folder)
+
+    def test_package(self) -> None:
+        """The SDK with the same import name, however it is spelt, is found in the environment."""
+        self.assertEqual(checks.package([self.distribution("ensemble-humd")]).grade, Grade.OK)
+        found = checks.package([self.distribution("Ensemble_Client")])
+        self.assertEqual(found.grade, Grade.FAIL)
+        self.assertIn("pip uninstall ensemble-client", found.mend)
+
+    def test_key(self) -> None:
+        """What is wrong with the key file comes with what mends it."""
+        self.key.parent.mkdir(parents=True)
+        paths = [self.key.with_name(name) for name in ("open", "short", "folder")]
+        mint(paths[0])
+        paths[0].chmod(0o640)
+        paths[1].touch(0o600)
+        paths[2].mkdir()
+        for path, mend in zip(paths, (f"chmod 600 {paths[0]}", "put the backup back", "make it readable"), strict=True):
+            key, found = checks.key(path)
+            self.assertIsNone(key)
+            self.assertEqual(found.grade, Grade.FAIL)
+            self.assertIn(mend, found.mend)
+            self.assertNotIn(mend, found.what)
+        key, found = checks.key(self.key.with_name("none"))
+        self.assertEqual((key, found.grade), (None, Grade.WARN))
+
+    def test_key_that_cannot_be_opened(self) -> None:
+        """A cause that the system names stays with the finding."""
+        (self.home / "file").touch()
+        found = checks.key(self.home / "file/key")[1]
+        self.assertIn("Not a directory", found.what)
+
+    def test_state_dir(self) -> None:
+        """The state dir must be a folder of ours that nobody else writes to."""
+        folder = self.home / "state"
+        self.assertEqual(checks.folder(folder).grade, Grade.WARN)
+        folder.mkdir()
+        self.assertEqual(checks.folder(folder).grade, Grade.OK)
+        folder.chmod(0o770)
+        self.assertEqual(checks.folder(folder).mend, f"chmod go-w {folder}")
+        folder.chmod(0o700)
+        with mock.patch("os.access", return_value=False):
+            self.assertIn("cannot write", checks.folder(folder).what)
+        (folder / "file").touch()
+        self.assertIn("is no folder", checks.folder(folder / "file").what)
+        self.assertIn("Not a directory", checks.folder(folder / "file/below").what)
+
+    def thrum_grades(self, path: Path) -> Iterator[str]:
+        return (found.what for found in checks.thrum(path) if found.grade is Grade.FAIL)
+
+    def test_thrum(self) -> None:
+        """The socket must be there, be a socket, be ours alone, and be served by a humd."""
+        path = self.home / "hum/t.sock"
+        self.assertIn("there is no socket", next(self.thrum_grades(path)))
+        path.touch()
+        self.assertIn("is no socket", next(self.thrum_grades(path)))
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+        path.chmod(0o600)
+        self.assertIn("connection refused", next(self.thrum_grades(path)))
+        path.unlink()
+        self.serve(path, lambda tone: [], b"220 mail\n")
+        self.assertIn("is no humd", next(self.thrum_grades(path)))
+        path.chmod(0o666)
+        self.assertIn("others can use", next(self.thrum_grades(path)))
+        path.parent.chmod(0o777)
+        self.assertIn("others can put a socket", next(self.thrum_grades(path)))
+        path.parent.chmod(0o1777)
+        self.assertNotIn("others can put a socket", next(self.thrum_grades(path)))
+        self.assertIn("there is no socket", next(self.thrum_grades(self.home / "nowhere/t")))
+
+    def test_peers_file(self) -> None:
+        """Each problem of the file has a line; a file that others write to, or that is no JSON, must be mended."""
+        self.write_peers({"humd_id": "x"}, {"humd_id": BETA.full, "hints": ["x"]})
+        file, found = checks.peers_file(self.peers_file)
+        self.assertEqual([each.grade for each in found], [Grade.WARN, Grade.WARN])
+        assert file is not None
+        self.assertEqual(len(file.rows), 1)
+        self.write_peers({"humd_id": BETA.full})
+        self.assertIn("1 row", checks.peers_file(self.peers_file)[1][0].what)
+        self.peers_file.chmod(0o666)
+        self.assertIn("chmod go-w", checks.peers_file(self.peers_file)[1][0].mend)
+        self.peers_file.write_text("{")
+        self.assertEqual([each.grade for each in checks.peers_file(self.peers_file)[1]], [Grade.FAIL])
+        with mock.patch.object(Path, "stat", side_effect=PermissionError(13, "Permission denied")):
+            self.peers_file.write_text("{}")
+            self.assertIn("Permission denied", checks.peers_file(self.peers_file)[1][0].what)
+
+    def test_descriptors(self) -> None:
+        """Few descriptors, or nearly all of them in use, are worth a look; without a humd the limit here counts."""
+        for soft, used, grade in ((4096, 10, Grade.OK), (4096, 4000, Grade.WARN), (256, 10, Grade.WARN)):
+            self.assertEqual(checks.descriptors({"descriptors": {"soft": soft, "used": used}}).grade, grade)
+        for hard, grade in ((256, Grade.WARN), (4096, Grade.OK), (resource.RLIM_INFINITY, Grade.OK)):
+            with mock.patch("resource.getrlimit", return_value=(256, hard)):
+                self.assertEqual(checks.descriptors(None).grade, grade)
+                self.assertEqual(checks.descriptors({"descriptors": "none"}).grade, grade)
+
+    def test_same_places(self) -> None:
+        """A daemon that says nothing of its places is not doubted."""
+        paths = Paths.resolve(self.environ, 1)
+        self.assertEqual(checks.same_places(paths, {"version": __version__}), [])
+
+
+class ReachTests(CommandTestCase):
+    """Trying hints."""
+
+    def test_real_ports(self) -> None:
+        """A port that accepts is told from one that refuses."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            found = reach.reach([f"tcp:127.0.0.1:{port}", f"tls:127.0.0.1:{port}"])
+            self.assertEqual([each.trouble for each in found.values()], ["", ""])
+        found = reach.reach([f"tcp:127.0.0.1:{port}"])
+        self.assertEqual(found[f"tcp:127.0.0.1:{port}"].trouble, "connection refused")
+
+    def test_what_cannot_be_tried(self) -> None:
+        """Hints of other wires are left out; one that cannot be read says why."""
+        self.assertEqual(reach.reach(["udp:a:1", "x"]), {})
+        self.assertIn("host:port", reach.reach(["tcp:a"])["tcp:a"].trouble)
+
+    def test_stuck(self) -> None:
+        """A name that is looked up for ever keeps nobody waiting."""
+        stuck = threading.Event()
+        self.addCleanup(stuck.set)
+
+        def wait() -> None:
+            stuck.wait(60)
+
+        began = time.monotonic()
+        with mock.patch("ensemble.command.reach.SECONDS", 0.05), mock.patch("ensemble.command.reach.SLACK", 0.05):
+            found = reach.reach(["tcp:a:1"], lambda host, port, seconds: wait())
+        self.assertIn("in time", found["tcp:a:1"].trouble)
+        self.assertLess(time.monotonic() - began, 30)

@@ -1,0 +1,260 @@
+"""C{init}: what it makes, what it leaves alone, and what it says."""
+
+from __future__ import annotations
+
+import stat
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.command.hints import advertised, endpoint, is_loopback, of_listeners, own_address
+from ensemble.command.outcome import BadUsage
+from ensemble.config import read_peers
+from ensemble.identity import Hint, certificate_of, fingerprint, load
+from tests.command.calling import CommandTestCase, status
+
+SYSTEMCTL = """\
+#!/bin/sh
+echo "$*" >> {log}
+{script}
+"""
+
+
+class InitTestCase(CommandTestCase):
+    """A machine with a systemctl of our own making, or none."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.unit = self.home / ".config/systemd/user/humd.service"
+        self.log = self.home / "systemctl.log"
+        self.environ["PATH"] = str(self.home / "bin")
+
+    def systemctl(self, script: str = "exit 0") -> None:
+        program = self.home / "bin/systemctl"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(SYSTEMCTL.format(log=self.log, script=script))
+        program.chmod(0o755)
+
+    def states(self, *words: str) -> list[str]:
+        said = self.call("init", "--json", *words)
+        self.assertEqual((said.status, said.err), (0, ""))
+        return [step["state"] for step in said.document["steps"]]
+
+
+class InitTests(InitTestCase):
+    """C{ensemble init}."""
+
+    def test_fresh(self) -> None:
+        """On a fresh machine it makes the key, an empty peers.json and the unit; nobody else can read them."""
+        said = self.call("init", "--listen", "tcp:14730:interface=192.0.2.7")
+        self.assertEqual((said.status, said.err), (0, ""))
+        key = load(self.key)
+        self.assertEqual(read_peers(self.peers_file).rows, ())
+        self.assertIn("--listen tcp:14730:interface=192.0.2.7", self.unit.read_text())
+        for path in (self.key, self.peers_file, self.unit):
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        self.assertIn(f'{{"humd_id":"{key.humd_id().full}","hints":["tcp:192.0.2.7:14730"]}}', said.out)
+        self.assertIn("systemctl --user enable --now humd.service", said.out)
+        self.assertRegex(said.out, r"key +made +~/.local/state/hum/humd.key")
+
+    def test_tls(self) -> None:
+        """Over TLS the row for others has the fingerprint of the certificate, too."""
+        said = self.call("init", "--listen", "tls:14731:interface=192.0.2.7")
+        pin = fingerprint(certificate_of(load(self.key)))
+        self.assertIn(f'"hints":["tls:192.0.2.7:14731","tls-fp:{pin}"]', said.out)
+
+    def test_again(self) -> None:
+        """A second call changes nothing, and says that all was there."""
+        self.assertEqual(self.states("--listen", "tcp:1"), ["made", "made", "made"])
+        before = [path.read_bytes() for path in (self.key, self.peers_file, self.unit)]
+        self.assertEqual(self.states("--listen", "tcp:1"), ["there", "there", "there"])
+        self.assertEqual([path.read_bytes() for path in (self.key, self.peers_file, self.unit)], before)
+
+    def test_again_without_the_options(self) -> None:
+        """What was listened on and advertised need not be said again, and is in the row all the same."""
+        self.call("init", "--listen", "tcp:1:interface=192.0.2.7", "--listen", "tcp:2:interface=192.0.2.7")
+        before = self.unit.read_text()
+        said = self.call("init")
+        self.assertEqual((said.status, said.err, self.unit.read_text()), (0, "", before))
+        self.assertIn('"hints":["tcp:192.0.2.7:1","tcp:192.0.2.7:2"]', said.out)
+        self.assertIn("others may need another", said.out)
+        words = ("--advertise", "tcp:a.example:1", "--listen", "tcp:1")
+        self.assertEqual(self.states("--force", *words)[2], "replaced")
+        self.assertEqual(self.call("init", "--json").document["row"]["hints"], ["tcp:a.example:1"])
+        self.assertEqual(self.states(*words[2:])[2], "there")
+
+    def test_differs_in_something_else(self) -> None:
+        """Where the unit must be replaced, the words to repeat are named: --force takes only what it is given."""
+        self.call("init", "--listen", "tcp:1")
+        said = self.call("init", "--thrum", f"{self.home}/t")
+        self.assertEqual(said.status, 1)
+        self.assertIn("--force replaces it (with --listen tcp:1, or they are gone)", said.err)
+
+    def test_unit_that_differs(self) -> None:
+        """A unit that is not as asked stays, the difference is shown, nothing is started, and the status is 1."""
+        self.systemctl()
+        self.unit.parent.mkdir(parents=True)
+        self.unit.write_text("[Service]\nExecStart=/mine\n")
+        said = self.call("init", "--start")
+        self.assertEqual(said.status, 1)
+        self.assertEqual(self.unit.read_text(), "[Service]\nExecStart=/mine\n")
+        self.assertIn("-ExecStart=/mine", said.err)
+        self.assertIn("--force replaces it (nothing was started)", said.err)
+        self.assertFalse(self.log.exists())
+        self.assertEqual(self.call("init", "--json").failure["qualifier"], "init.differs")
+
+    def test_force(self) -> None:
+        """Only with --force it is replaced."""
+        self.unit.parent.mkdir(parents=True)
+        self.unit.write_text("mine")
+        self.assertEqual(self.states("--force"), ["made", "made", "replaced"])
+        self.assertIn("Type=notify", self.unit.read_text())
+        self.assertEqual(self.states("--force"), ["there", "there", "there"])
+
+    def test_options_reach_the_unit(self) -> None:
+        """The places that were given are those of the unit."""
+        words = ("--state-dir", f"{self.home}/s", "--peers", f"{self.home}/p.json", "--thrum", f"{self.home}/t")
+        document = self.call("init", "--json", *words).document
+        self.assertEqual(
+            [step["path"] for step in document["steps"][:2]], [f"{self.home}/s/humd.key", f"{self.home}/p.json"]
+        )
+        self.assertEqual(document["command"][4:], [*words[:2], "--key", f"{self.home}/s/humd.key", *words[2:]])
+        for word in words:
+            self.assertIn(word, self.unit.read_text())
+
+    def test_row(self) -> None:
+        """The row for the other side has what is advertised, else what is listened on, else what a daemon says."""
+        for words, hints in (
+            (("--advertise", "tcp:example.org:1", "--listen", "tcp:2"), ["tcp:example.org:1"]),
+            (("--listen", "tcp:2:interface=127.0.0.1", "--listen", "tcp:0"), ["tcp:127.0.0.1:2"]),
+            ((), []),
+        ):
+            document = self.call("init", "--force", "--json", *words).document
+            self.assertEqual(document["row"]["hints"], hints)
+        self.serve_control(status=status())
+        self.assertEqual(self.call("init", "--json").document["row"]["hints"], ["tcp:192.0.2.1:14730"])
+
+    def test_remarks(self) -> None:
+        """What is doubtful about the row's address is said beside it."""
+        for words, remark in (
+            ((), "it names no address"),
+            (("--listen", "tcp:1:interface=127.0.0.1"), "only programs on this machine"),
+            (("--listen", "tcp:1:interface=192.0.2.1"), "others may need another"),
+        ):
+            self.assertIn(remark, self.call("init", "--force", *words).out)
+        self.assertNotIn("(", self.call("init", "--force", "--advertise", "tcp:a.example:1").out.split("Next:")[0])
+
+    def test_bad_words(self) -> None:
+        """A listener or hint that the daemon would refuse is refused before anything is made."""
+        for words in (
+            ("--listen", "udp:1"),
+            ("--listen", "tcp:x"),
+            ("--listen", "tcp:70000"),
+            ("--advertise", "nonsense"),
+        ):
+            self.assertEqual(self.call("init", *words).status, 2)
+        self.assertFalse(self.key.exists())
+
+    def test_bad_files(self) -> None:
+        """A key that others can read, or a list that is no JSON, is told now and not by the daemon."""
+        self.mint()
+        self.key.chmod(0o644)
+        said = self.call("init")
+        self.assertEqual(said.status, 1)
+        self.assertIn("chmod 600", said.err)
+        self.key.chmod(0o600)
+        self.write_peers()
+        self.peers_file.write_text("{")
+        self.assertIn("is not JSON", self.call("init").err)
+
+    def test_place_that_cannot_be_written(self) -> None:
+        """A folder that cannot be made ends with 1 and a line that names the unit."""
+        (self.home / ".config").mkdir()
+        (self.home / ".config/systemd").write_text("in the way")
+        said = self.call("init")
+        self.assertEqual(said.status, 1)
+        self.assertIn(f"cannot write the unit {self.unit}", said.err)
+
+
+class StartTests(InitTestCase):
+    """C{ensemble init --start}."""
+
+    def test_start(self) -> None:
+        """The manager reads the unit, enables it and starts it."""
+        self.systemctl()
+        said = self.call("init", "--start")
+        self.assertEqual((said.status, said.err), (0, ""))
+        self.assertEqual(self.log.read_text(), "--user daemon-reload\n--user enable --now humd.service\n")
+        self.assertIn("humd.service runs", said.out)
+        self.assertNotIn("daemon-reload", said.out)
+        self.assertTrue(self.call("init", "--start", "--json").document["started"])
+
+    def test_no_systemd(self) -> None:
+        """Without systemctl it says how to go on; what was made stays."""
+        said = self.call("init", "--start")
+        self.assertEqual(said.status, 1)
+        self.assertIn("there is no systemctl here", said.err)
+        self.assertTrue(self.unit.exists())
+
+    def test_no_session(self) -> None:
+        """Without a user session it names the ways to one."""
+        for words in ("Failed to connect to bus: No medium found", "System has not been booted with systemd"):
+            self.systemctl(f"echo '{words}' >&2; exit 1")
+            said = self.call("init", "--start", "--json")
+            self.assertEqual((said.status, said.failure["qualifier"]), (1, "init.no-session"))
+            self.assertIn("enable-linger", said.failure["message"])
+
+    def test_start_fails(self) -> None:
+        """A unit that does not come up is told in systemctl's words, and where to read more."""
+        self.systemctl('case "$*" in *enable*) echo "Job failed" >&2; exit 1;; esac')
+        said = self.call("init", "--start")
+        self.assertEqual(said.status, 1)
+        self.assertIn("failed: Job failed; see `journalctl --user -u humd.service", said.err)
+        self.systemctl("exit 7")
+        self.assertIn("exit status 7", self.call("init", "--start").err)
+
+    def test_start_hangs(self) -> None:
+        """A start that takes too long is given up."""
+        self.systemctl("exec /bin/sleep 30")
+        with mock.patch("ensemble.command.init.SYSTEMCTL_SECONDS", 0.2):
+            said = self.call("init", "--start", "--json")
+        self.assertEqual((said.status, said.failure["qualifier"]), (1, "init.start-failed"))
+
+
+class HintTests(SynchronousTestCase):
+    """What others would dial."""
+
+    def test_endpoints(self) -> None:
+        """Port and interface are found wherever Twisted allows them to stand."""
+        self.assertEqual(endpoint("tcp:14730"), (14730, ""))
+        self.assertEqual(endpoint("tcp:port=14730:interface=127.0.0.1"), (14730, "127.0.0.1"))
+        self.assertEqual(endpoint(r"tcp6:1:interface=\:\:1:backlog=5"), (1, "::1"))
+        for text in ("tcp", "tcp:", "tcp:-1", "tcp:65536", "unix:/x", "14730"):
+            self.assertRaises(BadUsage, endpoint, text)
+
+    def test_of_listeners(self) -> None:
+        """Listening everywhere means this machine's address; a port that is chosen later is left out."""
+        listeners = ["tcp:1", "tcp:2:interface=0.0.0.0", r"tcp6:3:interface=\:\:1", "tcp:0"]
+        self.assertEqual(of_listeners(listeners, "192.0.2.1"), ["tcp:192.0.2.1:1", "tcp:192.0.2.1:2", "tcp:[::1]:3"])
+        self.assertEqual(of_listeners(listeners, None), ["tcp:[::1]:3"])
+        self.assertEqual(
+            of_listeners(["tls:1", r"tls6:2:interface=\:\:1"], "192.0.2.1"), ["tls:192.0.2.1:1", "tls:[::1]:2"]
+        )
+
+    def test_advertised(self) -> None:
+        """What is advertised must be a hint."""
+        self.assertEqual(advertised(["tcp:a:1"]), ["tcp:a:1"])
+        self.assertRaises(BadUsage, advertised, ["tcp:a"])
+
+    def test_loopback(self) -> None:
+        """Loopback is told from the rest."""
+        hints = ["tcp:127.0.0.1:1", "tcp:[::1]:1", "tcp:localhost:1", "tcp:192.0.2.1:1", "tcp:example.org:1", "x:y"]
+        self.assertEqual([is_loopback(hint) for hint in hints], [True, True, True, False, False, False])
+
+    def test_own_address(self) -> None:
+        """The own address, where there is one, makes a hint; without a network there is none."""
+        found = own_address()
+        if found is not None:
+            self.assertEqual(Hint.parse(of_listeners(["tcp:1"], found)[0]).host_port(), (found, 1))
+        with mock.patch("socket.socket", side_effect=OSError):
+            self.assertIsNone(own_address())

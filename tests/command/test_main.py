@@ -1,0 +1,140 @@
+"""How a call begins and ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from unittest import mock
+
+from ensemble import __version__
+from ensemble.command.completion import commands_of
+from ensemble.command.main import main
+from ensemble.command.parser import VERSION, build
+from ensemble.config import MAX_THRUM
+from tests.command.calling import CommandTestCase, linked, status
+
+RUN = "import sys; from ensemble.command.main import main; sys.exit(main())"
+# Of the platform (spec: services): no command of ours may be called so.
+FREE = {"keygen", "attach", "debug", "add-node", "service", "registry"}
+
+
+class MainTests(CommandTestCase):
+    """Inside this process."""
+
+    def test_version(self) -> None:
+        """--version names the package's version and that of the wire."""
+        with mock.patch("sys.stdout") as stdout:
+            self.assertEqual(self.call("--version").status, 0)
+        said = "".join(call.args[0] for call in stdout.write.mock_calls)
+        self.assertEqual(said, f"ensemble {__version__} (thrum 0.8.0)\n")
+        self.assertEqual(VERSION + "\n", said)
+
+    def test_bad_usage(self) -> None:
+        """Every call that makes no sense ends with 2, and its last line says why; nothing goes to standard output."""
+        for words, why in (
+            ((), "name a command"),
+            (("dance",), "invalid choice: 'dance'"),
+            (("id", "--dance"), "unrecognized arguments: --dance"),
+            (("id", "--thr", "x"), "unrecognized arguments: --thr"),
+            (("listen", "--count", "0"), "argument --count: invalid positive value: '0'"),
+            (("listen", "--count", "many"), "argument --count: invalid positive value: 'many'"),
+            (("send", "x", "{}", "--timeout", "inf"), "argument --timeout: invalid seconds value: 'inf'"),
+            (("send", "x", "{}", "--timeout", "-1"), "argument --timeout: invalid seconds value: '-1'"),
+            (("peers", "--words", "--forget", "x"), "not allowed with argument"),
+        ):
+            said = self.call(*words)
+            self.assertEqual((said.status, said.out), (2, ""), words)
+            self.assertIn("usage: ensemble", said.err)
+            self.assertIn(why, said.err.splitlines()[-1])
+
+    def test_bad_usage_for_programs(self) -> None:
+        """With --json an error of the call itself is JSON, too."""
+        said = self.call("listen", "--json", "--count", "x")
+        self.assertEqual((said.status, said.out), (2, ""))
+        self.assertEqual(said.failure["qualifier"], "command.usage")
+        self.assertIs(said.failure["ok"], False)
+
+    def test_no_daemon(self) -> None:
+        """Where a daemon is needed and none answers the status is 3, and the message says how to start one."""
+        for words in (("status",), ("listen",), ("peers", "--forget", "a" * 64)):
+            said = self.call(*words)
+            self.assertEqual((said.status, said.out), (3, ""))
+            self.assertIn("start one with `twistd humd`", said.err)
+            self.assertEqual(self.call(*words, "--json").failure["qualifier"], "daemon.absent")
+
+    def test_refusal(self) -> None:
+        """What the daemon refuses ends with 1, in its own words."""
+        self.serve_control(status={"ok": False, "qualifier": "queue.full", "message": "too many connections"})
+        said = self.call("status")
+        self.assertEqual((said.status, said.err), (1, "ensemble: too many connections\n"))
+        self.assertEqual(self.call("status", "--json").failure["qualifier"], "queue.full")
+
+    def test_path_too_long(self) -> None:
+        """A socket that no system can make is told, with its length, and ends with 1."""
+        said = self.call("status", "--thrum", "/" + "x" * MAX_THRUM, "--json")
+        self.assertEqual((said.status, said.failure["qualifier"]), (1, "config.unusable"))
+        self.assertIn(f"{MAX_THRUM + 1} bytes", said.failure["message"])
+
+    def test_names_of_the_platform_are_free(self) -> None:
+        """No command takes a name that the services platform needs."""
+        names = {command.name for command in commands_of(build())}
+        self.assertEqual(names & FREE, set())
+        self.assertEqual(names, {"id", "status", "peers", "send", "listen", "doctor", "init", "completion"})
+
+    def test_interrupt_in_process(self) -> None:
+        """Ctrl-C is an ordinary end, with the status that shells expect."""
+        with mock.patch("ensemble.command.main.run", side_effect=KeyboardInterrupt):
+            self.assertEqual(main(["listen"]), 130)
+
+
+class ProcessTests(CommandTestCase):
+    """The ends that only a process has."""
+
+    def start(self, *words: str, **more: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUN, *words],
+            env={**os.environ, **self.environ, **more},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.addCleanup(process.communicate)
+        return process
+
+    def test_interrupt(self) -> None:
+        """Ctrl-C while it waits: status 130, and not a word about it."""
+        tap = self.serve(self.control, lambda request: [{"ok": True}, {"tone": {"chi": "pulse"}}])
+        process = self.start("listen")
+        assert process.stdout is not None
+        self.assertEqual(process.stdout.readline(), b'{"chi":"pulse"}\n')
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        self.assertEqual((process.returncode, out, err), (130, b"", b"ensemble: listening\n"))
+        self.assertEqual(tap.heard, [{"do": "tap"}])
+
+    def test_broken_pipe(self) -> None:
+        """A reader that has seen enough ends it without a word."""
+        self.serve(self.control, lambda request: [{"ok": True}] + [{"tone": {"chi": "x" * 4000}}] * 100)
+        process = self.start("listen")
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        self.assertEqual(process.stderr.read(), b"ensemble: listening\n")
+        self.assertEqual(process.wait(20), 141)
+
+    def test_letters_that_the_terminal_has_not(self) -> None:
+        """An alias beyond the terminal's letters is spelt out, and no reason to fail."""
+        self.serve_control(peers={"ok": True, "peers": [linked(alias="Bücher")]})
+        out, err = self.start("peers", PYTHONUTF8="0", PYTHONIOENCODING="ascii").communicate(timeout=20)
+        self.assertIn(b"B\\xfccher", out)
+        self.assertEqual(err, b"")
+
+    def test_status_is_that_of_the_process(self) -> None:
+        """What a shell sees is the status of the command."""
+        self.serve_control(status=status())
+        for words, expected in ((("status",), 0), (("status", "--thrum", "/nowhere"), 3), (("dance",), 2)):
+            process = self.start(*words)
+            process.communicate(timeout=20)
+            self.assertEqual(process.returncode, expected)
