@@ -1,0 +1,133 @@
+"""
+Who is measured against whom, for each subcommand; how each program's processes are started stands in L{bench.runs}.
+
+The references: C{sockets} (bare sockets, prebuilt bytes, no codec), C{asyncio+json} (the obvious program), and with
+C{--peer} C{tokio-pump} (the compiled stand-in for the existing daemon's wire).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+
+from bench import runs
+from bench.harness import Against, Contest, Program
+from bench.tones import ADDRESSED_LINE, LINE, TURN
+
+SOCKETS, ASYNCIO, TOKIO = "sockets", "asyncio+json", "tokio-pump"
+IDLE_CEILING = 16 * 1024  # bytes of resident memory for one link
+
+
+@frozen
+class Size:
+    """How much one run does."""
+
+    tones: int
+    peer: str | None
+    peers: int = 50
+    links: int = 2000
+
+
+def wire(size: Size) -> list[Contest]:
+    facts = {"tones": size.tones, "tone_bytes": len(LINE), "tones_per_turn": TURN}
+    streams = [
+        Program("wire", "encode, push on a link; full decode at the other end", runs.wire(size.tones), "rate"),
+        Program(
+            "route",
+            "the same through Ensemble.route(), proven links and a mesh listener",
+            runs.route(size.tones),
+            "rate",
+        ),
+        Program(SOCKETS, "prebuilt bytes, lines split, no codec", runs.pump(size.tones), "rate"),
+        Program(ASYNCIO, "json.dumps, drain every 64 tones; json.loads", runs.asyncio_pair(size.tones), "rate"),
+    ]
+    passed = [
+        Program("relay", "validated by peek, bytes forwarded", runs.relay(size.tones), "rate"),
+        Program(SOCKETS, "lines split and joined, no codec", runs.pump_relay(size.tones), "rate"),
+        Program(ASYNCIO, "json.loads, json.dumps", runs.asyncio_relay(size.tones), "rate"),
+    ]
+    against = [
+        Against("wire", SOCKETS),
+        Against("wire", ASYNCIO, goal=4.0),
+        Against("route", "wire"),
+        Against("route", ASYNCIO),
+    ]
+    passed_against = [Against("relay", SOCKETS), Against("relay", ASYNCIO)]
+    if size.peer:
+        streams.append(Program(TOKIO, "serde_json, a write per tone", runs.tokio_pair(size.peer, size.tones), "rate"))
+        passed.append(Program(TOKIO, "parsed and serialised", runs.tokio_relay(size.peer, size.tones), "rate"))
+        against += [Against("wire", TOKIO, goal=1.0, stretch=1.3), Against("route", TOKIO)]
+        passed_against.append(Against("relay", TOKIO, goal=2.5, stretch=5.0))
+    return [
+        Contest("wire", "tones/s", tuple(streams), tuple(against), facts),
+        Contest("relay", "tones/s", tuple(passed), tuple(passed_against), facts),
+    ]
+
+
+def rtt(size: Size) -> list[Contest]:
+    programs = [
+        Program("link", "encode, push, decode, and the same back", runs.link_rtt(size.tones), "p50"),
+        Program(
+            "route",
+            "the same through Ensemble.route(), proven links and a mesh listener",
+            runs.route_rtt(size.tones),
+            "p50",
+        ),
+        Program(SOCKETS, "prebuilt bytes", runs.pump_rtt(size.tones), "p50"),
+        Program(ASYNCIO, "json.dumps, json.loads", runs.asyncio_rtt(size.tones), "p50"),
+    ]
+    against = [Against(ours, theirs) for ours in ("link", "route") for theirs in (SOCKETS, ASYNCIO)]
+    if size.peer:
+        programs.append(Program(TOKIO, "serde_json", runs.tokio_rtt(size.peer, size.tones), "p50"))
+        against += [Against(ours, TOKIO, goal=2.0, stretch=1.6, at_most=True) for ours in ("link", "route")]
+    facts = {"trips": size.tones, "tone_bytes": len(LINE)}
+    return [Contest("rtt", "microseconds, p50", tuple(programs), tuple(against), facts)]
+
+
+def fanout(size: Size) -> list[Contest]:
+    contests = []
+    for per_turn in (TURN, 1):
+        count = size.tones if per_turn > 1 else max(1, size.tones // 8)
+        programs = (
+            Program(
+                "fanout", "Ensemble.broadcast, one encode a tone", runs.fanout(size.peers, count, per_turn), "rate"
+            ),
+            Program(SOCKETS, "prebuilt bytes", runs.pump_fan(size.peers, count, per_turn), "rate"),
+        )
+        facts = {"peers": size.peers, "tones": count, "tone_bytes": len(ADDRESSED_LINE), "tones_per_turn": per_turn}
+        goal = Against("fanout", SOCKETS, goal=0.8)
+        contests.append(Contest(f"fanout, {per_turn} a turn", "deliveries/s", programs, (goal,), facts))
+    return contests
+
+
+def daemon(size: Size) -> list[Contest]:
+    programs = (
+        Program("daemon", "worker, humd, humd, asker; chunk tones without rid", runs.daemon(size.tones), "rate"),
+        Program("wire", "one link, as in the wire contest", runs.wire(size.tones), "rate"),
+        Program(ASYNCIO, "one connection", runs.asyncio_pair(size.tones), "rate"),
+    )
+    against = (Against("daemon", "wire", goal=1 / 3), Against("daemon", ASYNCIO))
+    facts = {"tones": size.tones, "tone_bytes": len(LINE)}
+    return [Contest("daemon", "tones/s", programs, against, facts)]
+
+
+def idle(size: Size) -> list[Contest]:
+    programs = (
+        Program("link", "an Ensemble with proven links", runs.idle(size.links), "per_link"),
+        Program(SOCKETS, "accepted sockets in one process", runs.pump_hold(size.links), "per_link"),
+        Program(ASYNCIO, "accepted asyncio streams", runs.asyncio_hold(size.links), "per_link"),
+        Program("ceiling", "what a link may cost", runs.constant("per_link", IDLE_CEILING), "per_link"),
+    )
+    against = (Against("link", "ceiling", goal=1.0, at_most=True), Against("link", ASYNCIO))
+    return [Contest("idle", "resident bytes per link", programs, against, {"links": size.links})]
+
+
+CONTESTS: dict[str, tuple[Callable[[Size], list[Contest]], dict[str, Any]]] = {
+    "wire": (wire, {"tones": 200_000}),
+    "daemon": (daemon, {"tones": 100_000}),
+    "rtt": (rtt, {"tones": 5_000}),
+    "fanout": (fanout, {"tones": 6_400}),
+    "idle": (idle, {"tones": 0}),
+}

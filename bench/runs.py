@@ -1,0 +1,252 @@
+"""
+How each program is started and what it said: every function here gives a C{run} for one L{bench.harness.Program}.
+
+Every figure is taken by the process at the receiving end, and every process is fresh.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.harness import Crew, Side, SideFailed, free_port
+from ensemble.identity.keyfile import load_or_mint
+
+Run = Callable[[Crew], dict[str, float]]
+
+ASYNCIO = "bench.asyncio_json"
+SOCKETS = "bench.socket_pump"
+STREAM = "bench.sides.stream"
+MESH = "bench.sides.mesh"
+THRUM = "bench.sides.thrum"
+START_SECONDS = 30.0  # for a daemon to accept on its socket
+
+
+def _figures(side: Side, count: int | None = None) -> dict[str, float]:
+    figures = side.result()
+    if count is not None and figures.get("n") != count:
+        raise SideFailed(f"{side.name}: got {figures.get('n')} of {count} tones\n{side.complaint()}")
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _pair(module: str, count: int) -> Run:
+    """C{recv} and C{send PORT N} of one module."""
+
+    def run(crew: Crew) -> dict[str, float]:
+        receiver = crew.python(module, "recv")
+        crew.python(module, "send", receiver.ready(), count)
+        return _figures(receiver, count)
+
+    return run
+
+
+def _rtt(module: str, count: int) -> Run:
+    def run(crew: Crew) -> dict[str, float]:
+        port = crew.python(module, "echo").ready()
+        return _figures(crew.python(module, "rtt", port, count))
+
+    return run
+
+
+def _relay(module: str, count: int) -> Run:
+    """Bare sockets at both ends, so that only the relay differs."""
+
+    def run(crew: Crew) -> dict[str, float]:
+        sink = crew.python(SOCKETS, "recv")
+        relay = crew.python(module, "relay", sink.ready())
+        crew.python(SOCKETS, "send", relay.ready(), count)
+        return _figures(sink, count)
+
+    return run
+
+
+def _hold(module: str, links: int) -> Run:
+    def run(crew: Crew) -> dict[str, float]:
+        holder = crew.python(module, "hold", links)
+        crew.python(SOCKETS, "crowd", holder.ready(), links).result()
+        holder.tell("measure")
+        return _per_link(holder, links)
+
+    return run
+
+
+def _per_link(holder: Side, links: int) -> dict[str, float]:
+    figures = _figures(holder)
+    if figures["links"] != links:
+        raise SideFailed(f"{holder.name}: holds {figures['links']:.0f} of {links} links")
+    return {**figures, "per_link": figures["bytes"] / links}
+
+
+def wire(count: int) -> Run:
+    return _pair(STREAM, count)
+
+
+def route(count: int) -> Run:
+    return _pair(MESH, count)
+
+
+def pump(count: int) -> Run:
+    return _pair(SOCKETS, count)
+
+
+def asyncio_pair(count: int) -> Run:
+    return _pair(ASYNCIO, count)
+
+
+def relay(count: int) -> Run:
+    return _relay(STREAM, count)
+
+
+def pump_relay(count: int) -> Run:
+    return _relay(SOCKETS, count)
+
+
+def asyncio_relay(count: int) -> Run:
+    return _relay(ASYNCIO, count)
+
+
+def link_rtt(count: int) -> Run:
+    return _rtt(STREAM, count)
+
+
+def route_rtt(count: int) -> Run:
+    return _rtt(MESH, count)
+
+
+def pump_rtt(count: int) -> Run:
+    return _rtt(SOCKETS, count)
+
+
+def asyncio_rtt(count: int) -> Run:
+    return _rtt(ASYNCIO, count)
+
+
+def pump_hold(links: int) -> Run:
+    return _hold(SOCKETS, links)
+
+
+def asyncio_hold(links: int) -> Run:
+    return _hold(ASYNCIO, links)
+
+
+def tokio_pair(path: str, count: int) -> Run:
+    def run(crew: Crew) -> dict[str, float]:
+        port = str(free_port())
+        receiver = crew.start(path, "recv", port)
+        receiver.ready()
+        crew.start(path, "send", port, str(count))
+        return _figures(receiver, count)
+
+    return run
+
+
+def tokio_relay(path: str, count: int) -> Run:
+    def run(crew: Crew) -> dict[str, float]:
+        sink = crew.python(SOCKETS, "recv")
+        port = str(free_port())
+        crew.start(path, "relay", port, str(sink.ready())).ready()
+        crew.python(SOCKETS, "send", port, count)
+        return _figures(sink, count)
+
+    return run
+
+
+def tokio_rtt(path: str, count: int) -> Run:
+    def run(crew: Crew) -> dict[str, float]:
+        port = str(free_port())
+        crew.start(path, "echo", port).ready()
+        return _figures(crew.start(path, "rtt", port, str(count)))
+
+    return run
+
+
+def pump_fan(peers: int, count: int, per_turn: int) -> Run:
+    def run(crew: Crew) -> dict[str, float]:
+        receiver = crew.python(SOCKETS, "drain", peers, count)
+        crew.python(SOCKETS, "fan", receiver.ready(), peers, count, per_turn)
+        return _figures(receiver, peers * count)
+
+    return run
+
+
+def fanout(peers: int, count: int, per_turn: int) -> Run:
+    """The receivers are bare sockets here too, playing unsigned 0.7.0 peers: only the sender differs."""
+
+    def run(crew: Crew) -> dict[str, float]:
+        receiver = crew.python(SOCKETS, "drain", peers, count, "hellos")
+        crew.python(MESH, "fan", receiver.ready(), peers, count, per_turn)
+        return _figures(receiver, peers * count)
+
+    return run
+
+
+def idle(links: int) -> Run:
+    """One Ensemble holds the links; as many others, all in a second process, dial it."""
+
+    def run(crew: Crew) -> dict[str, float]:
+        holder = crew.python(MESH, "hold", links)
+        crowd = crew.python(MESH, "crowd", holder.ready(), links)
+        crowd.result()
+        holder.tell("measure")
+        return _per_link(holder, links)
+
+    return run
+
+
+def daemon(count: int) -> Run:
+    """Two real C{twistd humd} over TCP; a worker on one, an asker on the other."""
+
+    def run(crew: Crew) -> dict[str, float]:
+        homes = [crew.folder() / name for name in ("asking", "working")]
+        ports = [free_port() for _ in homes]
+        ids = []
+        for home in homes:
+            home.mkdir(mode=0o700)
+            key, _ = load_or_mint(home / "key", os.urandom)
+            ids.append(key.humd_id().full)
+        for at, home in enumerate(homes):
+            row = {"humd_id": ids[1 - at], "hints": [f"tcp:127.0.0.1:{ports[1 - at]}"]}
+            (home / "peers.json").write_text(json.dumps({"peers": [row]}))
+            _start_humd(crew, home, ports[at])
+        sockets = [_wait_for(crew, home / "thrum.sock") for home in homes]
+        crew.python(THRUM, "worker", sockets[1], count).ready()
+        return _figures(crew.python(THRUM, "asker", sockets[0], ids[1]), count)
+
+    return run
+
+
+def _start_humd(crew: Crew, home: Path, port: int) -> Side:
+    options = {
+        "--state-dir": home,
+        "--key": home / "key",
+        "--peers": home / "peers.json",
+        "--thrum": home / "thrum.sock",
+        "--listen": f"tcp:{port}:interface=127.0.0.1",
+    }
+    twistd = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
+    return crew.start(*twistd, "humd", *(str(part) for pair in options.items() for part in pair), talks=False)
+
+
+def _wait_for(crew: Crew, path: Path) -> Path:
+    """Until a daemon accepts on its socket, which appears last."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        crew.check()
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+                return path
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise SideFailed(f"no daemon on {path} within {START_SECONDS:.0f} s") from None
+        time.sleep(0.05)
+
+
+def constant(name: str, value: float) -> Run:
+    """Not a program: a number that another is held against."""
+    return lambda crew: {name: value}

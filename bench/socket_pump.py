@@ -1,0 +1,164 @@
+"""
+The limit: bare blocking sockets, prebuilt bytes, lines split and counted, no codec at all.
+
+C{recv | send PORT N | echo | rtt PORT N | relay OUT | fan PORT PEERS N PER_WRITE | drain PEERS N [hellos] | hold N |
+crowd PORT N}.  A listener
+prints C{READY PORT}; whoever measures ends with one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import selectors
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+from bench.measure import percentiles, raise_descriptor_limit, resident, say
+from bench.tones import ADDRESSED_LINE, BLOCK, LINE, TURN, crowd_hello
+
+CHUNK = 65536  # bytes asked for in one read, as in Twisted
+
+
+def listener(backlog: int = 1) -> socket.socket:
+    listening = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+    say(f"READY {listening.getsockname()[1]}")
+    return listening
+
+
+def accept() -> socket.socket:
+    connection, _ = listener().accept()
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def dial(port: int) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def recv() -> None:
+    connection = accept()
+    count, rest, began = 0, b"", 0.0
+    while data := connection.recv(CHUNK):
+        if not began:
+            began = time.perf_counter()
+        lines = (rest + data).split(b"\n")
+        rest = lines.pop()
+        count += len(lines)
+    say(json.dumps({"n": count, "rate": count / (time.perf_counter() - began)}))
+
+
+def send(port: int, count: int) -> None:
+    connection = dial(port)
+    for _ in range(count // TURN):
+        connection.sendall(BLOCK)
+    connection.sendall((LINE + b"\n") * (count % TURN))
+
+
+def relay(out: int) -> None:
+    incoming, outgoing, rest = accept(), dial(out), b""
+    while data := incoming.recv(CHUNK):
+        lines = (rest + data).split(b"\n")
+        rest = lines.pop()
+        outgoing.sendall(b"\n".join(lines) + b"\n" if lines else b"")
+
+
+def echo() -> None:
+    connection = accept()
+    while data := connection.recv(CHUNK):
+        connection.sendall(data)
+
+
+def rtt(port: int, count: int) -> None:
+    connection, line = dial(port), LINE + b"\n"
+    trips: list[float] = []
+    for _ in range(count):
+        began = time.perf_counter()
+        connection.sendall(line)
+        answer = b""
+        while not answer.endswith(b"\n"):
+            answer += connection.recv(CHUNK)
+        trips.append(time.perf_counter() - began)
+    say(json.dumps(percentiles(trips)))
+
+
+def fan(port: int, peers: int, count: int, per_write: int) -> None:
+    """Write C{count} tones, as long as on our links, to each of C{peers} sockets, C{per_write} in each call."""
+    connections = [dial(port) for _ in range(peers)]
+    block = (ADDRESSED_LINE + b"\n") * per_write
+    for _ in range(count // per_write):
+        for connection in connections:
+            connection.sendall(block)
+
+
+def drain(peers: int, count: int, hellos: bool) -> None:
+    """
+    Accept C{peers} connections and read until C{count} tones came on each: one receiver for whoever fans out.
+
+    :param hellos: be the peers L{bench.tones.crowd_id} of version 0.7.0, and take the first line of each for its hello.
+    """
+    raise_descriptor_limit(peers + 64)
+    listening, selector = listener(peers), selectors.DefaultSelector()
+    for number in range(peers):
+        connection, _ = listening.accept()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hellos:
+            connection.sendall(crowd_hello(number))
+            while connection.recv(1) != b"\n":
+                pass
+        selector.register(connection, selectors.EVENT_READ, connection)
+    left, began = peers * count, 0.0
+    buffer = bytearray(CHUNK * 4)
+    while left > 0:
+        if not selector.get_map():
+            raise SystemExit(f"the senders left {left} tones before the end")
+        for key, _ in selector.select():
+            size = key.data.recv_into(buffer)
+            if not size:
+                selector.unregister(key.data)
+                continue
+            began = began or time.perf_counter()
+            left -= buffer.count(b"\n", 0, size)
+    say(json.dumps({"n": peers * count, "rate": peers * count / (time.perf_counter() - began)}))
+
+
+def hold(count: int) -> None:
+    """Accept C{count} connections, keep them, and say what they cost once asked on stdin."""
+    raise_descriptor_limit(count + 64)
+    listening = listener(1024)
+    before = resident()
+    kept = [listening.accept()[0] for _ in range(count)]
+    sys.stdin.readline()
+    say(json.dumps({"links": len(kept), "bytes": resident() - before}))
+
+
+def crowd(port: int, count: int) -> None:
+    """Open C{count} connections and keep them until stdin ends."""
+    raise_descriptor_limit(count + 64)
+    kept = [dial(port) for _ in range(count)]
+    say(json.dumps({"links": len(kept)}))
+    sys.stdin.read()
+
+
+def main(command: str, *rest: str) -> None:
+    if command == "drain":
+        drain(int(rest[0]), int(rest[1]), "hellos" in rest)
+        return
+    commands: dict[str, Callable[..., None]] = {
+        "recv": recv,
+        "send": send,
+        "echo": echo,
+        "rtt": rtt,
+        "relay": relay,
+        "fan": fan,
+        "hold": hold,
+        "crowd": crowd,
+    }
+    commands[command](*map(int, rest))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
