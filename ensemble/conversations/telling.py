@@ -27,10 +27,9 @@ class Teller:
     def is_me(self, text: str) -> bool:
         """True where C{text} is our own id in any form, the short one too."""
         try:
-            who = HumdId.parse(text)
+            return self.me.is_meant_by(HumdId.parse(text))
         except BadHumdId:
             return False
-        return who == self.me or (who.is_short and who.short == self.me.short)
 
     def hand(self, side: Side, envelope: Envelope, line: bytes, context: Context) -> ToClient | ToPeer:
         """A line for C{side}: byte for byte where it is local, from us to it where it is a peer."""

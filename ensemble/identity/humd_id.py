@@ -127,6 +127,14 @@ class HumdId:
         """True where only a short form was known: such an id routes nowhere and can never be proved."""
         return not any(self.digest[SHORT_LENGTH:])
 
+    def is_meant_by(self, named: HumdId) -> bool:
+        """
+        True where a tone that names C{named} means us, by the short form too.
+
+        Only where there is nobody else whom it could mean: at the end of a link, or of ourselves.
+        """
+        return named == self or (named.is_short and named.short == self.short)
+
     def to_hex(self) -> str:
         """The full text, as the wire wants it."""
         return self.full

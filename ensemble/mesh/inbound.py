@@ -36,7 +36,7 @@ class Inbound:
         """
         if envelope.sender != peer.full and envelope.chi != "gossip-publish":
             claimed = _humd_id(envelope.sender)
-            if claimed is not None and not _is_same(claimed, peer):
+            if claimed is not None and not peer.is_meant_by(claimed):
                 self.refuse(peer, envelope, Qualifier.FROM_FORGED, "`from` names another humd than this link's")
                 return None
             line = stamp(line, envelope, peer.full, envelope.to)
@@ -49,7 +49,7 @@ class Inbound:
 
     def _is_me(self, text: str) -> bool:
         named = _humd_id(text)
-        return named is not None and _is_same(named, self._me)
+        return named is not None and self._me.is_meant_by(named)
 
     def malformed(self, peer: HumdId, line: bytes, error: MalformedTone) -> None:
         """Count a line that is no tone; answered where its rid could be read."""
@@ -68,11 +68,6 @@ class Inbound:
             self._answer(
                 peer, error_tone(qualifier, message, rid=envelope.rid, sid=envelope.sid, call_id=envelope.call_id)
             )
-
-
-def _is_same(named: HumdId, who: HumdId) -> bool:
-    """True where a tone means C{who}, by the short form too: on a link there is nobody else whom it could mean."""
-    return named == who or (named.is_short and named.short == who.short)
 
 
 def _humd_id(text: str | None) -> HumdId | None:
