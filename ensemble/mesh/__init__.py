@@ -14,7 +14,7 @@ from ensemble.mesh.link import Link
 from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.mesh.link_owner import State
 from ensemble.mesh.listener import MeshListener
-from ensemble.mesh.policy import SECURE_SCHEMES, KnownPeer, Policy
+from ensemble.mesh.policy import KnownPeer, Policy
 from ensemble.mesh.proof_memory import PEERS_DATABASE, ProofMemory, RamProofMemory, SqliteProofMemory
 from ensemble.mesh.tap import TAP_TONES, Tap, TapClosed
 
@@ -25,7 +25,6 @@ __all__ = [
     "PENDING_LINKS",
     "PENDING_SECONDS",
     "PING_SECONDS",
-    "SECURE_SCHEMES",
     "STOP_SECONDS",
     "TAP_TONES",
     "Dial",

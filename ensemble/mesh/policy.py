@@ -10,10 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
-from ensemble.identity import BadHint, Hint, HumdId
+from ensemble.identity import SECURE_SCHEMES, BadHint, Hint, HumdId
 from ensemble.protocols import Level
-
-SECURE_SCHEMES = ("udp", "tls", "onion")  # in the order in which they are preferred
 
 
 def _by_id(rows: Iterable[KnownPeer]) -> Mapping[HumdId, KnownPeer]:
