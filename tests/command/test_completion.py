@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
-from unittest import SkipTest
 
 from ensemble.command.completion import commands_of, options_of
 from ensemble.command.parser import build
@@ -62,7 +61,7 @@ class ShellTests(CommandTestCase):
     def shell(self, name: str, script: str) -> str:
         program = shutil.which(name)
         if program is None:
-            raise SkipTest(f"there is no {name} here")
+            self.fail(f"there is no {name} here: `sh .ci/setup test` says how to install it")
         path = self.home / f"completion.{name}"
         path.write_text(self.call("completion", name).out)
         done = subprocess.run(

@@ -263,22 +263,17 @@ def start_in_background(folder: Folder, *options: str) -> subprocess.CompletedPr
 
     :returns: what whoever typed it sees, once C{twistd} has come back.
     """
-    return subprocess.run(
-        [*TWISTD, "--pidfile=humd.pid", "--logfile=humd.log", "humd", *options],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        cwd=folder.path,
-        env=folder.environ(),
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    return _run(folder, "--pidfile=humd.pid", "--logfile=humd.log", "humd", *options)
 
 
 def run_to_end(folder: Folder, *options: str) -> subprocess.CompletedProcess[str]:
     """C{twistd -n humd} that is expected to end by itself."""
+    return _run(folder, "-n", "--pidfile=humd.pid", "humd", *options)
+
+
+def _run(folder: Folder, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*TWISTD, "-n", "--pidfile=humd.pid", "humd", *options],
+        [*TWISTD, *words],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         cwd=folder.path,
