@@ -1,5 +1,5 @@
 """
-Sphinx: C{.. chi-table::} and C{.. qualifier-table::} write the registries of C{ensemble.tone} as pages.
+Sphinx: C{.. chi-table::} and its like write what the code lists as pages: chi, qualifiers, limits.
 
 The rows are reST already; all that happens here is layout.
 """
@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
+from ensemble.mesh import Limits, limits
 from ensemble.tone import chi, qualifier
 
 
@@ -54,6 +55,15 @@ def qualifier_page() -> str:
     return "\n".join(table("25 75", ("qualifier", "Meaning"), cells))
 
 
+def limits_page() -> str:
+    """Every limit that C{--limit} sets."""
+    cells = [
+        (f"``{one.name}``", f"{one.default} {one.unit}", f"{one.least} to {one.most}", one.meaning)
+        for one in Limits.about()
+    ]
+    return "\n".join(table("26 18 20 36", ("Name", "Default", "Range", "What it bounds"), cells))
+
+
 class ChiTable(SphinxDirective):
     """C{.. chi-table::}, without arguments."""
 
@@ -70,8 +80,17 @@ class QualifierTable(SphinxDirective):
         return self.parse_text_to_nodes(qualifier_page())
 
 
+class LimitsTable(SphinxDirective):
+    """C{.. limits-table::}, without arguments."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(limits.__file__)
+        return self.parse_text_to_nodes(limits_page())
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_directive("chi-table", ChiTable)
     app.add_directive("qualifier-table", QualifierTable)
+    app.add_directive("limits-table", LimitsTable)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -73,7 +73,7 @@ class Humd(MultiService):
         """
         super().__init__()
         self.settings, self.state, self.clock, self.wall = settings, state, reactor, wall
-        self.budget = budget if budget is not None else LineBudget()
+        self.budget = budget if budget is not None else LineBudget(settings.limits.unfinished_lines_bytes)
         self.transport = transport if transport is not None else TcpTransport(reactor, budget=self.budget)
         self.descriptors = descriptors if descriptors is not None else Descriptors()
         self.listeners = (
@@ -99,6 +99,7 @@ class Humd(MultiService):
             max_tone=settings.max_tone,
             turn=turn,
             budget=self.budget,
+            limits=settings.limits,
         )
         self.roster = WatchedRoster()
         self.routes = Routes(self.me, self.roster, self._wall_ms, home=settings.home)
@@ -114,6 +115,7 @@ class Humd(MultiService):
             client_ids=client_ids,
             turn=turn,
             max_line=max(MAX_LINE, settings.max_tone),
+            queue_bytes=settings.limits.client_queue_bytes,
             budget=self.budget,
         )
         self.control = ControlServer(reactor, str(settings.paths.control), verbs(self), turn)

@@ -6,6 +6,8 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from attrs import asdict
+
 from ensemble import __version__
 from ensemble.conversations import MAX_ASKS, MAX_ORPHANS, PAUSE_SECONDS, REMEMBERED
 from ensemble.daemon.control import CONNECTIONS, QUEUE_BYTES as CONTROL_QUEUE_BYTES, REQUEST_BYTES, TAPS
@@ -13,8 +15,6 @@ from ensemble.daemon.descriptors import KEPT
 from ensemble.identity import HumdId
 from ensemble.mesh import (
     GONE_SECONDS,
-    HOLD_BYTES,
-    PENDING_LINKS,
     PENDING_SECONDS,
     PING_SECONDS,
     STOP_SECONDS,
@@ -22,8 +22,8 @@ from ensemble.mesh import (
     KnownPeer,
     Link,
 )
-from ensemble.protocols import DEFAULT_OUTBOX_LIMIT, PENDING_BYTES
-from ensemble.thrum import MAX_LINE, QUEUE_BYTES
+from ensemble.protocols import PENDING_BYTES
+from ensemble.thrum import MAX_LINE
 from ensemble.tone import MAX_DEPTH, THRUM_VERSION
 
 if TYPE_CHECKING:
@@ -66,18 +66,14 @@ def status(humd: Humd) -> dict[str, Any]:
 def limits(humd: Humd) -> dict[str, int | float]:
     """Every ceiling that an operator may run into, by name, with its unit."""
     return {
+        **asdict(humd.settings.limits),
         "max_tone_bytes": humd.settings.max_tone,
         "thrum_max_tone_bytes": max(MAX_LINE, humd.settings.max_tone),
         "tone_depth_containers": MAX_DEPTH,
-        "unfinished_lines_bytes": humd.budget.limit,
-        "peer_queue_bytes": DEFAULT_OUTBOX_LIMIT,
-        "peer_hold_bytes": HOLD_BYTES,
-        "client_queue_bytes": QUEUE_BYTES,
         "client_pause_seconds": PAUSE_SECONDS,
         "asks_per_client": MAX_ASKS,
         "asks_orphaned": MAX_ORPHANS,
         "asks_remembered_seconds": REMEMBERED,
-        "pending_links": PENDING_LINKS,
         "pending_seconds": PENDING_SECONDS,
         "pending_bytes": PENDING_BYTES,
         "ping_after_seconds": PING_SECONDS,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ensemble.config import Paths
 from ensemble.errors import ConfigurationError
 from ensemble.identity import BadHint, Hint
+from ensemble.mesh import Limits
 from ensemble.protocols import DEFAULT_LINE_BUDGET, DEFAULT_MAX_LINE, Level
 
 LISTEN_SCHEMES = {"tcp": "tcp", "tcp6": "tcp", "tls": "tls", "tls6": "tls"}
@@ -41,6 +42,7 @@ class Settings:
     level: Level = Level.PROVEN
     admit_any: bool = False
     max_tone: int = DEFAULT_MAX_LINE
+    limits: Limits = field(factory=Limits)
     home: str = "/"
 
     @property

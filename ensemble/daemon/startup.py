@@ -136,7 +136,7 @@ class Program(Service):
         self._environ = environ if environ is not None else {}
         self._notifier = Notifier(self._environ)
         self._descriptors = Descriptors()
-        self._budget = LineBudget()
+        self._budget = LineBudget(settings.limits.unfinished_lines_bytes)
         self._transport = TcpTransport(reactor, budget=self._budget)
         self._listeners = Listeners(reactor, self._transport, settings.listen, self._descriptors)
 

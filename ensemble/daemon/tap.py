@@ -31,6 +31,7 @@ from ensemble.daemon.settings import (
 )
 from ensemble.daemon.startup import Launch, Program
 from ensemble.errors import ConfigurationError, EnsembleError
+from ensemble.mesh import Limits
 from ensemble.protocols import DEFAULT_MAX_LINE, Level
 from ensemble.tone import THRUM_VERSION
 
@@ -72,7 +73,8 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()
-        self["listen"], self["advertise"] = [], []
+        self["listen"], self["advertise"], self["limit"] = [], [], []
+        self["limits"] = Limits()
 
     def opt_listen(self, description: str) -> None:
         """Listen for other humds there, for instance tcp:14730:interface=127.0.0.1 (may be given more than once)."""
@@ -85,6 +87,17 @@ class Options(usage.Options):
         if len(self["advertise"]) == MAX_ADVERTISE:
             raise usage.UsageError(f"--advertise: at most {MAX_ADVERTISE} times")
         self["advertise"].append(_usable(check_advertise, hint))
+
+    def opt_limit(self, setting: str) -> None:
+        """Set one of the limits, for instance pending_links=64 (may be given more than once); `help` lists them."""
+        if setting == "help":
+            for one in Limits.about():
+                sys.stdout.write(
+                    f"{one.name}={one.default}\n    {one.unit}, {one.least} to {one.most}: {one.meaning}\n"
+                )
+            raise SystemExit(0)
+        self["limit"].append(setting)
+        self["limits"] = _usable(Limits.parse, self["limit"])
 
     def opt_version(self) -> NoReturn:
         """Say which version this is, and end."""
@@ -100,6 +113,8 @@ class Options(usage.Options):
         _usable(lambda text: one_of("admit", text, ADMIT), self["admit"])
         _usable(lambda text: one_of("log-format", text, LOG_FORMATS), self["log-format"])
         self["max-tone"] = _usable(read_max_tone, self["max-tone"])
+        if self["max-tone"] > self["limits"].unfinished_lines_bytes:
+            raise usage.UsageError("--max-tone must not pass --limit unfinished_lines_bytes: raise that, too")
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
@@ -147,15 +162,16 @@ def makeService(options: Options) -> IService:
         level=Level.named(options["auth"]),
         admit_any=options["admit"] == "any",
         max_tone=options["max-tone"],
+        limits=options["limits"],
         home=home_of(os.environ),
     )
     launch = Launch.of(twistd)
     return Program(settings, reactor, launch, observer=observer, environ=os.environ)
 
 
-def _usable(read: Any, text: str) -> Any:
+def _usable(read: Any, given: Any) -> Any:
     try:
-        return read(text)
+        return read(given)
     except EnsembleError as error:
         raise usage.UsageError(str(error)) from None
 

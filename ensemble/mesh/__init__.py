@@ -2,14 +2,13 @@
 
 from ensemble.mesh.defaults import (
     GONE_SECONDS,
-    HOLD_BYTES,
-    PENDING_LINKS,
     PENDING_SECONDS,
     PING_SECONDS,
     STOP_SECONDS,
 )
 from ensemble.mesh.dialler import Dial, Dialler
 from ensemble.mesh.ensemble import Ensemble
+from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.mesh.link_owner import State
@@ -20,9 +19,7 @@ from ensemble.mesh.tap import TAP_TONES, Tap, TapClosed
 
 __all__ = [
     "GONE_SECONDS",
-    "HOLD_BYTES",
     "PEERS_DATABASE",
-    "PENDING_LINKS",
     "PENDING_SECONDS",
     "PING_SECONDS",
     "STOP_SECONDS",
@@ -32,6 +29,7 @@ __all__ = [
     "Ensemble",
     "GoodbyeReason",
     "KnownPeer",
+    "Limits",
     "Link",
     "MeshListener",
     "Policy",

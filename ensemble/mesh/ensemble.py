@@ -23,6 +23,7 @@ from ensemble.identity import HumdId, HumdKey
 from ensemble.interfaces import IWire
 from ensemble.mesh.defaults import STOP_SECONDS
 from ensemble.mesh.inbound import Inbound
+from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.mesh.listener import MeshListener
@@ -70,6 +71,7 @@ class Ensemble(Service):
         max_tone: int = DEFAULT_MAX_TONE,
         turn: Turn | None = None,
         budget: LineBudget | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """
         :param me: our id.  Without C{key} hellos are unsigned and C{proof-1} is not offered.
@@ -89,13 +91,14 @@ class Ensemble(Service):
         self.counters: Counter[str] = Counter()
         self.refusals = Refusals(clock, self.counters)
         self.turn = turn if turn is not None else Turn(clock)
-        self.budget = budget if budget is not None else LineBudget()
+        self.limits = limits if limits is not None else Limits()
+        self.budget = budget if budget is not None else LineBudget(self.limits.unfinished_lines_bytes)
         self.instance = entropy(16).hex()
         self._clock, self._wall, self._entropy = clock, wall, entropy
         self._hello_clock = HelloClock()
         self._inbound = Inbound(me, self.counters, self.answer)
-        self._reception = Reception(clock, self.refusals)
-        self._members = Membership(me, clock, self._reception, self.counters)
+        self._reception = Reception(clock, self.refusals, self.limits.pending_links)
+        self._members = Membership(me, clock, self._reception, self.counters, self.limits)
         self._links: set[Link] = set()
         self._taps: list[Tap] = []
         self._quiet: Deferred[None] | None = None
@@ -154,7 +157,7 @@ class Ensemble(Service):
             memory=self.memory,
             hello_clock=self._hello_clock,
         )
-        link = Link(wire, handshake, self, self._clock, self._wall_ms, self.turn, self.max_tone)
+        link = Link(wire, handshake, self, self._clock, self._wall_ms, self.turn, self.max_tone, self.limits)
         self._links.add(link)
         if expected is not None:
             self._members.expected(expected).coming.add(link)

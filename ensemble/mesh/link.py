@@ -19,6 +19,7 @@ from ensemble.errors import LinkRefused, QueueFull, RemoteWireError, SendFailed,
 from ensemble.identity import HumdId
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.mesh.defaults import CLOSE_SECONDS, MESSAGE_CHARACTERS, PENDING_SECONDS
+from ensemble.mesh.limits import Limits
 from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.mesh.link_owner import LinkOwner, State
 from ensemble.mesh.pulse import Pulse
@@ -48,6 +49,7 @@ class Link:
         "_clock",
         "_handshake",
         "_held",
+        "_limits",
         "_outbox",
         "_owner",
         "_pulse",
@@ -77,6 +79,7 @@ class Link:
         wall_ms: Callable[[], int],
         turn: Turn,
         max_tone: int,
+        limits: Limits,
     ) -> None:
         """
         :param max_tone: bytes per line that we accept once the link is up.
@@ -94,6 +97,7 @@ class Link:
         self._silent = ""  # why we gave the peer up
         self._handshake: Handshake | None = handshake
         self._owner, self._clock, self._wall_ms, self._turn = owner, clock, wall_ms, turn
+        self._limits = limits
         self._outbox: Outbox | None = None
         self._pulse: Pulse | None = None
         self._timer: IDelayedCall | None = None
@@ -323,7 +327,7 @@ class Link:
         self.state = State.UP
         self.wire.max_line = self.max_tone
         self.wire.limit_total(None)
-        self._outbox = Outbox(self.wire.write, self._turn, on_room=self._has_room)
+        self._outbox = Outbox(self.wire.write, self._turn, self._limits.peer_queue_bytes, self._has_room)
         pings = "ping-1" in up.features
         self._pulse = Pulse(self._clock, self._wall_ms, pings, self._push_own, self._when_taken, self._given_up)
         if not pings:

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from ensemble.errors import Untargeted
 from ensemble.identity import BadHumdId, HumdId
+from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.listener import MeshListener
 from ensemble.mesh.peer import Peer, no_link
@@ -29,10 +30,13 @@ class Membership:
 
     log = Logger()
 
-    def __init__(self, me: HumdId, clock: IReactorTime, reception: Reception, counters: Counter[str]) -> None:
+    def __init__(
+        self, me: HumdId, clock: IReactorTime, reception: Reception, counters: Counter[str], limits: Limits
+    ) -> None:
         self.listener: MeshListener | None = None
         self.watchers: list[Watcher] = []
         self._me, self._clock, self._reception, self._counters = me, clock, reception, counters
+        self._limits = limits
         self._peers: dict[HumdId, Peer] = {}
 
     def __iter__(self) -> Iterator[Peer]:
@@ -71,7 +75,7 @@ class Membership:
         """What is known of C{peer}, made where it was nothing."""
         known = self._peers.get(peer)
         if known is None:
-            known = self._peers[peer] = Peer(self._me, peer, self, self._clock, self._undelivered)
+            known = self._peers[peer] = Peer(self._me, peer, self, self._clock, self._undelivered, self._limits)
         return known
 
     def gone(self, link: Link, reason: str, clean: bool) -> None:

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ensemble.errors import QueueFull, ToneTooLarge, UnknownPeer
 from ensemble.identity import HumdId
-from ensemble.mesh.defaults import HOLD_BYTES
+from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.link_owner import State
 from ensemble.mesh.peer_links import (
@@ -69,6 +69,7 @@ class Peer:
         "_deadline",
         "_doing",
         "_hold_size",
+        "_limits",
         "_links",
         "_owner",
         "_todo",
@@ -88,11 +89,12 @@ class Peer:
         owner: PeerOwner,
         clock: IReactorTime,
         undelivered: Callable[[HumdId, bytes, Qualifier], None],
+        limits: Limits,
     ) -> None:
         """:param undelivered: told of each held tone that no link came for."""
         self.id = peer
         self.address = f'{{"from":"{me.full}","to":"{peer.full}",'.encode()
-        self._owner, self._clock, self._undelivered = owner, clock, undelivered
+        self._owner, self._clock, self._undelivered, self._limits = owner, clock, undelivered, limits
         self._links: PeerLinks[Link] = PeerLinks(me, peer)
         self._deadline: IDelayedCall | None = None
         self._todo: deque[Action[Link]] = deque()
@@ -125,11 +127,11 @@ class Peer:
         if self.writing is not None:
             return self.writing.send(line, droppable)
         if self._links.up or self.coming:
-            if self._hold_size + len(line) > HOLD_BYTES:
+            if self._hold_size + len(line) > self._limits.peer_hold_bytes:
                 raise QueueFull("the link is not up yet and too much waits for it; try again later")
             self.hold.append((line, droppable))
             self._hold_size += len(line)
-            return self._hold_size * 2 > HOLD_BYTES
+            return self._hold_size * 2 > self._limits.peer_hold_bytes
         raise no_link(self.id)
 
     # what happens to links of this peer

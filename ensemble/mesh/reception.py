@@ -9,7 +9,6 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ensemble.errors import LinkRefused
 from ensemble.identity import HumdId
-from ensemble.mesh.defaults import PENDING_LINKS
 from ensemble.mesh.link import Link
 from ensemble.mesh.pending import PendingLinks
 from ensemble.mesh.refusals import Refusals
@@ -19,7 +18,7 @@ from ensemble.protocols import Refused
 class Reception:
     """The pending links of one ensemble, over all its wires."""
 
-    def __init__(self, clock: IReactorTime, refusals: Refusals, limit: int = PENDING_LINKS) -> None:
+    def __init__(self, clock: IReactorTime, refusals: Refusals, limit: int) -> None:
         """:param limit: accepted links that may be pending at once; our own dials are not counted."""
         self._clock, self._refusals, self._limit = clock, refusals, limit
         self._pending: PendingLinks[Link] = PendingLinks(limit)

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 
 from ensemble.errors import ConfigurationError
 from ensemble.interfaces import INode, IWire
-from ensemble.protocols import LineBudget, StreamWireFactory, Turn
+from ensemble.protocols import DEFAULT_OUTBOX_LIMIT, LineBudget, StreamWireFactory, Turn
 from ensemble.thrum.session import MAX_LINE, Session
 
 
@@ -165,16 +165,19 @@ class ThrumServer(Service):
         client_ids: Callable[[], str],
         turn: Turn | None = None,
         max_line: int = MAX_LINE,
+        queue_bytes: int = DEFAULT_OUTBOX_LIMIT,
         budget: LineBudget | None = None,
     ) -> None:
         """
         :param client_ids: a fresh UUIDv4 text each time.
         :param max_line: bytes of one tone; a longer one closes the connection that sent it.
+        :param queue_bytes: unread by a program: then it is disconnected.
         :param budget: over all unfinished lines of the process.
         """
         self.path, self.counters = path, Counter[str]()
         self.sessions: dict[str, Session] = {}
         self._node, self._wall_ms, self._client_ids = node, wall_ms, client_ids
+        self._queue_bytes = queue_bytes
         self._turn = turn if turn is not None else Turn(clock)
         factory = StreamWireFactory(clock, self.accepted, kind="unix", budget=budget, max_line=max_line)
         self._listener = UnixListener(reactor, path, factory)
@@ -182,7 +185,14 @@ class ThrumServer(Service):
     def accepted(self, wire: IWire) -> None:
         """Serve one connection; for tests on memory reactors, too."""
         session = Session(
-            wire, self._client_ids(), self._node, self._turn, self._wall_ms, self.counters, self._session_ended
+            wire,
+            self._client_ids(),
+            self._node,
+            self._turn,
+            self._wall_ms,
+            self.counters,
+            self._session_ended,
+            self._queue_bytes,
         )
         self.sessions[session.client_id] = session
         self.counters["thrum.connected"] += 1

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from ensemble.errors import RemoteWireError
 from ensemble.interfaces import IClient, INode, IWire, IWireSink
-from ensemble.protocols import Outbox, Turn
+from ensemble.protocols import DEFAULT_OUTBOX_LIMIT, Outbox, Turn
 from ensemble.tone import (
     NEVER_ANSWERED,
     THRUM_VERSION,
@@ -31,7 +31,6 @@ from ensemble.tone import (
 
 BREATH = encode({"chi": "breath", "from": "daemon", "protoVersion": THRUM_VERSION, "sessions": []})
 MAX_LINE = 16 * 1024 * 1024  # bytes of one tone on the thrum socket
-QUEUE_BYTES = 8 * 1024 * 1024  # unread by the program: then it is disconnected
 
 
 @implementer(IClient, IWireSink)
@@ -49,7 +48,7 @@ class Session:
         wall_ms: Callable[[], int],
         counters: Counter[str],
         ended: Callable[[Session], None],
-        queue_bytes: int = QUEUE_BYTES,
+        queue_bytes: int = DEFAULT_OUTBOX_LIMIT,
     ) -> None:
         self.client_id = client_id
         self.protocol_version: str | None = None

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ensemble import __version__
 from ensemble.daemon.startup import Program
 from ensemble.daemon.tap import MAX_ADVERTISE, MAX_LISTEN, Options, makeService
+from ensemble.mesh import Limits
 from ensemble.protocols import Level
 
 
@@ -86,6 +87,15 @@ class OptionTests(TapTestCase):
         """A relative path means what it meant to who typed it, wherever the daemon goes later."""
         self.assertEqual(str(self.service("--key", "k")._settings.paths.key), os.path.abspath("k"))
 
+    def test_limits(self) -> None:
+        """Limits add up, and C{help} lists them all with unit, range and meaning."""
+        settings = self.service("--limit", "pending_links=9", "--limit", "peer_hold_bytes=65536")._settings
+        self.assertEqual(settings.limits, Limits(pending_links=9, peer_hold_bytes=65536))
+        error = self.assertRaises(SystemExit, self.parse, "--limit", "help")
+        self.assertEqual(error.code, 0)
+        for one in Limits.about():
+            self.assertIn(f"{one.name}={one.default}\n    {one.unit}, {one.least} to {one.most}: ", self.out.getvalue())
+
     def test_version(self) -> None:
         """C{--version} says ours and that of thrum."""
         error = self.assertRaises(SystemExit, self.parse, "--version")
@@ -103,6 +113,9 @@ class OptionTests(TapTestCase):
             (["--max-tone", "1"], "4096"),
             (["--max-tone", "9" * 30], "67108864"),
             (["--max-tone", "many"], "4096"),
+            (["--max-tone", "67108864", "--limit", "unfinished_lines_bytes=16777216"], "raise that, too"),
+            (["--limit", "pending_link=4"], "there is pending_links"),
+            (["--limit", "pending_links=0"], "1 to 65536 links"),
             (["--listen", "udp:1"], "only tcp"),
             (["--listen", "tcp:"], "a port is missing"),
             (["--listen", "tcp:x"], "--listen tcp:x: a port is a number up to 65535"),

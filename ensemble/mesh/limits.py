@@ -1,0 +1,98 @@
+"""
+Every number of a humd that its operator may set, in one place: C{twistd humd --limit NAME=VALUE}.
+
+A field of L{Limits} is all that a limit needs: name, default, range, unit and meaning are written there and nowhere
+else; the option, its help, the status and the test of the documentation read them from there.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import Attribute, field, fields, frozen
+
+from ensemble.errors import ConfigurationError
+from ensemble.mesh.defaults import HOLD_BYTES, PENDING_LINKS
+from ensemble.protocols import DEFAULT_LINE_BUDGET, DEFAULT_OUTBOX_LIMIT
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+MOST_DIGITS = 18  # of a value: the largest that makes sense has fewer
+
+
+@frozen
+class About:
+    """What an operator is told of one limit."""
+
+    name: str
+    default: int
+    unit: str
+    least: int
+    most: int
+    meaning: str
+
+
+def _within(instance: Limits, attribute: Attribute[int], value: int) -> None:
+    least, most, unit = (attribute.metadata[key] for key in ("least", "most", "unit"))
+    if type(value) is not int or not least <= value <= most:
+        raise ConfigurationError(f"the limit {attribute.name} is {least} to {most} {unit}, not {value!r}")
+
+
+def _limit(default: int, unit: str, least: int, most: int, meaning: str) -> Any:
+    facts = {"unit": unit, "least": least, "most": most, "meaning": meaning}
+    return field(default=default, validator=_within, metadata=facts)
+
+
+@frozen(kw_only=True)
+class Limits:
+    """
+    What a humd takes upon itself.
+
+    :raises ConfigurationError: a value is out of its range; the text names the range.
+    """
+
+    pending_links: int = _limit(
+        PENDING_LINKS, "links", 1, 65536, "accepted links that may shake hands at once; beyond that one goes"
+    )
+    unfinished_lines_bytes: int = _limit(
+        DEFAULT_LINE_BUDGET, "bytes", 16 * MIB, 16 * GIB, "all unfinished lines together; then the longest is closed"
+    )
+    peer_queue_bytes: int = _limit(
+        DEFAULT_OUTBOX_LIMIT, "bytes", 64 * KIB, GIB, "tones that one link has not taken yet; then queue.full"
+    )
+    peer_hold_bytes: int = _limit(
+        HOLD_BYTES, "bytes", 64 * KIB, GIB, "tones that wait for a link to one peer; then queue.full"
+    )
+    client_queue_bytes: int = _limit(
+        DEFAULT_OUTBOX_LIMIT, "bytes", 64 * KIB, GIB, "what a local program has not read; then it is disconnected"
+    )
+
+    @classmethod
+    def parse(cls, settings: Iterable[str]) -> Limits:
+        """
+        The defaults, and what is set instead.
+
+        :param settings: C{name=value} each, the value a whole number in the unit of the limit; of two with the same
+            name the later counts.
+        :raises ConfigurationError: the text is no such thing, there is no such limit, or it is out of its range.
+        """
+        units = {about.name: about.unit for about in cls.about()}
+        values: dict[str, int] = {}
+        for text in settings:
+            name, _, value = text.partition("=")
+            if name not in units:
+                near = difflib.get_close_matches(name, units) or units
+                raise ConfigurationError(f"there is no limit {name!r}; there is {', '.join(near)}")
+            if not value.isascii() or not value.isdigit() or len(value) > MOST_DIGITS:
+                raise ConfigurationError(f"the limit {name} needs a whole number of {units[name]}, as in {name}=4096")
+            values[name] = int(value)
+        return cls(**values)
+
+    @classmethod
+    def about(cls) -> list[About]:
+        """What there is to say of each limit, in the order of the fields."""
+        return [About(one.name, one.default, **one.metadata) for one in fields(cls)]
