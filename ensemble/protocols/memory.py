@@ -233,7 +233,8 @@ class InMemoryEndpoint:
             self._full = False
             if self._other._sink is not None:
                 self._other._sink.wire_drained()
-        if self._ending is not None and self._listener is not None:
+        # Who was told of the room may have written a last line, and closed: that comes first, in a later turn.
+        if self._ending is not None and not self._inbox and self._listener is not None:
             listener, self._listener = self._listener, None
             self._closed = True
             self._end_of_lines()

@@ -142,6 +142,20 @@ class InMemoryEndpointTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.their_sink.events, ["lines_received", "wire_lost"])
 
+    def test_last_words_in_the_room(self) -> None:
+        """What is written, and then closed behind, at the moment of the room still comes, before the end."""
+
+        def last_words() -> None:
+            self.mine.write([b"bye"])
+            self.mine.close()
+
+        self.my_sink.wire_drained = last_words  # type: ignore[method-assign]
+        self.mine.write(self.numbers(256))
+        self.clock.advance(0)
+        self.clock.advance(0)
+        self.assertEqual(self.their_sink.lines[-1], b"bye")
+        self.assertEqual(self.their_sink.events[-1], "wire_lost")
+
     def test_abort_does_not_wait(self) -> None:
         """An abort takes the undelivered lines with it and reaches a paused end too."""
         self.theirs.pause()
