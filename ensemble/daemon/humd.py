@@ -117,6 +117,7 @@ class Humd(MultiService):
             max_line=max(MAX_LINE, settings.max_tone),
             queue_bytes=settings.limits.client_queue_bytes,
             budget=self.budget,
+            queues=self.ensemble.queues,
         )
         self.control = ControlServer(reactor, str(settings.paths.control), verbs(self), turn)
         PlainLinkWatch(self.ensemble)

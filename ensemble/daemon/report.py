@@ -57,6 +57,7 @@ def status(humd: Humd) -> dict[str, Any]:
         "clients": _clients(humd),
         "asks": {"open": humd.routes.open_asks, "known": humd.routes.known_asks},
         "unfinished_bytes": humd.budget.total,
+        "queued_bytes": humd.ensemble.queues.total,
         "descriptors": {"soft": humd.descriptors.soft, "used": humd.descriptors.used()},
         "counters": dict(sorted(humd.counters().items())),
         "limits": limits(humd),
@@ -111,7 +112,7 @@ def _row(humd: Humd, peer: HumdId, row: KnownPeer | None) -> dict[str, Any]:
 
 def _link(humd: Humd, link: Link | None) -> dict[str, Any]:
     if link is None or link.shaken is None:
-        return dict.fromkeys(_LINK_KEYS) | {"queued_bytes": 0, "dropped": 0, "features": []}
+        return dict.fromkeys(_LINK_KEYS) | {"queued_bytes": 0, "dropped": 0, "throttled": 0, "features": []}
     shaken, round_trip = link.shaken, link.round_trip
     values = (
         link.wire.kind,
@@ -123,6 +124,7 @@ def _link(humd: Humd, link: Link | None) -> dict[str, Any]:
         link.skew_ms,
         link.queued,
         link.dropped,
+        0 if link.reading.allowance is None else link.reading.allowance.throttled,
         sorted(shaken.features),
         shaken.capabilities.proto_version,
         shaken.max_tone,
@@ -140,6 +142,7 @@ _LINK_KEYS = (
     "skew_ms",
     "queued_bytes",
     "dropped",
+    "throttled",
     "features",
     "proto_version",
     "max_tone",

@@ -23,7 +23,7 @@ from ensemble.identity import HumdId, HumdKey
 from ensemble.interfaces import IWire
 from ensemble.mesh.defaults import STOP_SECONDS
 from ensemble.mesh.inbound import Inbound
-from ensemble.mesh.limits import Limits
+from ensemble.mesh.limits import UNPACED, Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.mesh.listener import MeshListener
@@ -81,6 +81,7 @@ class Ensemble(Service):
         :param wall: seconds since the epoch.
         :param max_tone: bytes per line that we accept.
         :param budget: over all unfinished lines of the wires that L{factory} accepts; give transports the same.
+        :param limits: the default sets no pace for anybody, which L{Limits} itself does.
         """
         self.me, self.key, self._my_text = me, key, me.full
         self.policy = policy if policy is not None else Policy()
@@ -91,14 +92,15 @@ class Ensemble(Service):
         self.counters: Counter[str] = Counter()
         self.refusals = Refusals(clock, self.counters)
         self.turn = turn if turn is not None else Turn(clock)
-        self.limits = limits if limits is not None else Limits()
+        self.limits = limits if limits is not None else UNPACED
         self.budget = budget if budget is not None else LineBudget(self.limits.unfinished_lines_bytes)
+        self.queues = LineBudget(self.limits.queues_bytes, "queues")
         self.instance = entropy(16).hex()
         self._clock, self._wall, self._entropy = clock, wall, entropy
         self._hello_clock = HelloClock()
         self._inbound = Inbound(me, self.counters, self.answer)
         self._reception = Reception(clock, self.refusals, self.limits.pending_links)
-        self._members = Membership(me, clock, self._reception, self.counters, self.limits)
+        self._members = Membership(me, clock, self._reception, self.counters, self.limits, self.queues)
         self._links: set[Link] = set()
         self._taps: list[Tap] = []
         self._quiet: Deferred[None] | None = None
@@ -157,7 +159,9 @@ class Ensemble(Service):
             memory=self.memory,
             hello_clock=self._hello_clock,
         )
-        link = Link(wire, handshake, self, self._clock, self._wall_ms, self.turn, self.max_tone, self.limits)
+        link = Link(
+            wire, handshake, self, self._clock, self._wall_ms, self.turn, self.max_tone, self.limits, self.queues
+        )
         self._links.add(link)
         if expected is not None:
             self._members.expected(expected).coming.add(link)
@@ -213,14 +217,7 @@ class Ensemble(Service):
         """Put new rules in force: links that they no longer admit, or not at their level, are told goodbye."""
         self.policy = policy
         self.memory.keep(policy.known)
-        for peer in self._members:
-            link = peer.writing
-            if link is None or link.shaken is None:
-                continue
-            if policy.admits(peer.id, link.wire.secure) is not None:
-                peer.leave(GoodbyeReason.REMOVED)
-            elif link.shaken.level < policy.level_for(peer.id):
-                peer.leave(GoodbyeReason.AUTH)
+        self._members.judge_again(policy)
 
     # tones
 
@@ -323,9 +320,7 @@ class Ensemble(Service):
         self._reception.admissible(link)
 
     def link_has_room(self, link: Link) -> None:
-        listener = self._members.listener
-        if listener is not None and link.peer is not None:
-            listener.peer_has_room(link.peer)
+        self._members.has_room(link)
 
     def link_up(self, link: Link) -> None:
         assert link.peer is not None
@@ -338,7 +333,7 @@ class Ensemble(Service):
             link.abort()
             return
         tell = self._reception.came_up(link)
-        self._members.expected(link.peer).came_up(link)
+        self._members.came_up(link, link.peer in self.policy.known)
         tell(link.peer)
 
     def link_tone(self, link: Link, envelope: Envelope, line: bytes) -> None:
@@ -370,6 +365,14 @@ class Ensemble(Service):
 
     def link_broke(self, link: Link, reason: str) -> None:
         self.refusals.refused("links.broke", reason, link.peer_text)
+
+    def link_throttled(self, link: Link) -> None:
+        self.refusals.refused("links.throttled", "it sends faster than its pace", link.peer_text, did="slowed")
+
+    def link_shed(self, link: Link, cause: str) -> None:
+        mend = "does it read at all? --limit queues_bytes=… allows more"
+        self.refusals.refused("links.shed", cause, link.peer_text, mend, did="dropped")
+        self._members.shed(link)
 
     def link_gone(self, link: Link, reason: str, clean: bool) -> None:
         self._links.discard(link)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from attrs import Attribute, field, fields, frozen
 
 from ensemble.errors import ConfigurationError
 from ensemble.mesh.defaults import HOLD_BYTES, PENDING_LINKS
-from ensemble.protocols import DEFAULT_LINE_BUDGET, DEFAULT_OUTBOX_LIMIT
+from ensemble.protocols import DEFAULT_LINE_BUDGET, DEFAULT_OUTBOX_LIMIT, DEFAULT_QUEUE_BUDGET
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -70,6 +70,28 @@ class Limits:
     client_queue_bytes: int = _limit(
         DEFAULT_OUTBOX_LIMIT, "bytes", 64 * KIB, GIB, "what a local program has not read; then it is disconnected"
     )
+    queues_bytes: int = _limit(
+        DEFAULT_QUEUE_BUDGET, "bytes", MIB, 64 * GIB, "all these queues together; then the owner of the longest goes"
+    )
+    known_tones_per_second: int = _limit(
+        500_000, "tones per second", 0, 10**9, "from a peer that has a row; beyond that it is read slower; 0: no limit"
+    )
+    known_bytes_per_second: int = _limit(
+        GIB, "bytes per second", 0, 10**12, "from a peer that has a row; beyond that it is read slower; 0: no limit"
+    )
+    stranger_tones_per_second: int = _limit(
+        2_000, "tones per second", 0, 10**9, "from a peer without a row (--admit any); 0: no limit"
+    )
+    stranger_bytes_per_second: int = _limit(
+        2 * MIB, "bytes per second", 0, 10**12, "from a peer without a row (--admit any); 0: no limit"
+    )
+    burst_seconds: int = _limit(2, "seconds", 1, 3600, "so much of its pace a peer may send at once after a rest")
+
+    def pace(self, known: bool) -> tuple[int, int]:
+        """Tones and bytes per second that a peer may send; 0 for no limit."""
+        if known:
+            return self.known_tones_per_second, self.known_bytes_per_second
+        return self.stranger_tones_per_second, self.stranger_bytes_per_second
 
     @classmethod
     def parse(cls, settings: Iterable[str]) -> Limits:
@@ -96,3 +118,9 @@ class Limits:
     def about(cls) -> list[About]:
         """What there is to say of each limit, in the order of the fields."""
         return [About(one.name, one.default, **one.metadata) for one in fields(cls)]
+
+
+UNPACED: Final = Limits(
+    known_tones_per_second=0, known_bytes_per_second=0, stranger_tones_per_second=0, stranger_bytes_per_second=0
+)
+"""What a program gets that sets no limits: whom it links with and how fast they may be is for it to say."""

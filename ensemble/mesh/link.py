@@ -9,6 +9,7 @@ own; this adapter gives them bytes and time, and tells its owner what happened.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail
@@ -20,22 +21,26 @@ from ensemble.identity import HumdId
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.mesh.defaults import CLOSE_SECONDS, MESSAGE_CHARACTERS, PENDING_SECONDS
 from ensemble.mesh.limits import Limits
-from ensemble.mesh.link_actions import GoodbyeReason
+from ensemble.mesh.link_actions import GOODBYE_MESSAGES, GoodbyeReason
 from ensemble.mesh.link_owner import LinkOwner, State
 from ensemble.mesh.pulse import Pulse
-from ensemble.protocols import PENDING_BYTES, Handshake, Outbox, ReadyToProve, Refused, Send, Turn, Up
+from ensemble.mesh.reading import Reading
+from ensemble.protocols import (
+    PENDING_BYTES,
+    BudgetExceeded,
+    Handshake,
+    LineBudget,
+    Outbox,
+    ReadyToProve,
+    Refused,
+    Send,
+    Turn,
+    Up,
+)
 from ensemble.tone import LINK_CHI, Envelope, MalformedTone, decode_checked, encode, peek
 
 if TYPE_CHECKING:
     from ensemble.protocols import Event
-
-_MESSAGES = {
-    GoodbyeReason.SHUTDOWN: "this humd is shutting down",
-    GoodbyeReason.DUPLICATE: "another link to you is up",
-    GoodbyeReason.REMOVED: "this humd no longer lists you as a peer",
-    GoodbyeReason.AUTH: "this humd now wants more proof of who you are",
-    GoodbyeReason.LIMIT: "a limit was passed",
-}
 
 _OWN_CHI = LINK_CHI - {"hello"}  # a later hello is a bee's, on its way to somebody
 _SPEAKING = (State.UP, State.LEAVING)
@@ -48,12 +53,11 @@ class Link:
     __slots__ = (
         "_clock",
         "_handshake",
-        "_held",
         "_limits",
         "_outbox",
         "_owner",
         "_pulse",
-        "_reading",
+        "_queues",
         "_silent",
         "_timer",
         "_turn",
@@ -63,6 +67,7 @@ class Link:
         "peer",
         "peer_text",
         "proving",
+        "reading",
         "shaken",
         "state",
         "up_at",
@@ -80,9 +85,11 @@ class Link:
         turn: Turn,
         max_tone: int,
         limits: Limits,
+        queues: LineBudget,
     ) -> None:
         """
         :param max_tone: bytes per line that we accept once the link is up.
+        :param queues: over what waits in the queues of all links and programs.
         """
         self.wire = wire
         self.state = State.PENDING
@@ -97,19 +104,17 @@ class Link:
         self._silent = ""  # why we gave the peer up
         self._handshake: Handshake | None = handshake
         self._owner, self._clock, self._wall_ms, self._turn = owner, clock, wall_ms, turn
-        self._limits = limits
+        self._limits, self._queues = limits, queues
         self._outbox: Outbox | None = None
         self._pulse: Pulse | None = None
         self._timer: IDelayedCall | None = None
-        self._reading = True
-        self._held: list[bytes] = []
+        self.reading = Reading(wire, clock, self._tones)
 
     def begin(self) -> None:
         """Start the handshake; the owner keeps its ten seconds and calls L{too_late}."""
         assert self._handshake is not None
-        self.wire.limit_total(
-            PENDING_BYTES
-        )  # not a ceiling per line: what follows the handshake in its chunk may be long
+        # Not a ceiling per line: what follows the handshake in its chunk may be long.
+        self.wire.limit_total(PENDING_BYTES)
         for line in self._handshake.start(self._wall_ms()):
             self.wire.write([line])
         self.wire.start(self)  # which may deliver at once what came meanwhile
@@ -186,7 +191,7 @@ class Link:
         """Queue our last line; a peer without ``bye-1`` gets none."""
         if self.state is State.UP:
             if self.shaken is not None and "bye-1" in self.shaken.features:
-                text = message or _MESSAGES[reason]
+                text = message or GOODBYE_MESSAGES[reason]
                 self._push_own({"chi": "goodbye", "reason": reason.value, "message": text}, whatever=True)
             self.state = State.LEAVING
 
@@ -211,27 +216,6 @@ class Link:
             self.state = State.GONE
             self.wire.abort()
 
-    def pause_reading(self) -> None:
-        """Read nothing more for now; its silence does not count against the peer."""
-        if self._reading:
-            self._reading = False
-            self.wire.pause()
-            if self._pulse is not None:
-                self._pulse.paused()
-
-    def resume_reading(self) -> None:
-        """Handle what was held, then read on."""
-        if self._reading:
-            return
-        self._reading = True
-        if self._pulse is not None:
-            self._pulse.resumed()
-        held, self._held = self._held, []
-        if held:
-            self.lines_received(held)
-        if self._reading:
-            self.wire.resume()
-
     def set_waiting(self, waits: bool) -> None:
         """Somebody waits for an answer over this link, or nobody does any more."""
         if self._pulse is not None:
@@ -247,10 +231,12 @@ class Link:
         if self._pulse is not None:
             self._pulse.heard()
         self._tones(lines)
+        self._spend(len(lines))
 
     def bytes_trickled(self) -> None:
         if self._pulse is not None:
             self._pulse.heard()
+        self._spend(0)
 
     def line_refused(self, error: RemoteWireError) -> None:
         if self.state is State.PENDING:
@@ -279,13 +265,22 @@ class Link:
     def wire_lost(self, reason: str, clean: bool) -> None:
         self._stop_timer()
         self.state = State.GONE
-        self._held = []
+        self.reading.stop()
         self._handshake = None
         if self._outbox is not None:
             self._outbox.close()
         if self._pulse is not None:
             self._pulse.stop()
         self._owner.link_gone(self, self._silent or reason, clean)
+
+    # LineHolder: our queue, among all queues
+
+    def budget_exceeded(self, error: BudgetExceeded) -> None:
+        if self._outbox is not None:
+            self._outbox.forget()
+        self.say_goodbye(GoodbyeReason.LIMIT)  # it leaves where the wire takes anything
+        # Somebody is in the middle of a push, and the end of a link is told to many: later.
+        self._clock.callLater(0, self._owner.link_shed, self, str(error))
 
     # the handshake
 
@@ -327,9 +322,11 @@ class Link:
         self.state = State.UP
         self.wire.max_line = self.max_tone
         self.wire.limit_total(None)
-        self._outbox = Outbox(self.wire.write, self._turn, self._limits.peer_queue_bytes, self._has_room)
+        room, note = partial(self._owner.link_has_room, self), partial(self._queues.note, self)
+        self._outbox = Outbox(self.wire.write, self._turn, self._limits.peer_queue_bytes, room, note)
         pings = "ping-1" in up.features
         self._pulse = Pulse(self._clock, self._wall_ms, pings, self._push_own, self._when_taken, self._given_up)
+        self.reading.pulse = self._pulse
         if not pings:
             self.wire.keep_alive(True)
         self._owner.link_up(self)
@@ -346,10 +343,10 @@ class Link:
     # tones
 
     def _tones(self, lines: list[bytes]) -> None:
-        tone = self._owner.link_tone
+        tone, reading = self._owner.link_tone, self.reading
         for at, line in enumerate(lines):
-            if not self._reading:
-                self._held.extend(lines[at:])
+            if not reading.on:
+                reading.hold(lines[at:])
                 return
             if self.state not in _SPEAKING:
                 return
@@ -362,6 +359,11 @@ class Link:
                 self._link_tone(envelope.chi, envelope, line)
             else:
                 tone(self, envelope, line)
+
+    def _spend(self, tones: int) -> None:
+        """Once for each chunk, after it was handled: what is too much is not lost, it is the next that waits."""
+        if self.reading.allowance is not None and self.state is State.UP and self.reading.spend(tones):
+            self._owner.link_throttled(self)
 
     def _link_tone(self, chi: str, envelope: Envelope, line: bytes) -> None:
         assert self._pulse is not None
@@ -385,9 +387,6 @@ class Link:
     def _when_taken(self, callback: Callable[[], None]) -> None:
         if self._outbox is not None and self.state is State.UP:  # later it is the close that waits for that
             self._outbox.when_empty(callback)
-
-    def _has_room(self) -> None:
-        self._owner.link_has_room(self)
 
     def _given_up(self, cause: str) -> None:
         self._silent = cause

@@ -25,6 +25,16 @@ class GoodbyeReason(StrEnum):
     LIMIT = "limit"
 
 
+GOODBYE_MESSAGES = {
+    GoodbyeReason.SHUTDOWN: "this humd is shutting down",
+    GoodbyeReason.DUPLICATE: "another link to you is up",
+    GoodbyeReason.REMOVED: "this humd no longer lists you as a peer",
+    GoodbyeReason.AUTH: "this humd now wants more proof of who you are",
+    GoodbyeReason.LIMIT: "a limit was passed",
+}
+"""What we say to people with it."""
+
+
 @frozen
 class Refuse(Generic[L]):
     """Close C{link}, which was never ours; C{cause} is for the log, the peer is told nothing."""

@@ -52,5 +52,11 @@ class LinkOwner(Protocol):
     def link_broke(self, link: Link, reason: str) -> None:
         """The peer broke framing on a link that is up; it closes."""
 
+    def link_throttled(self, link: Link) -> None:
+        """The peer sent more than its allowance, so nothing is read for a while."""
+
+    def link_shed(self, link: Link, cause: str) -> None:
+        """Its queue was the longest when all were too much: it is empty now, and the link is to go."""
+
     def link_gone(self, link: Link, reason: str, clean: bool) -> None:
         """The wire is gone.  Told once, for every link that began."""

@@ -12,9 +12,12 @@ from ensemble.errors import Untargeted
 from ensemble.identity import BadHumdId, HumdId
 from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
+from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.mesh.listener import MeshListener
 from ensemble.mesh.peer import Peer, no_link
+from ensemble.mesh.policy import Policy
 from ensemble.mesh.reception import Reception
+from ensemble.protocols import LineBudget
 from ensemble.tone import Qualifier
 
 Watcher = Callable[[HumdId, bool], None]
@@ -31,12 +34,18 @@ class Membership:
     log = Logger()
 
     def __init__(
-        self, me: HumdId, clock: IReactorTime, reception: Reception, counters: Counter[str], limits: Limits
+        self,
+        me: HumdId,
+        clock: IReactorTime,
+        reception: Reception,
+        counters: Counter[str],
+        limits: Limits,
+        queues: LineBudget,
     ) -> None:
         self.listener: MeshListener | None = None
         self.watchers: list[Watcher] = []
         self._me, self._clock, self._reception, self._counters = me, clock, reception, counters
-        self._limits = limits
+        self._limits, self._queues = limits, queues
         self._peers: dict[HumdId, Peer] = {}
 
     def __iter__(self) -> Iterator[Peer]:
@@ -75,8 +84,43 @@ class Membership:
         """What is known of C{peer}, made where it was nothing."""
         known = self._peers.get(peer)
         if known is None:
-            known = self._peers[peer] = Peer(self._me, peer, self, self._clock, self._undelivered, self._limits)
+            known = self._peers[peer] = Peer(
+                self._me, peer, self, self._clock, self._undelivered, self._limits, self._queues
+            )
         return known
+
+    def came_up(self, link: Link, known: bool) -> None:
+        """:param known: the peer has a row; a stranger's pace is another."""
+        assert link.peer is not None
+        peer = self.expected(link.peer)
+        if not peer.linked:
+            peer.set_pace(known)
+        peer.came_up(link)
+
+    def has_room(self, link: Link) -> None:
+        """The queue of C{link}, which was more than half full, is not any more."""
+        if self.listener is not None and link.peer is not None:
+            self.listener.peer_has_room(link.peer)
+
+    def judge_again(self, policy: Policy) -> None:
+        """Put new rules in force for those that are linked."""
+        for peer in self:
+            link = peer.writing
+            if link is None or link.shaken is None:
+                continue
+            peer.set_pace(peer.id in policy.known)
+            if policy.admits(peer.id, link.wire.secure) is not None:
+                peer.leave(GoodbyeReason.REMOVED)
+            elif link.shaken.level < policy.level_for(peer.id):
+                peer.leave(GoodbyeReason.AUTH)
+
+    def shed(self, link: Link) -> None:
+        """Part from the peer of C{link}, whose queue was thrown away; another link of it may be up by now."""
+        known = self._peers.get(link.peer) if link.peer is not None else None
+        if known is not None and known.writing is link:
+            known.leave(GoodbyeReason.LIMIT)
+        else:
+            link.abort()
 
     def gone(self, link: Link, reason: str, clean: bool) -> None:
         """The wire of C{link} is gone; a peer with nothing left is forgotten."""
@@ -115,6 +159,10 @@ class Membership:
         if known is not None and known.linked:
             self._reception.ended(link, known.id)
         link.abort()
+
+    def hold_shed(self, peer: Peer, cause: str) -> None:
+        self._counters["holds.shed"] += 1
+        self.log.warn("dropped what waits for a link to {peer}: {cause}", peer=peer.id.full, cause=cause)
 
     def two_processes(self, peer: Peer) -> None:
         self.log.warn("{peer} was replaced three times in a minute: do two processes share its key?", peer=peer.id.full)

@@ -5,13 +5,14 @@ One other humd: its links (the rule is L{PeerLinks}), where tones to it are writ
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ensemble.errors import QueueFull, ToneTooLarge, UnknownPeer
 from ensemble.identity import HumdId
+from ensemble.mesh.allowance import Allowance
 from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.link_owner import State
@@ -30,7 +31,8 @@ from ensemble.mesh.peer_links import (
     TwoProcesses,
     WriteOn,
 )
-from ensemble.protocols import Level
+from ensemble.mesh.reading import Reason
+from ensemble.protocols import BudgetExceeded, Level, LineBudget
 from ensemble.tone import Qualifier
 
 
@@ -51,6 +53,9 @@ class PeerOwner(Protocol):
     def link_superseded(self, link: Link, cause: str) -> None:
         """A second link was refused."""
 
+    def hold_shed(self, peer: Peer, cause: str) -> None:
+        """What waits for a link to it was the longest when all queues were too much; it was dropped."""
+
     def two_processes(self, peer: Peer) -> None:
         """Links were replaced so often that two processes may share a key."""
 
@@ -60,6 +65,7 @@ class Peer:
     The links to one id.
 
     :ivar address: how a line of ours to it begins: ``from`` and ``to``, spliced in front of an encoded tone.
+    :ivar allowance: what it may send, over all its links; None for no limit.
     :ivar hold: tones that wait for a link that is being made or moved, oldest first.
     :ivar coming: links that are pending towards this id, dialled by us or given to C{install}.
     """
@@ -72,9 +78,11 @@ class Peer:
         "_limits",
         "_links",
         "_owner",
+        "_queues",
         "_todo",
         "_undelivered",
         "address",
+        "allowance",
         "coming",
         "hold",
         "id",
@@ -90,16 +98,19 @@ class Peer:
         clock: IReactorTime,
         undelivered: Callable[[HumdId, bytes, Qualifier], None],
         limits: Limits,
+        queues: LineBudget,
     ) -> None:
         """:param undelivered: told of each held tone that no link came for."""
         self.id = peer
         self.address = f'{{"from":"{me.full}","to":"{peer.full}",'.encode()
-        self._owner, self._clock, self._undelivered, self._limits = owner, clock, undelivered, limits
+        self._owner, self._clock, self._undelivered = owner, clock, undelivered
+        self._limits, self._queues = limits, queues
         self._links: PeerLinks[Link] = PeerLinks(me, peer)
         self._deadline: IDelayedCall | None = None
         self._todo: deque[Action[Link]] = deque()
         self._doing = False
         self.writing: Link | None = None
+        self.allowance: Allowance | None = None
         self.hold: deque[tuple[bytes, bool]] = deque()
         self._hold_size = 0
         self.coming: set[Link] = set()
@@ -131,8 +142,28 @@ class Peer:
                 raise QueueFull("the link is not up yet and too much waits for it; try again later")
             self.hold.append((line, droppable))
             self._hold_size += len(line)
+            self._queues.note(self, self._hold_size)
             return self._hold_size * 2 > self._limits.peer_hold_bytes
         raise no_link(self.id)
+
+    def set_pace(self, known: bool) -> None:
+        """
+        How fast it may send, from now on.
+
+        :param known: it has a row.
+        """
+        tones, size = self._limits.pace(known)
+        if self.allowance is None and (tones or size):
+            self.allowance = Allowance()
+            for link in self._links.links():
+                link.reading.allowance = self.allowance
+        if self.allowance is not None:
+            self.allowance.set_pace(tones, size, self._limits.burst_seconds, self._clock.seconds())
+
+    # LineHolder: what is held, among all queues
+
+    def budget_exceeded(self, error: BudgetExceeded) -> None:
+        self._clock.callLater(0, self._shed, self._take_held(), str(error))  # somebody is in the middle of a push
 
     # what happens to links of this peer
 
@@ -141,6 +172,7 @@ class Peer:
         shaken = link.shaken
         assert shaken is not None
         self.coming.discard(link)
+        link.reading.allowance = self.allowance
         self._do(
             self._links.came_up(
                 link,
@@ -167,7 +199,7 @@ class Peer:
         self.coming.discard(link)
         self._do(self._links.lost(link, self._clock.seconds(), reason=reason, clean=clean))
         if not self.coming and not self.linked:
-            self._drop_held(Qualifier.ROUTE_SEND_FAILED)
+            self._drop(self._take_held(), Qualifier.ROUTE_SEND_FAILED)
 
     def leave(self, reason: GoodbyeReason) -> None:
         """Our last line where it may still be said, then an orderly close; what is pending is dropped."""
@@ -207,9 +239,9 @@ class Peer:
         elif isinstance(action, CloseDrained):
             action.link.close()
         elif isinstance(action, PauseReading):
-            action.link.pause_reading()
+            action.link.reading.pause(Reason.SETTLING)
         elif isinstance(action, ResumeReading):
-            action.link.resume_reading()
+            action.link.reading.resume(Reason.SETTLING)
         elif isinstance(action, PeerUp):
             self._owner.peer_up(self)
         elif isinstance(action, PeerLost):
@@ -218,7 +250,7 @@ class Peer:
             self._owner.two_processes(self)
 
     def _lost(self, reason: str) -> None:
-        self._drop_held(Qualifier.PEER_LOST)
+        self._drop(self._take_held(), Qualifier.PEER_LOST)
         self._owner.peer_lost(self, reason)
 
     def _write_on(self, link: Link | None) -> None:
@@ -230,6 +262,7 @@ class Peer:
         while self.hold and self.writing is link and link.state is State.UP:
             line, droppable = self.hold.popleft()
             self._hold_size -= len(line)
+            self._queues.note(self, self._hold_size)
             try:
                 link.send(line, droppable)
             except QueueFull:
@@ -237,10 +270,18 @@ class Peer:
             except ToneTooLarge:
                 self._undelivered(self.id, line, Qualifier.TONE_TOO_LARGE)
 
-    def _drop_held(self, why: Qualifier) -> None:
+    def _take_held(self) -> deque[tuple[bytes, bool]]:
         held, self.hold, self._hold_size = self.hold, deque(), 0
+        self._queues.note(self, 0)
+        return held
+
+    def _drop(self, held: Iterable[tuple[bytes, bool]], why: Qualifier) -> None:
         for line, _ in held:
             self._undelivered(self.id, line, why)
+
+    def _shed(self, held: Iterable[tuple[bytes, bool]], cause: str) -> None:
+        self._owner.hold_shed(self, cause)
+        self._drop(held, Qualifier.QUEUE_FULL)
 
     def _arm(self) -> None:
         timer, self._deadline = self._deadline, None

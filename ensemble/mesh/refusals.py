@@ -19,13 +19,14 @@ class Refusals:
         self._clock, self._counters = clock, counters
         self._said: dict[str, tuple[float, int]] = {}
 
-    def refused(self, counter: str, cause: str, peer: str, mend: str = "") -> None:
+    def refused(self, counter: str, cause: str, peer: str, mend: str = "", did: str = "refused") -> None:
         """
         Count one refusal, and log it unless the same kind was logged within the second.
 
         :param counter: the counter's name, also the I{kind} for the limit of one line a second.
         :param cause: what was wrong, for people.
         :param peer: who it was: an id or an address.
+        :param did: what we did with it, for people.
         """
         self._counters[counter] += 1
         now = self._clock.seconds()
@@ -37,7 +38,8 @@ class Refusals:
             self._said.clear()
         self._said[counter] = (now, 0)
         self.log.warn(
-            "refused {peer}: {cause}{mend}{more}",
+            "{did} {peer}: {cause}{mend}{more}",
+            did=did,
             peer=peer,
             cause=cause,
             counter=counter,

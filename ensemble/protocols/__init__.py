@@ -5,7 +5,7 @@ One block of imports per module; C{__all__} is grouped the same way.
 """
 
 from ensemble.protocols.admission import HandshakeMemory, LinkPolicy, Refused
-from ensemble.protocols.budget import DEFAULT_LINE_BUDGET, BudgetExceeded, LineBudget
+from ensemble.protocols.budget import DEFAULT_LINE_BUDGET, DEFAULT_QUEUE_BUDGET, BudgetExceeded, LineBudget
 from ensemble.protocols.capabilities import Headroom, PeerCapabilities, Pressure
 from ensemble.protocols.exchange import Event, ReadyToProve, Send, Up
 from ensemble.protocols.handshake import PENDING_BYTES, Handshake
@@ -74,6 +74,7 @@ __all__ = [
     "UnfinishedLine",
     # outbox
     "DEFAULT_OUTBOX_LIMIT",
+    "DEFAULT_QUEUE_BUDGET",
     "Outbox",
     "Turn",
     # stream

@@ -1,7 +1,7 @@
 """
-One ceiling over all unfinished lines (wire-0.8 section 7).
+One ceiling over all unfinished lines (wire-0.8 section 7), and another over all that wait to be written.
 
-Each wire has its own ceiling per line; a thousand wires with a line just below it each would still fill the memory.
+Each wire has its own ceiling per line and per queue; a thousand wires just below it each would still fill the memory.
 When the sum passes the limit, the one that holds most is closed, and so on until the sum fits.
 """
 
@@ -11,24 +11,28 @@ from typing import Final, Protocol
 
 from ensemble.errors import RemoteWireError
 
-DEFAULT_LINE_BUDGET: Final = 64 * 1024 * 1024  # bytes, over all wires of a process
+DEFAULT_LINE_BUDGET: Final = 64 * 1024 * 1024  # bytes of unfinished lines, over all wires of a process
+DEFAULT_QUEUE_BUDGET: Final = 256 * 1024 * 1024  # bytes that wait to be written: 32 full queues
+
+
+UNFINISHED: Final = "unfinished lines"
 
 
 class BudgetExceeded(RemoteWireError):
     """
-    All unfinished lines together are too much, and this wire's is the longest.
+    All together are too much, and this holder has most.
 
-    :ivar pending: bytes of it that had come.
+    :ivar pending: bytes that it held.
     :ivar limit: bytes for all.
     """
 
-    def __init__(self, pending: int, limit: int) -> None:
-        super().__init__(f"all unfinished lines together pass {limit} bytes; the longest, of {pending}, goes")
+    def __init__(self, pending: int, limit: int, what: str = UNFINISHED) -> None:
+        super().__init__(f"all {what} together pass {limit} bytes; the longest, of {pending}, goes")
         self.pending, self.limit = pending, limit
 
 
 class LineHolder(Protocol):
-    """Who holds part of a line.  Compared by identity."""
+    """Who holds part of a line, or a queue of lines.  Compared by identity."""
 
     def budget_exceeded(self, error: BudgetExceeded) -> None:
         """You hold most of all: let go of it.  You are forgotten already; must not raise."""
@@ -36,16 +40,17 @@ class LineHolder(Protocol):
 
 class LineBudget:
     """
-    Who holds how much of an unfinished line.
+    Who holds how much of lines that are unfinished, or unsent.
 
     :ivar limit: bytes for all holders together.
     :ivar total: bytes held by all of them; never above C{limit} once L{note} returned.
     """
 
-    __slots__ = ("_pending", "limit", "total")
+    __slots__ = ("_pending", "_what", "limit", "total")
 
-    def __init__(self, limit: int = DEFAULT_LINE_BUDGET) -> None:
-        self.limit = limit
+    def __init__(self, limit: int = DEFAULT_LINE_BUDGET, what: str = UNFINISHED) -> None:
+        """:param what: is held: for the text of the error."""
+        self.limit, self._what = limit, what
         self.total = 0
         self._pending: dict[LineHolder, int] = {}
 
@@ -63,4 +68,4 @@ class LineBudget:
             greediest = max(self._pending, key=self._pending.__getitem__)
             held = self._pending.pop(greediest)
             self.total -= held
-            greediest.budget_exceeded(BudgetExceeded(held, self.limit))
+            greediest.budget_exceeded(BudgetExceeded(held, self.limit, self._what))

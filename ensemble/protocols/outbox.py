@@ -19,6 +19,7 @@ DEFAULT_OUTBOX_LIMIT: Final = 8 * 1024 * 1024  # bytes per destination
 MAX_WRITE_LINES: Final = 64  # per write; larger ones make the allocator trim and regrow its heap every turn
 MAX_WRITE_BYTES: Final = 64 * 1024  # per write; a single longer line goes alone
 
+NOTE_EVERY: Final = 64 * 1024  # bytes by which a queue may have grown since its size was noted
 _COMPACT_AT: Final = 1024  # sent entries at the head of the queue before the list is cut
 
 
@@ -84,8 +85,11 @@ class Outbox:
         "_limit",
         "_lines",
         "_marked",
+        "_note",
+        "_noted",
         "_room_wanted",
         "_turn",
+        "_unnoted",
         "_when_empty",
         "_write",
         "dropped",
@@ -99,11 +103,14 @@ class Outbox:
         turn: Turn,
         limit: int = DEFAULT_OUTBOX_LIMIT,
         on_room: Callable[[], None] | None = None,
+        note: Callable[[int], None] | None = None,
     ) -> None:
         """
         :param write: takes lines for good; at most 64 of them and 64 KiB at a time.  It may call L{full} before it
             returns.
         :param limit: bytes.
+        :param note: told of L{size} where a flush leaves something, at each further 64 KiB, and of 0 when all of that
+            is gone.  It may call L{push} and L{forget}.
         """
         self.size = 0
         self.dropped = 0
@@ -115,6 +122,8 @@ class Outbox:
         self._droppable: deque[tuple[int, int]] | None = None  # number and size of each; most queues never see one
         self._droppable_size = 0
         self._holes = 0  # lines dropped since the queue was last compact
+        self._note, self._noted = note, 0
+        self._unnoted = limit if note is None else min(limit, NOTE_EVERY)  # a size above it is looked at with care
         self._full = False
         self._marked = False  # a flush is coming: at the turn's end or, while full, when the wire drains
         self._closed = False
@@ -136,7 +145,7 @@ class Outbox:
             by a closed queue; where it finds no room it is itself what is dropped.
         """
         size = self.size + len(line) + 1
-        if droppable or (size > self._limit and not whatever) or self._closed:
+        if droppable or (size > self._unnoted and not whatever) or self._closed:
             return self._push_with_care(line, droppable)
         self.size = size
         self._lines.append(line)
@@ -173,6 +182,8 @@ class Outbox:
         while self.size and not self._full:
             self._write(self._batch())
         self._marked = self._full
+        if self.size or self._noted:
+            self._tell_size()
         if self._room_wanted and self.size * 2 <= self._limit and not self._closed:
             self._room_wanted = False
             if self.on_room is not None:
@@ -181,11 +192,16 @@ class Outbox:
             callback, self._when_empty = self._when_empty, None
             callback()
 
+    def forget(self) -> None:
+        """Let go of what is queued."""
+        self._forget_all()
+        self._tell_size()
+
     def close(self) -> None:
         """The wire is gone: forget what is queued and take nothing more."""
         self._closed = True
         self._when_empty = None
-        self._forget_all()
+        self.forget()
 
     def _mark(self) -> None:
         if not self._marked and not self._closed:
@@ -213,7 +229,15 @@ class Outbox:
         self.size += weight
         self._lines.append(line)
         self._mark()
+        if self.size > self._unnoted:
+            self._tell_size()
         return True
+
+    def _tell_size(self) -> None:
+        if self._note is not None and self._noted != self.size:
+            self._noted = self.size
+            self._unnoted = min(self._limit, self.size + NOTE_EVERY)
+            self._note(self.size)
 
     def _drop(self, over: int) -> None:
         """Drop at least C{over} bytes of droppable lines, oldest first; there are as many."""

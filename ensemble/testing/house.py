@@ -30,7 +30,13 @@ class House:
         self.node = Node(self.ensemble, routes, world.clock)
         self._clients = 0
         self.thrum = ThrumServer(
-            world.clock, world.clock, "memory", self.node, wall_ms=self._wall_ms, client_ids=self._client_id
+            world.clock,
+            world.clock,
+            "memory",
+            self.node,
+            wall_ms=self._wall_ms,
+            client_ids=self._client_id,
+            queues=self.ensemble.queues,
         )
 
     @property

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 
 from ensemble.errors import ConfigurationError
 from ensemble.interfaces import INode, IWire
-from ensemble.protocols import DEFAULT_OUTBOX_LIMIT, LineBudget, StreamWireFactory, Turn
+from ensemble.protocols import DEFAULT_OUTBOX_LIMIT, DEFAULT_QUEUE_BUDGET, LineBudget, StreamWireFactory, Turn
 from ensemble.thrum.session import MAX_LINE, Session
 
 
@@ -167,17 +167,20 @@ class ThrumServer(Service):
         max_line: int = MAX_LINE,
         queue_bytes: int = DEFAULT_OUTBOX_LIMIT,
         budget: LineBudget | None = None,
+        queues: LineBudget | None = None,
     ) -> None:
         """
         :param client_ids: a fresh UUIDv4 text each time.
         :param max_line: bytes of one tone; a longer one closes the connection that sent it.
         :param queue_bytes: unread by a program: then it is disconnected.
         :param budget: over all unfinished lines of the process.
+        :param queues: over what waits to be written, of the process.
         """
         self.path, self.counters = path, Counter[str]()
         self.sessions: dict[str, Session] = {}
         self._node, self._wall_ms, self._client_ids = node, wall_ms, client_ids
         self._queue_bytes = queue_bytes
+        self._queues = queues if queues is not None else LineBudget(DEFAULT_QUEUE_BUDGET, "queues")
         self._turn = turn if turn is not None else Turn(clock)
         factory = StreamWireFactory(clock, self.accepted, kind="unix", budget=budget, max_line=max_line)
         self._listener = UnixListener(reactor, path, factory)
@@ -193,6 +196,7 @@ class ThrumServer(Service):
             self.counters,
             self._session_ended,
             self._queue_bytes,
+            self._queues,
         )
         self.sessions[session.client_id] = session
         self.counters["thrum.connected"] += 1

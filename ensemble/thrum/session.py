@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from ensemble.errors import RemoteWireError
 from ensemble.interfaces import IClient, INode, IWire, IWireSink
-from ensemble.protocols import DEFAULT_OUTBOX_LIMIT, Outbox, Turn
+from ensemble.protocols import BudgetExceeded, LineBudget, Outbox, Turn
 from ensemble.tone import (
     NEVER_ANSWERED,
     THRUM_VERSION,
@@ -48,16 +49,17 @@ class Session:
         wall_ms: Callable[[], int],
         counters: Counter[str],
         ended: Callable[[Session], None],
-        queue_bytes: int = DEFAULT_OUTBOX_LIMIT,
+        queue_bytes: int,
+        queues: LineBudget,
     ) -> None:
         self.client_id = client_id
         self.protocol_version: str | None = None
         self._wire, self._node, self._wall_ms, self._counters, self._ended = wire, node, wall_ms, counters, ended
-        self._outbox = Outbox(wire.write, turn, queue_bytes, self._has_room)
+        self._outbox = Outbox(wire.write, turn, queue_bytes, self._has_room, partial(queues.note, self))
         self._half = queue_bytes // 2
         self._reading = True
         self._held: list[bytes] = []
-        self._gone = False
+        self._gone = self._shed = False
 
     def begin(self) -> None:
         """Greet the program and listen to it."""
@@ -73,7 +75,7 @@ class Session:
         return self._outbox.size > self._half
 
     def deliver(self, line: bytes, droppable: bool = False) -> bool:
-        if self._gone:
+        if self._gone or self._shed:
             return False
         if self._outbox.push(line, droppable):
             if self.congested:
@@ -109,6 +111,19 @@ class Session:
         """The daemon stops: what is queued leaves, then the connection closes."""
         self._outbox.flush()
         self._wire.close()
+
+    # LineHolder: our queue, among all queues
+
+    def budget_exceeded(self, error: BudgetExceeded) -> None:
+        self._shed = True
+        self._counters["thrum.shed"] += 1
+        self.log.warn(
+            "disconnecting local client {client}: {cause}; it reads too slowly, or --limit queues_bytes is too low",
+            client=self.client_id,
+            cause=str(error),
+        )
+        self._outbox.close()
+        self._wire.abort()  # whose end is told in a later turn: somebody is in the middle of a push
 
     def _has_room(self) -> None:
         if not self._gone:

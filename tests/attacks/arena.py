@@ -249,6 +249,7 @@ class RealHouse:
             client_ids=self._client_id,
             turn=self.ensemble.turn,
             budget=self.ensemble.budget,
+            queues=self.ensemble.queues,
         )
         self.thrum.startService()
         self._listening = reactor.listenTCP(0, self.ensemble.factory(), backlog=4096, interface="127.0.0.1")

@@ -9,6 +9,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.mesh import Ensemble, Policy
+from ensemble.mesh.reading import Reason
 from ensemble.protocols import InMemoryEndpoint, Level, Role, StreamWire
 from ensemble.testing import House, World
 from ensemble.tone import encode
@@ -162,12 +163,12 @@ class SilenceTests(SynchronousTestCase):
         shaker = self.shake(socket)
         link = self.humd.link_to(shaker.id)
         assert link is not None
-        link.pause_reading()
+        link.reading.pause(Reason.SETTLING)
         for _ in range(1000):
             self.say(socket, (encode({"chi": "x", "s": "y" * 1000}) + b"\n") * 60)
-        self.assertEqual((len(link._held), socket.wire.received < 100_000), (0, True))
+        self.assertEqual((len(link.reading._held), socket.wire.received < 100_000), (0, True))
         received = self.humd.counters["tones.received"]
-        link.resume_reading()
+        link.reading.resume(Reason.SETTLING)
         self.world.settle()
         self.say(socket, b'{"chi":"x"}\n')
         self.assertEqual(self.humd.counters["tones.received"], received + 1)

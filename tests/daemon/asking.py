@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ensemble.daemon.humd import Humd
+from ensemble.mesh import Limits
 from ensemble.protocols import InMemoryEndpoint, Turn
 from ensemble.thrum import ThrumClient
 from tests.daemon.memory import HumdTestCase, settle
@@ -13,9 +14,11 @@ from tests.daemon.memory import HumdTestCase, settle
 class ControlTestCase(HumdTestCase):
     """Two humds that let each other in, and a program that asks the first."""
 
+    limits = Limits()
+
     def setUp(self) -> None:
         super().setUp()
-        self.one, self.two = self.humd(self.settings(admit_any=True)), self.humd(self.settings(admit_any=True))
+        self.one, self.two = (self.humd(self.settings(admit_any=True, limits=self.limits)) for _ in range(2))
         self.asks = self.asker(self.one)
 
     def program(self, humd: Humd, **hello: Any) -> ThrumClient:

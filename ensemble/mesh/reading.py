@@ -1,0 +1,106 @@
+"""
+Is a link read?  Not while there is a reason against it: its tones are to wait for those of another link
+(L{ensemble.mesh.peer_links}), or its peer has sent more than its L{Allowance}.  Each reason comes and goes without
+regard to the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Flag, auto
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ensemble.interfaces import IWire
+from ensemble.mesh.allowance import Allowance
+
+if TYPE_CHECKING:
+    from ensemble.mesh.pulse import Pulse
+
+
+class Reason(Flag):
+    """Why a link is not read."""
+
+    SETTLING = auto()
+    THROTTLED = auto()
+
+
+_NONE = Reason(0)
+
+
+class Reading:
+    """
+    The reading of one link.
+
+    :ivar on: True while it is read.
+    :ivar pulse: told of every pause, for silence does not count then; None before the link is up.
+    :ivar allowance: of the peer; None for no limit.
+    """
+
+    __slots__ = ("_against", "_clock", "_handle", "_held", "_spent", "_timer", "_wire", "allowance", "on", "pulse")
+
+    def __init__(self, wire: IWire, clock: IReactorTime, handle: Callable[[list[bytes]], None]) -> None:
+        """:param handle: takes the lines that were in hand when the reading was paused."""
+        self.on = True
+        self.pulse: Pulse | None = None
+        self.allowance: Allowance | None = None
+        self._wire, self._clock, self._handle = wire, clock, handle
+        self._against = _NONE
+        self._held: list[bytes] = []
+        self._timer: IDelayedCall | None = None
+        self._spent = 0  # of the wire's bytes, those that were counted
+
+    def pause(self, why: Reason) -> None:
+        """Read nothing more for now; its silence does not count against the peer."""
+        self._against |= why
+        if self.on:
+            self.on = False
+            self._wire.pause()
+            if self.pulse is not None:
+                self.pulse.paused()
+
+    def resume(self, why: Reason) -> None:
+        """This reason is gone.  Where it was the last: handle what was held, then read on."""
+        self._against &= ~why
+        if self.on or self._against:
+            return
+        self.on = True
+        if self.pulse is not None:
+            self.pulse.resumed()
+        held, self._held = self._held, []
+        if held:
+            self._handle(held)
+        if self.on:
+            self._wire.resume()
+
+    def hold(self, lines: list[bytes]) -> None:
+        """These were in hand when it was paused."""
+        self._held.extend(lines)
+
+    def spend(self, tones: int) -> bool:
+        """
+        Count what was read, and pause where it was too much.
+
+        :param tones: lines; the bytes are the wire's to tell.
+        :returns: True where it paused.
+        """
+        assert self.allowance is not None
+        size, self._spent = self._wire.received - self._spent, self._wire.received
+        seconds = self.allowance.spend(tones, size, self._clock.seconds())
+        if not seconds or self._timer is not None:
+            return False
+        self.pause(Reason.THROTTLED)
+        self._timer = self._clock.callLater(seconds, self._paid)
+        return True
+
+    def stop(self) -> None:
+        """The wire is gone."""
+        self._held = []
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _paid(self) -> None:
+        self._timer = None
+        self.resume(Reason.THROTTLED)

@@ -1,0 +1,205 @@
+"""A peer that sends more than it may is read slower: nothing is lost, and nothing else is undone."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.identity import HumdAddr
+from ensemble.mesh import KnownPeer, Limits, Policy
+from ensemble.mesh.allowance import Allowance
+from ensemble.mesh.limits import UNPACED
+from ensemble.mesh.reading import Reading, Reason
+from ensemble.protocols import InMemoryEndpoint
+from ensemble.testing import World
+from tests.mesh.plain_peer import PlainPeer
+from tests.mesh.test_peer import Diary
+from tests.protocols.recording import RecordingSink
+
+SLOW = Limits(stranger_tones_per_second=10, burst_seconds=1, known_tones_per_second=0, known_bytes_per_second=0)
+
+
+class ThrottlingTests(SynchronousTestCase):
+    """An ensemble that gives strangers ten tones a second."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.humd = self.world.humd(limits=SLOW)
+        self.diary = Diary(self.humd)
+        self.peer = self.linked()
+
+    def linked(self) -> PlainPeer:
+        peer = PlainPeer(self.world, self.humd)
+        peer.say(peer.hello(features=["ping-1", "bye-1"]))
+        return peer
+
+    @property
+    def came(self) -> list[int]:
+        """The numbers of the tones that came."""
+        return [int(what[1]) for what in self.diary.told if what[0] == "tone"]
+
+    def flood(self, begin: int, end: int, peer: PlainPeer | None = None) -> None:
+        """One chunk of tones."""
+        speaker = peer if peer is not None else self.peer
+        speaker.say(*({"chi": "x", "rid": str(number)} for number in range(begin, end)))
+
+    def test_slowed_and_nothing_lost(self) -> None:
+        """After the burst the next chunk waits until the debt is paid; all tones come, in order, each pause counts."""
+        with capturedLogs() as events:
+            self.flood(0, 30)  # 20 in debt, and the hello
+            self.assertEqual(self.came, list(range(30)))
+            self.flood(30, 31)
+            self.assertEqual(len(self.came), 30)
+            self.world.advance(1.9, step=0.1)
+            self.assertEqual(len(self.came), 30)
+            self.world.advance(0.3, step=0.1)
+        self.assertEqual(self.came, list(range(31)))
+        link = self.humd.link_to(self.peer.id)
+        assert link is not None and link.reading.allowance is not None
+        self.assertEqual(self.humd.counters["links.throttled"], link.reading.allowance.throttled)
+        told, *_ = [event for event in events if event.get("counter") == "links.throttled"]
+        self.assertEqual((told["did"], told["peer"]), ("slowed", self.peer.id.full))
+
+    def test_others_are_not_slowed(self) -> None:
+        """What one peer did is not counted against another."""
+        other = self.linked()
+        self.flood(0, 1000)
+        self.flood(1000, 1005, other)
+        self.assertEqual(self.came[-1], 1004)
+
+    def test_a_row_gives_another_pace(self) -> None:
+        """A peer with a row has the pace of the known; when the rules change, so does its pace, at once."""
+        self.humd.judge_again(Policy(known=(KnownPeer(self.peer.id),)))
+        for chunk in range(0, 3000, 100):
+            self.flood(chunk, chunk + 100)
+        self.assertEqual(self.came, list(range(3000)))
+        self.humd.judge_again(Policy())
+        self.flood(3000, 3020)
+        self.flood(3020, 3021)
+        self.assertEqual(len(self.came), 3020)
+
+    def test_pace_that_comes_later(self) -> None:
+        """A peer that had no limit at all while it had a row gets one when the row is gone."""
+        humd = self.world.humd(limits=SLOW, policy=Policy(known=(KnownPeer(self.peer.id),)))
+        peer = PlainPeer(self.world, humd, self.peer.key)
+        peer.say(peer.hello(features=["ping-1", "bye-1"]))
+        link = humd.link_to(peer.id)
+        assert link is not None
+        self.assertIsNone(link.reading.allowance)
+        humd.judge_again(Policy())
+        self.assertIsNotNone(link.reading.allowance)
+
+    def test_no_limits_no_allowance(self) -> None:
+        """A program that sets no limits slows nobody, and keeps no count."""
+        humd = self.world.humd()
+        self.assertIs(humd.limits, UNPACED)
+        peer = PlainPeer(self.world, humd)
+        peer.say(peer.hello())
+        link = humd.link_to(peer.id)
+        assert link is not None
+        self.assertIsNone(link.reading.allowance)
+
+    def test_all_lines_count(self) -> None:
+        """Lines that are no tones, pings and the like are not free."""
+        for line in (b"{", b'{"chi":"ping","rid":"p"}', b'{"chi":"pong"}'):
+            peer = self.linked()
+            before = self.humd.counters["links.throttled"]
+            peer.say(*[line] * 30)
+            self.assertEqual(self.humd.counters["links.throttled"], before + 1, line)
+
+    def test_bytes_count(self) -> None:
+        """A stranger with few tones and many bytes is slowed as well."""
+        humd = self.world.humd(limits=Limits(stranger_bytes_per_second=1000, burst_seconds=1))
+        diary, peer = Diary(humd), PlainPeer(self.world, humd)
+        peer.say(peer.hello())
+        peer.say({"chi": "x", "rid": "0", "text": "x" * 5000})
+        peer.say({"chi": "x", "rid": "1"})
+        self.assertEqual([what[1] for what in diary.told if what[0] == "tone"], ["0"])
+        self.world.advance(6)
+        self.assertEqual([what[1] for what in diary.told if what[0] == "tone"], ["0", "1"])
+
+    def test_silence_does_not_count(self) -> None:
+        """While it is not read the peer is pinged every three seconds, and is not given up."""
+        self.flood(0, 1210)
+        before = len(self.peer.heard)
+        self.world.advance(118)
+        self.assertEqual([tone["chi"] for tone in self.peer.heard[before:]], ["ping"] * 39)
+        self.assertTrue(self.humd.linked(self.peer.id))
+
+    def test_loss_leaves_no_timer(self) -> None:
+        """When a link that is not read ends, it is over at once."""
+        self.world.advance(11)  # the handshake's own timer
+        self.flood(0, 1000)
+        self.peer.wire.abort()
+        self.world.settle()
+        self.assertEqual((self.humd.peers(), self.world.clock.getDelayedCalls()), ([], []))
+
+    def test_goodbye_is_not_slowed(self) -> None:
+        """A link that we leave is read to its end."""
+        self.peer.wire.pause()
+        self.humd.remove_peer(self.peer.id)
+        self.flood(0, 100)
+        self.assertEqual(self.humd.counters["links.throttled"], 0)
+
+
+class ReadingTests(SynchronousTestCase):
+    """Two reasons not to read."""
+
+    def setUp(self) -> None:
+        self.clock, world = Clock(), World()
+        me, other = world.key().humd_id(), world.key().humd_id()
+        self.far, near = InMemoryEndpoint.pair(other, None, me, None, self.clock)
+        near.peer = HumdAddr(other)
+        self.sink = RecordingSink()
+        self.handled: list[bytes] = []
+        self.reading = Reading(near, self.clock, self.handled.extend)
+        near.start(self.sink)
+        self.far.start(RecordingSink())
+        self.far.write([b"1"])
+
+    def arrived(self) -> bool:
+        self.clock.advance(0)
+        self.clock.advance(0)
+        return bool(self.sink.lines)
+
+    def test_neither_undoes_the_other(self) -> None:
+        """Read on only when the last reason is gone, in whichever order they came and went."""
+        for first, second in (tuple(Reason), tuple(reversed(Reason))):
+            for begins, ends in (((first, second), (first, second)), ((first, second), (second, first))):
+                self.setUp()
+                for why in begins:
+                    self.reading.pause(why)
+                self.reading.hold([b"held"])
+                self.assertFalse(self.arrived())
+                self.reading.resume(ends[0])
+                self.assertFalse(self.arrived() or self.reading.on or self.handled)
+                self.reading.resume(ends[1])
+                self.assertTrue(self.arrived() and self.reading.on)
+                self.assertEqual(self.handled, [b"held"])
+
+    def test_resume_without_pause(self) -> None:
+        """What was not paused is not resumed."""
+        self.reading.resume(Reason.SETTLING)
+        self.assertTrue(self.arrived())
+        self.reading.pause(Reason.SETTLING)
+        self.reading.resume(Reason.THROTTLED)
+        self.assertFalse(self.reading.on)
+
+    def test_paused_by_what_was_held(self) -> None:
+        """Handling what was held may pause again: then nothing is read, and nothing is resumed twice."""
+        again = Reading(self.reading._wire, self.clock, lambda lines: again.pause(Reason.SETTLING))
+        again.pause(Reason.SETTLING)
+        again.hold([b"held"])
+        again.resume(Reason.SETTLING)
+        self.assertFalse(again.on or self.arrived())
+
+    def test_one_timer(self) -> None:
+        """While a debt is being paid, more of it sets no second timer."""
+        self.reading.allowance = Allowance()
+        self.reading.allowance.set_pace(10, 0, 1, self.clock.seconds())
+        self.assertTrue(self.reading.spend(20))
+        self.assertFalse(self.reading.spend(20))
+        self.assertEqual(len([call for call in self.clock.getDelayedCalls() if call.getTime() > 0]), 1)
+        self.reading.stop()
+        self.assertFalse([call for call in self.clock.getDelayedCalls() if call.getTime() > 0])
