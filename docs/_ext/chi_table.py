@@ -1,5 +1,5 @@
 """
-Sphinx: C{.. chi-table::} and its like write what the code lists as pages: chi, qualifiers, limits.
+Sphinx: C{.. chi-table::} and its like write what the code lists as pages: chi, qualifiers, limits, counters.
 
 The rows are reST already; all that happens here is layout.
 """
@@ -13,6 +13,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
+from ensemble.daemon import counters
+from ensemble.daemon.counters import COUNTERS
 from ensemble.mesh import Limits, limits
 from ensemble.tone import chi, qualifier
 
@@ -64,6 +66,11 @@ def limits_page() -> str:
     return "\n".join(table("26 18 20 36", ("Name", "Default", "Range", "What it bounds"), cells))
 
 
+def counters_page() -> str:
+    """Every counter of the status."""
+    return "\n".join(table("32 68", ("Name", "What it counts"), [(f"``{k}``", v) for k, v in sorted(COUNTERS.items())]))
+
+
 class ChiTable(SphinxDirective):
     """C{.. chi-table::}, without arguments."""
 
@@ -88,9 +95,18 @@ class LimitsTable(SphinxDirective):
         return self.parse_text_to_nodes(limits_page())
 
 
+class CountersTable(SphinxDirective):
+    """C{.. counters-table::}, without arguments."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(counters.__file__)
+        return self.parse_text_to_nodes(counters_page())
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_directive("chi-table", ChiTable)
     app.add_directive("qualifier-table", QualifierTable)
     app.add_directive("limits-table", LimitsTable)
+    app.add_directive("counters-table", CountersTable)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

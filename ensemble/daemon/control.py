@@ -31,6 +31,7 @@ REQUEST_BYTES: Final = 64 * 1024  # of one request line
 QUEUE_BYTES: Final = 1024 * 1024  # unread by whoever asks: then no more is answered, and a tap loses its oldest
 CONNECTIONS: Final = 16
 TAPS: Final = 8
+IDLE_SECONDS: Final = 60.0  # without a request, or an answer that is read; a tap may be silent for ever
 
 Request: TypeAlias = Mapping[str, Any]
 Answer: TypeAlias = dict[str, Any]
@@ -70,9 +71,9 @@ class ControlServer(Service):
         self.counters: Counter[str] = Counter()
         self.verbs, self.turn = verbs, turn
         self.taps = 0
+        self.clock: IReactorTime = reactor
         self.sessions: set[ControlSession] = set()
-        clock: IReactorTime = reactor
-        factory = StreamWireFactory(clock, self.accepted, kind="control", max_line=REQUEST_BYTES)
+        factory = StreamWireFactory(self.clock, self.accepted, kind="control", max_line=REQUEST_BYTES)
         self._listener = UnixListener(reactor, path, factory)
         self._path = path
 
@@ -115,12 +116,12 @@ class ControlSession:
         self._busy = self._going = self._gone = False
         self._watch: Watch | None = None
         self._room: Deferred[None] | None = None
+        self._idle = server.clock.callLater(IDLE_SECONDS, self._too_idle)
 
     def turn_away(self) -> None:
         """There are too many connections already."""
-        refusal = Refusal(Qualifier.QUEUE_FULL, f"{CONNECTIONS} control connections are open already; close one")
         self._wire.start(self)
-        self._say(_refused(refusal))
+        self._refuse(Refusal(Qualifier.QUEUE_FULL, f"{CONNECTIONS} control connections are open already; close one"))
         self.close()
 
     def close(self) -> None:
@@ -132,6 +133,7 @@ class ControlSession:
 
     def lines_received(self, lines: list[bytes]) -> None:
         if self._watch is None:
+            self._not_idle()
             self._requests.extend(lines)
             self._go_on()
 
@@ -139,17 +141,20 @@ class ControlSession:
         pass  # the wire's own deadline bounds a line
 
     def line_refused(self, error: RemoteWireError) -> None:
-        self._say(_refused(Refusal(Qualifier.TONE_TOO_LARGE, f"{error}; the connection is closed")))
+        self._refuse(Refusal(Qualifier.TONE_TOO_LARGE, f"{error}; the connection is closed"))
         self.close()
 
     def wire_full(self) -> None:
         self._outbox.full()
 
     def wire_drained(self) -> None:
+        self._not_idle()
         self._outbox.drained()
 
     def wire_lost(self, reason: str, clean: bool) -> None:
         self._gone = True
+        if self._idle.active():
+            self._idle.cancel()
         self._requests.clear()
         self._unsaid.clear()
         self._outbox.close()
@@ -157,6 +162,16 @@ class ControlSession:
         if self._watch is not None:
             self._watch.tap.close()
         self._has_room()
+
+    def _not_idle(self) -> None:
+        if self._idle.active():
+            self._idle.reset(IDLE_SECONDS)
+
+    def _too_idle(self) -> None:
+        """It would keep a place from others for ever: it is silent, or does not read what it asked for."""
+        if self._watch is None:
+            self._server.counters["control.idle"] += 1
+            self._wire.abort()
 
     def _has_room(self) -> None:
         self._push()
@@ -210,10 +225,10 @@ class ControlSession:
 
     def _failed(self, failure: Failure) -> Answer:
         error = failure.value
-        if isinstance(error, Refusal):
-            return _refused(error)
-        self.log.failure("a control request died", failure=failure)
-        return _refused(Refusal(Qualifier.NOT_SUPPORTED, f"{type(error).__name__}: a bug; see the daemon's log"))
+        if not isinstance(error, Refusal):
+            self.log.failure("a control request died", failure=failure)
+            error = Refusal(Qualifier.NOT_SUPPORTED, f"{type(error).__name__}: a bug; see the daemon's log")
+        return self._refused(error)
 
     def _answered(self, answer: Answer | Watch) -> None:
         self._busy = False
@@ -222,6 +237,13 @@ class ControlSession:
         else:
             self._say(answer)
         self._go_on()
+
+    def _refused(self, refusal: Refusal) -> Answer:
+        self._server.counters["control.refused"] += 1
+        return {"ok": False, "qualifier": str(refusal.qualifier), "message": str(refusal)}
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._say(self._refused(refusal))
 
     def _say(self, answer: Answer) -> None:
         self._say_line(encode(answer))
@@ -240,7 +262,7 @@ class ControlSession:
     def _begin_watch(self, watch: Watch) -> None:
         if self._gone or self._server.taps >= TAPS:
             watch.tap.close()
-            self._say(_refused(Refusal(Qualifier.QUEUE_FULL, f"{TAPS} taps are open already; close one")))
+            self._refuse(Refusal(Qualifier.QUEUE_FULL, f"{TAPS} taps are open already; close one"))
             return
         self._watch = watch
         self._requests.clear()
@@ -269,7 +291,3 @@ class ControlSession:
         self._server.taps -= 1
         if not self._gone:
             self.close()
-
-
-def _refused(refusal: Refusal) -> Answer:
-    return {"ok": False, "qualifier": str(refusal.qualifier), "message": str(refusal)}

@@ -10,7 +10,7 @@ from attrs import asdict
 
 from ensemble import __version__
 from ensemble.conversations import MAX_ASKS, MAX_ORPHANS, PAUSE_SECONDS, REMEMBERED
-from ensemble.daemon.control import CONNECTIONS, QUEUE_BYTES as CONTROL_QUEUE_BYTES, REQUEST_BYTES, TAPS
+from ensemble.daemon.control import CONNECTIONS, IDLE_SECONDS, QUEUE_BYTES as CONTROL_QUEUE_BYTES, REQUEST_BYTES, TAPS
 from ensemble.daemon.descriptors import KEPT
 from ensemble.identity import HumdId
 from ensemble.mesh import (
@@ -82,6 +82,7 @@ def limits(humd: Humd) -> dict[str, int | float]:
         "goodbye_seconds": STOP_SECONDS,
         "tap_tones": TAP_TONES,
         "control_connections": CONNECTIONS,
+        "control_idle_seconds": IDLE_SECONDS,
         "control_taps": TAPS,
         "control_request_bytes": REQUEST_BYTES,
         "control_queue_bytes": CONTROL_QUEUE_BYTES,

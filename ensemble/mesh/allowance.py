@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 LEAST_PAUSE: Final = 0.1  # seconds; a shorter one would cost more turns than it slows, and the bucket fills meanwhile
+MOST_PAUSE: Final = 60.0  # seconds; then the next chunk is read, debt or not: it may be a goodbye
 
 
 class Bucket:
@@ -74,4 +75,4 @@ class Allowance:
         if not pause:
             return 0.0
         self.throttled += 1
-        return max(pause, LEAST_PAUSE)
+        return min(max(pause, LEAST_PAUSE), MOST_PAUSE)

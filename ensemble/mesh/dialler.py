@@ -126,6 +126,7 @@ class Redial:
         if hint in self._order:
             self._order.remove(hint)
             self._order.append(hint)
+        self._ensemble.counters["dials.failed"] += 1
         cause = failure.getErrorMessage()
         if cause != self.last_failure:  # the same cause again and again is one line
             self.log.info(

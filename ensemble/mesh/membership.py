@@ -124,6 +124,8 @@ class Membership:
 
     def gone(self, link: Link, reason: str, clean: bool) -> None:
         """The wire of C{link} is gone; a peer with nothing left is forgotten."""
+        if link.dropped:
+            self._counters["links.dropped"] += link.dropped
         known = self._peers.get(link.peer) if link.peer is not None else None
         if known is None:
             return

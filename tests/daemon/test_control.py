@@ -226,6 +226,37 @@ class RequestTests(ControlTestCase):
         settle(self.reactor)
         self.assertTrue(self.asker(self.one).ask("status")["ok"])
 
+    def test_silent_connections_end(self) -> None:
+        """Who asks nothing for a minute, or does not read, makes room for others; a request gives a new minute."""
+        self.reactor.advance(50)
+        self.asks.ask("status")
+        late = self.asker(self.one)
+        self.reactor.advance(59)
+        self.assertEqual((late.sink.events, self.asks.sink.events[-1]), ([], "lines_received"))
+        for _ in range(300):
+            late.near.write([b'{"do":"status"}'])
+        late.near.pause()
+        settle(self.reactor)
+        self.reactor.advance(1.5)
+        settle(self.reactor)
+        self.assertEqual((len(self.one.control.sessions), self.asks.sink.events[-1]), (1, "wire_lost"))
+        self.reactor.advance(60)
+        settle(self.reactor)
+        self.assertEqual((len(self.one.control.sessions), self.one.control.counters["control.idle"]), (0, 2))
+
+    def test_a_tap_may_be_silent(self) -> None:
+        """Who looks on asks nothing, and stays."""
+        self.asks.ask("tap")
+        self.reactor.advance(1000)
+        settle(self.reactor)
+        self.assertEqual(len(self.one.control.sessions), 1)
+
+    def test_refusals_are_counted(self) -> None:
+        """Whatever is answered with an error is counted."""
+        self.refused(do="nothing")
+        self.asks.say(b"x" * (REQUEST_BYTES + 1))
+        self.assertEqual(self.one.control.counters["control.refused"], 2)
+
     def test_who_does_not_read_is_not_answered(self) -> None:
         """Answers do not pile up for somebody who only asks: the rest is done when there is room."""
         big = "x" * (300 * 1024)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.mesh.allowance import LEAST_PAUSE, Allowance, Bucket
+from ensemble.mesh.allowance import LEAST_PAUSE, MOST_PAUSE, Allowance, Bucket
 
 
 class BucketTests(SynchronousTestCase):
@@ -75,7 +75,8 @@ class AllowanceTests(SynchronousTestCase):
         self.allowance.set_pace(10, 0, 1, 0.0)
         self.assertEqual(self.allowance.spend(10, 10**9, 0.0), 0.0)
 
-    def test_short_pauses_are_made_longer(self) -> None:
-        """A pause of a moment would cost more than it slows."""
+    def test_pauses_have_bounds(self) -> None:
+        """A pause of a moment would cost more than it slows; one without end could hide a goodbye."""
         self.allowance.set_pace(1000, 0, 1, 0.0)
         self.assertEqual(self.allowance.spend(1001, 0, 0.0), LEAST_PAUSE)
+        self.assertEqual(self.allowance.spend(10**9, 0, 0.0), MOST_PAUSE)

@@ -139,6 +139,7 @@ class DiallerTests(SynchronousTestCase):
         self.dialler.set_peers([self.row("tcp:b.test:1")])
         self.world.settle()
         self.assertIn("does its peers.json have a row for us", self.dialler.last_failure(self.other.me))
+        self.assertEqual(self.dialler._ensemble.counters["dials.failed"], 1)
 
     def test_somebody_else_there(self) -> None:
         """A hint that leads to another humd links nothing, and says whom it found."""

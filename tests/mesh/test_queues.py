@@ -168,6 +168,17 @@ class QueueTests(SynchronousTestCase):
         self.assertIn("all queues together", told["cause"])
         self.assertTrue(self.humd.linked(lazy.id))
 
+    def test_dropped_tones_are_counted(self) -> None:
+        """What was dropped to make room is in the counters once its link is gone."""
+        humd = self.world.humd(limits=Limits(peer_queue_bytes=64 * 1024))
+        peer = PlainPeer(self.world, humd)
+        peer.say(peer.hello())
+        for _ in range(6):
+            humd.send(peer.id, b'{"chi":"pulse","s":"' + b"x" * LINE + b'"}', droppable=True)
+        peer.wire.abort()
+        self.world.settle()
+        self.assertEqual(humd.counters["links.dropped"], 3)
+
     def test_default(self) -> None:
         """With no limits given the budget is that of the wire page."""
         self.assertEqual(self.world.humd().queues.limit, DEFAULT_QUEUE_BUDGET)
