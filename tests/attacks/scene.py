@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from ensemble.identity import HumdKey
-from ensemble.mesh import Policy, Tap
+from ensemble.mesh import Limits, Policy, Tap
 from ensemble.protocols import Level, Role
 from ensemble.thrum.client import ThrumClient
 from ensemble.tone import Envelope, decode_checked
@@ -35,6 +35,7 @@ class Scene(TestCase):
 
     timeout = 60
     level = Level.OPEN
+    limits: Limits | None = None
     make_arena: Callable[[], Arena]
 
     arena: Arena
@@ -47,7 +48,7 @@ class Scene(TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(self.arena.close()))
         self.numbers = count(1)
         self.to_the_bee: list[dict[str, Any]] = []
-        self.victim = self.arena.house(policy=Policy(level=self.level))
+        self.victim = self.arena.house(policy=Policy(level=self.level), limits=self.limits)
         self.friend = self.arena.house()
         await self.arena.link(self.friend, self.victim)
         self.bee = await self.arena.join(self.victim, "bee", bee=["worker"], models=[MODEL], chis=CHIS)
