@@ -123,8 +123,8 @@ class ThrottlingTests(SynchronousTestCase):
         """While it is not read the peer is pinged every three seconds, and is not given up."""
         self.flood(0, 1210)
         before = len(self.peer.heard)
-        self.world.advance(118)
-        self.assertEqual([tone["chi"] for tone in self.peer.heard[before:]], ["ping"] * 39)
+        self.world.advance(58)
+        self.assertEqual([tone["chi"] for tone in self.peer.heard[before:]], ["ping"] * 19)
         self.assertTrue(self.humd.linked(self.peer.id))
 
     def test_loss_leaves_no_timer(self) -> None:
@@ -141,6 +141,28 @@ class ThrottlingTests(SynchronousTestCase):
         self.humd.remove_peer(self.peer.id)
         self.flood(0, 100)
         self.assertEqual(self.humd.counters["links.throttled"], 0)
+
+
+class MiddleTests(SynchronousTestCase):
+    """A pause in the middle of a chunk."""
+
+    def test_rest_of_the_chunk_waits(self) -> None:
+        """Tones in hand when the reading is paused are handled when it goes on, before what came later."""
+        world = World()
+        humd = world.humd()
+        diary, peer = Diary(humd), PlainPeer(world, humd)
+        peer.say(peer.hello())
+        link = humd.link_to(peer.id)
+        assert link is not None
+        tap = humd.subscribe()
+        waiting = tap.get().addCallback(lambda _: link.reading.pause(Reason.SETTLING))
+        peer.say(*({"chi": "x", "rid": str(number)} for number in range(5)))
+        self.successResultOf(waiting)
+        peer.say({"chi": "x", "rid": "5"})
+        self.assertEqual(diary.told, [("up",), ("tone", "0")])
+        link.reading.resume(Reason.SETTLING)
+        world.settle()
+        self.assertEqual([what[1] for what in diary.told[1:]], [str(number) for number in range(6)])
 
 
 class ReadingTests(SynchronousTestCase):

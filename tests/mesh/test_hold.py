@@ -1,0 +1,73 @@
+"""Tones that wait for a link, and dials that are overtaken."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.errors import LinkRefused
+from ensemble.mesh import Limits
+from ensemble.testing import World
+from tests.mesh.plain_peer import PlainPeer
+from tests.mesh.test_peer import Diary
+
+KIB = 1024
+
+
+class HoldTests(SynchronousTestCase):
+    """A humd that dials a peer which has not answered yet."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.humd = self.world.humd(limits=Limits(peer_queue_bytes=64 * KIB, stranger_tones_per_second=0))
+        self.diary = Diary(self.humd)
+        self.dialled = PlainPeer(self.world, self.humd, dials=False)
+
+    def route(self, rid: str, size: int) -> None:
+        self.humd.route({"chi": "x", "rid": rid, "to": self.dialled.id.full, "s": "x" * size})
+
+    def test_what_the_link_does_not_take(self) -> None:
+        """When the link is up and takes less than was held, each tone that it does not take is told, with why."""
+        self.route("large", 60_000)
+        for rid in ("first", "second", "third"):
+            self.route(rid, 30_000)
+        self.dialled.say(self.dialled.hello(max_tone=40_000))
+        self.assertEqual([tone["rid"] for tone in self.dialled.heard if tone["chi"] == "x"], ["first", "second"])
+        self.assertEqual(
+            [what for what in self.diary.told if what[0] == "undelivered"],
+            [("undelivered", "tone.too-large"), ("undelivered", "queue.full")],
+        )
+
+    def test_somebody_waits_already(self) -> None:
+        """Whoever waits for the peer before its link is up has its silence noticed sooner all the same."""
+        self.humd.set_waiting(self.dialled.id, True)
+        self.dialled.say(self.dialled.hello(features=["ping-1"]))
+        self.world.advance(4)
+        self.assertIsNotNone(self.dialled.last("ping"))
+
+    def test_leaving_drops_the_dial(self) -> None:
+        """Parting from a peer drops what was under way to it, and tells what was held."""
+        self.route("one", 10)
+        self.humd.remove_peer(self.dialled.id)
+        self.world.settle()
+        self.assertIsNotNone(self.dialled.lost)
+        self.assertEqual(self.diary.told, [("undelivered", "route.send-failed")])
+
+    def test_overtaken(self) -> None:
+        """A peer that links to us while our dial hangs is linked, and the dial's end is no loss."""
+        inbound = PlainPeer(self.world, self.humd, self.dialled.key)
+        inbound.say(inbound.hello())
+        self.world.advance(11)
+        self.assertEqual(self.humd.peers(), [inbound.id])
+        self.assertIsNotNone(self.dialled.lost)
+        self.assertEqual(self.diary.told, [("up",)])
+
+    def test_dial_of_who_is_linked(self) -> None:
+        """A dial that comes so far while a link is up does not get our proof: it is dropped, and that is no refusal."""
+        other = self.world.humd()
+        self.world.link(self.humd, other)
+        second = self.world.join(self.humd, other)
+        self.world.settle()
+        for up in second.up:
+            self.failureResultOf(up, LinkRefused)
+        self.assertEqual(self.humd.counters["dial.superseded"], 0)
+        self.assertTrue(self.humd.linked(other.me))
