@@ -68,6 +68,7 @@ class Options(usage.Options):
             "auth": usage.CompleteList(LEVELS),
             "admit": usage.CompleteList(ADMIT),
             "log-format": usage.CompleteList(LOG_FORMATS),
+            "limit": usage.CompleteList([f"{one.name}=" for one in Limits.about()]),
         }
     )
 
