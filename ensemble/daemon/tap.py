@@ -90,7 +90,7 @@ class Options(usage.Options):
         self["advertise"].append(_usable(check_advertise, hint))
 
     def opt_limit(self, setting: str) -> None:
-        """Set one of the limits, for instance pending_links=64 (may be given more than once); `help` lists them."""
+        """Set one of the limits, for instance pending_links=64 (may be given more than once); help lists them."""
         if setting == "help":
             for one in Limits.about():
                 sys.stdout.write(
