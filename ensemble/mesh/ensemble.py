@@ -217,7 +217,7 @@ class Ensemble(Service):
         """Put new rules in force: links that they no longer admit, or not at their level, are told goodbye."""
         self.policy = policy
         self.memory.keep(policy.known)
-        self._members.judge_again(policy)
+        self._members.judge(policy)
 
     # tones
 

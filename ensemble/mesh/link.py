@@ -21,7 +21,7 @@ from ensemble.identity import HumdId
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.mesh.defaults import CLOSE_SECONDS, MESSAGE_CHARACTERS, PENDING_SECONDS
 from ensemble.mesh.limits import Limits
-from ensemble.mesh.link_actions import GOODBYE_MESSAGES, GoodbyeReason
+from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.mesh.link_owner import LinkOwner, State
 from ensemble.mesh.pulse import Pulse
 from ensemble.mesh.reading import Reading
@@ -191,7 +191,7 @@ class Link:
         """Queue our last line; a peer without ``bye-1`` gets none."""
         if self.state is State.UP:
             if self.shaken is not None and "bye-1" in self.shaken.features:
-                text = message or GOODBYE_MESSAGES[reason]
+                text = message or reason.message
                 self._push_own({"chi": "goodbye", "reason": reason.value, "message": text}, whatever=True)
             self.state = State.LEAVING
 

@@ -24,15 +24,19 @@ class GoodbyeReason(StrEnum):
     AUTH = "auth"
     LIMIT = "limit"
 
+    @property
+    def message(self) -> str:
+        """The reason for people."""
+        return _MESSAGES[self]
 
-GOODBYE_MESSAGES = {
+
+_MESSAGES = {
     GoodbyeReason.SHUTDOWN: "this humd is shutting down",
     GoodbyeReason.DUPLICATE: "another link to you is up",
     GoodbyeReason.REMOVED: "this humd no longer lists you as a peer",
     GoodbyeReason.AUTH: "this humd now wants more proof of who you are",
     GoodbyeReason.LIMIT: "a limit was passed",
 }
-"""What we say to people with it."""
 
 
 @frozen

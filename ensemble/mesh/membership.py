@@ -102,18 +102,6 @@ class Membership:
         if self.listener is not None and link.peer is not None:
             self.listener.peer_has_room(link.peer)
 
-    def judge_again(self, policy: Policy) -> None:
-        """Put new rules in force for those that are linked."""
-        for peer in self:
-            link = peer.writing
-            if link is None or link.shaken is None:
-                continue
-            peer.set_pace(peer.id in policy.known)
-            if policy.admits(peer.id, link.wire.secure) is not None:
-                peer.leave(GoodbyeReason.REMOVED)
-            elif link.shaken.level < policy.level_for(peer.id):
-                peer.leave(GoodbyeReason.AUTH)
-
     def shed(self, link: Link) -> None:
         """Part from the peer of C{link}, whose queue was thrown away; another link of it may be up by now."""
         known = self._peers.get(link.peer) if link.peer is not None else None
@@ -132,6 +120,18 @@ class Membership:
         known.gone(link, reason, clean)
         if known.idle and self._peers.get(known.id) is known:
             del self._peers[known.id]
+
+    def judge(self, policy: Policy) -> None:
+        """Say goodbye on links that these rules do not admit, or not at their level."""
+        for peer in self:
+            link = peer.writing
+            if link is None or link.shaken is None:
+                continue
+            peer.set_pace(peer.id in policy.known)
+            if policy.admits(peer.id, link.wire.secure) is not None:
+                peer.leave(GoodbyeReason.REMOVED)
+            elif link.shaken.level < policy.level_for(peer.id):
+                peer.leave(GoodbyeReason.AUTH)
 
     # PeerOwner
 

@@ -146,7 +146,10 @@ class Outbox:
         """
         size = self.size + len(line) + 1
         if droppable or (size > self._unnoted and not whatever) or self._closed:
-            return self._push_with_care(line, droppable)
+            taken = self._push_with_care(line, droppable)
+            if self.size > self._unnoted:
+                self._tell_size()
+            return taken
         self.size = size
         self._lines.append(line)
         if not self._marked:
@@ -229,8 +232,6 @@ class Outbox:
         self.size += weight
         self._lines.append(line)
         self._mark()
-        if self.size > self._unnoted:
-            self._tell_size()
         return True
 
     def _tell_size(self) -> None:
