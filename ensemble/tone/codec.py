@@ -143,13 +143,12 @@ def read(line: bytes) -> tuple[Envelope, dict[str, Any]]:
     """
     try:
         tone = _decode(line)
-        if len(line) - len(line.translate(None, _BRACKETS_AND_DIGITS)) > _FEW:
-            _check_depth(line)
-            _check_numbers(line)
+        if len(line) > _FEW:
+            _check(line)
         envelope = _convert(tone, Envelope)
     except _UNREADABLE as error:
         _refuse(error)
-    if not _fits(envelope.wane):
+    if envelope.wane is not None and envelope.wane > _MAX_WANE:
         raise MalformedTone(_WANE_TOO_LARGE)
     return envelope, tone
 
@@ -176,15 +175,15 @@ _TOO_DEEP: Final = f"more than {MAX_DEPTH} containers inside each other"
 # open.  Every other byte but `e` is an `x`, so that letters and quotes keep apart what stands in a string.
 _MARKS: Final = bytes(32 if byte in b":," else 101 if byte in b"eE" else 120 for byte in range(256))
 _TAKEN_OUT: Final = b"0123456789.+-[]{} \t\r\n"
-_BRACKETS_AND_DIGITS: Final = b"[]{}0123456789"
 _FEW: Final = 2 * MAX_DEPTH  # a deep line has more brackets, and a long number more digits
 _NO_BRACKET: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 
-# A whole part of 309 digits may be too large for a double, one of more always is.  So many digits in a row cover five
-# of the samples that are 60 bytes apart.
+# A whole part of 309 digits may be too large for a double, one of more always is.  So many digits in a row cover one of
+# the samples that are 309 bytes apart, and five of those that are 60 bytes apart.
 _LONG: Final = 309
 _STRIDE: Final = 60
+_DIGIT: Final = re.compile(rb"[0-9]").search
 _MAYBE_LONG: Final = re.compile(rb"[0-9]{5}").search
 _LONG_NUMBERS: Final = re.compile(rb"(?<![0-9.eE+-])-?+[0-9]{309,}+(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+").findall
 
@@ -194,24 +193,28 @@ def _look_closely(line: bytes, rest: bytes, envelope: Envelope) -> None:
     try:
         line.decode()
         if len(line) - len(rest) > _FEW:
-            _check_depth(line)
-            _check_numbers(line)
+            _check(line)
         if rest.rfind(b" e ") >= 0 or rest[-2:] == b" e":
             _decode(line)  # refuses a float that is not finite
     except _UNREADABLE as error:
         _refuse(error)
-    if not _fits(envelope.wane):
+    if envelope.wane is not None and envelope.wane > _MAX_WANE:
         raise MalformedTone(_WANE_TOO_LARGE)
 
 
-def _fits(wane: int | None) -> bool:
-    return wane is None or wane <= _MAX_WANE
+def _check(line: bytes) -> None:
+    """
+    Depth, and whole numbers that are too large; hardly any line costs more than this glance.
+
+    :param line: well formed.
+    """
+    if len(line) - len(line.replace(b"[", b"").replace(b"{", b"")) > MAX_DEPTH:  # strings included
+        _check_depth(line)
+    if len(line) > _LONG and _DIGIT(line[_LONG - 1 :: _LONG]) is not None:
+        _check_numbers(line)
 
 
 def _check_depth(line: bytes) -> None:
-    """:param line: well formed."""
-    if len(line) - len(line.replace(b"[", b"").replace(b"{", b"")) <= MAX_DEPTH:
-        return  # strings included
     brackets = _without_strings(line).translate(_ONE_KIND, _NO_BRACKET)
     for _ in range(3):
         brackets = brackets.replace(b"[]", b"")  # each time one level less: most lines end here
@@ -226,13 +229,7 @@ def _check_depth(line: bytes) -> None:
 
 
 def _check_numbers(line: bytes) -> None:
-    """
-    Refuse a number with a whole part too long for a double; one with an exponent is for msgspec to judge.
-
-    :param line: well formed.
-    """
-    if len(line) < 2 * _LONG and not (len(line) > _LONG and 48 <= line[_LONG - 1] <= 57):
-        return  # so many digits would cover the middle of so short a line
+    """Refuse a number with a whole part too long for a double; one with an exponent is for msgspec to judge."""
     if _MAYBE_LONG(line[::_STRIDE]) is None:
         return
     for number in _LONG_NUMBERS(_without_strings(line)):
@@ -282,10 +279,9 @@ def encode(tone: Mapping[str, Any]) -> bytes:
     # msgspec writes null for NaN and the infinities.
     if line.rfind(b"null") >= 0 and _may_have_endless(tone) and _has_endless(tone):
         raise IllegalTone("this tone cannot be written: a number in it is not finite")
-    if len(line) - len(line.translate(None, _BRACKETS_AND_DIGITS)) > _FEW:
+    if len(line) > _FEW:
         try:
-            _check_depth(line)
-            _check_numbers(line)
+            _check(line)
         except MalformedTone as error:
             raise IllegalTone(f"this tone cannot be written: {error}") from None
     return line
@@ -303,7 +299,7 @@ def envelope_of(tone: Mapping[str, Any]) -> Envelope:
         envelope = _convert(tone if type(tone) is dict else dict(tone), Envelope)
     except (msgspec.ValidationError, RecursionError) as error:
         raise IllegalTone(f"this is not a tone: {error}") from None
-    if not _fits(envelope.wane):
+    if envelope.wane is not None and envelope.wane > _MAX_WANE:
         raise IllegalTone(f"this is not a tone: {_WANE_TOO_LARGE}")
     return envelope
 
