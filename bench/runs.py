@@ -174,12 +174,12 @@ def pump_fan(peers: int, count: int, per_turn: int) -> Run:
     return run
 
 
-def fanout(peers: int, count: int, per_turn: int) -> Run:
+def fanout(peers: int, count: int, per_turn: int, named: bool = False) -> Run:
     """The receivers are bare sockets here too, playing unsigned 0.7.0 peers: only the sender differs."""
 
     def run(crew: Crew) -> dict[str, float]:
         receiver = crew.python(SOCKETS, "drain", peers, count, "hellos")
-        crew.python(MESH, "fan", receiver.ready(), peers, count, per_turn)
+        crew.python(MESH, "fan", receiver.ready(), peers, count, per_turn, int(named))
         return _figures(receiver, peers * count)
 
     return run

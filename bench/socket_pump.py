@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from bench.measure import percentiles, raise_descriptor_limit, resident, say
-from bench.tones import ADDRESSED_LINE, BLOCK, LINE, TURN, crowd_hello
+from bench.tones import BLOCK, GOSSIP_LINE, LINE, TURN, crowd_hello
 
 CHUNK = 65536  # bytes asked for in one read, as in Twisted
 
@@ -86,9 +86,9 @@ def rtt(port: int, count: int) -> None:
 
 
 def fan(port: int, peers: int, count: int, per_write: int) -> None:
-    """Write C{count} tones, as long as on our links, to each of C{peers} sockets, C{per_write} in each call."""
+    """Write C{count} tones of gossip to each of C{peers} sockets, C{per_write} in each call."""
     connections = [dial(port) for _ in range(peers)]
-    block = (ADDRESSED_LINE + b"\n") * per_write
+    block = (GOSSIP_LINE + b"\n") * per_write
     for _ in range(count // per_write):
         for connection in connections:
             connection.sendall(block)

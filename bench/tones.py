@@ -52,4 +52,9 @@ def crowd_hello(number: int) -> bytes:
     return json.dumps(hello).encode() + b"\n"
 
 
-ADDRESSED_LINE = json.dumps(addressed(crowd_id(0), crowd_id(1)), separators=(",", ":")).encode()
+def gossip(origin: str) -> dict[str, Any]:
+    """The tone as news: the same for everybody, from its origin and to nobody by name."""
+    return {**TONE, "chi": "gossip-publish", "from": origin, "to": None}
+
+
+GOSSIP_LINE = json.dumps(gossip(crowd_id(0)), separators=(",", ":")).encode()

@@ -1,8 +1,8 @@
 """
 The whole mesh: C{Ensemble}s with keys and proven links, over TCP.
 
-C{recv | send PORT N | echo | rtt PORT N | fan PORT PEERS N PER_TURN | hold N | crowd PORT N}.  A listener prints
-C{READY PORT}; whoever measures ends with one line of JSON.
+C{recv | send PORT N | echo | rtt PORT N | fan PORT PEERS N PER_TURN NAMED | hold N | crowd PORT N}.  A listener
+prints C{READY PORT}; whoever measures ends with one line of JSON.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 
 from bench.measure import percentiles, raise_descriptor_limit, resident, say
-from bench.tones import TONE, TURN, addressed, crowd_id
+from bench.tones import TONE, TURN, addressed, crowd_id, gossip
 from ensemble.errors import QueueFull
 from ensemble.identity import HumdAddr, HumdId, HumdKey
 from ensemble.mesh import Ensemble, Policy
@@ -159,9 +159,14 @@ def rtt(port: int, count: int) -> None:
     or_stop(dial(ensemble, LISTENER.humd_id(), port).addCallback(lambda _: tripper.go()))
 
 
-def fan(port: int, peers: int, count: int, per_turn: int) -> None:
-    """Dial C{peers} plain 0.7.0 peers one after the other, then send every tone to all of them."""
+def fan(port: int, peers: int, count: int, per_turn: int, named: int) -> None:
+    """
+    Dial C{peers} plain 0.7.0 peers one after the other, then send every tone to all of them.
+
+    :param named: 1: each gets it with its own id in C{to}; 0: it is gossip, the same for all.
+    """
     ensemble = new_ensemble(HumdKey.generate(), Level.OPEN)
+    tone = TONE if named else gossip(ensemble.me.full)
     receivers = [HumdId.parse(crowd_id(number)) for number in range(peers)]
 
     async def go() -> None:
@@ -175,7 +180,7 @@ def fan(port: int, peers: int, count: int, per_turn: int) -> None:
             reactor.callLater(0, offer, left)
             return
         for _ in range(min(per_turn, left)):
-            if ensemble.broadcast(TONE):
+            if ensemble.broadcast(tone):
                 raise SystemExit("a peer reads too slowly: the figure would not be that of all peers")
         if left > per_turn:
             reactor.callLater(0, offer, left - per_turn)

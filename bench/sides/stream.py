@@ -57,7 +57,7 @@ class End:
         finish()
 
     def lines_received(self, lines: list[bytes]) -> None:
-        self.heard(lines)
+        turn.handle(self.heard, lines)
 
     def bytes_trickled(self) -> None:
         pass

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from ensemble.errors import LinkRefused, RouteError
 from ensemble.identity import HumdId, HumdKey
 from ensemble.interfaces import IWire
+from ensemble.mesh.broadcast import Broadcast
 from ensemble.mesh.defaults import STOP_SECONDS
 from ensemble.mesh.inbound import Inbound
 from ensemble.mesh.limits import UNPACED, Limits
@@ -101,6 +102,7 @@ class Ensemble(Service):
         self._inbound = Inbound(me, self.counters, self.answer)
         self._reception = Reception(clock, self.refusals, self.limits.pending_links)
         self._members = Membership(me, clock, self._reception, self.counters, self.limits, self.queues)
+        self._broadcast = Broadcast(self._members)
         self._links: set[Link] = set()
         self._taps: list[Tap] = []
         self._quiet: Deferred[None] | None = None
@@ -247,23 +249,21 @@ class Ensemble(Service):
 
     def broadcast(self, tone: Mapping[str, Any], peers: Iterable[HumdId] | None = None) -> list[HumdId]:
         """
-        Send one tone to many peers; it is encoded once, and ``from`` and ``to`` are spliced in for each.
+        Send one tone to many peers; it is encoded once.
+
+        C{from} and C{to} are spliced in for each; C{gossip-publish} goes out as it is, the same bytes for all, and may
+        be dropped where a peer reads too slowly.
 
         :param peers: whom; the default is all that are linked.
         :returns: those that it could not be queued for.
+        :raises IllegalTone: it is no tone.
         """
-        bare = {key: value for key, value in tone.items() if key not in ("from", "to")}
-        rest = encode(bare)[1:]
+        if tone.get("chi") == "gossip-publish":
+            return self._broadcast.shared(encode(tone), peers)
+        rest = encode({key: value for key, value in tone.items() if key not in ("from", "to")})[1:]
         if rest == b"}":
             raise IllegalTone("a tone needs a chi")
-        wanted = list(peers) if peers is not None else None
-        missed = [peer for peer in wanted or () if self._members.get(peer) is None]
-        for known in self._members.linked() if wanted is None else filter(None, map(self._members.get, wanted)):
-            try:
-                known.send(known.address + rest)
-            except RouteError:
-                missed.append(known.id)
-        return missed
+        return self._broadcast.addressed(rest, peers)
 
     def answer(self, peer: HumdId, tone: Mapping[str, Any]) -> None:
         """Send C{peer} an error or another tone that may be dropped under pressure; lost where it is gone."""

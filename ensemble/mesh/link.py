@@ -27,6 +27,7 @@ from ensemble.mesh.pulse import Pulse
 from ensemble.mesh.reading import Reading
 from ensemble.protocols import (
     PENDING_BYTES,
+    Block,
     BudgetExceeded,
     Handshake,
     LineBudget,
@@ -167,6 +168,12 @@ class Link:
         outbox.want_room()
         return True
 
+    def share(self, block: Block) -> None:
+        """Queue what other links are sent too: droppable, short enough for the peer, lost where we said goodbye."""
+        if self.state is State.UP and self._outbox is not None:
+            self.wrote = True
+            self._outbox.share(block)
+
     @property
     def round_trip(self) -> float | None:
         """Seconds, of the last ping that was answered."""
@@ -224,6 +231,9 @@ class Link:
     # IWireSink
 
     def lines_received(self, lines: list[bytes]) -> None:
+        self._turn.handle(self._receive, lines)
+
+    def _receive(self, lines: list[bytes]) -> None:
         if self.state is State.PENDING:
             lines = self._shake(lines)
             if not lines:

@@ -47,13 +47,17 @@ class Membership:
         self._me, self._clock, self._reception, self._counters = me, clock, reception, counters
         self._limits, self._queues = limits, queues
         self._peers: dict[HumdId, Peer] = {}
+        self._by_text: dict[object, Peer] = {}  # the same by full id, as most tones name them
+        self._linked: tuple[Peer, ...] | None = None  # until something changes
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(list(self._peers.values()))
 
-    def linked(self) -> list[Peer]:
-        """Those with a link that is up, in the order in which they came."""
-        return [peer for peer in self._peers.values() if peer.linked]
+    def linked(self) -> tuple[Peer, ...]:
+        """Those with a link that is up, in the order in which they came; the same tuple until a link changes."""
+        if self._linked is None:
+            self._linked = tuple(peer for peer in self._peers.values() if peer.linked)
+        return self._linked
 
     def get(self, peer: HumdId) -> Peer | None:
         """What is known of C{peer}; None where there is no link and none is coming."""
@@ -73,6 +77,9 @@ class Membership:
         :raises Untargeted: it names nobody.
         :raises UnknownPeer: as L{known}.
         """
+        found = self._by_text.get(to) if type(to) is str else None
+        if found is not None:
+            return found
         if not isinstance(to, str):
             raise Untargeted("the tone has no `to`: put the humd id of the receiver there")
         try:
@@ -87,6 +94,7 @@ class Membership:
             known = self._peers[peer] = Peer(
                 self._me, peer, self, self._clock, self._undelivered, self._limits, self._queues
             )
+            self._by_text[peer.full] = known
         return known
 
     def came_up(self, link: Link, known: bool) -> None:
@@ -119,7 +127,7 @@ class Membership:
             return
         known.gone(link, reason, clean)
         if known.idle and self._peers.get(known.id) is known:
-            del self._peers[known.id]
+            del self._peers[known.id], self._by_text[known.id.full]
 
     def judge(self, policy: Policy) -> None:
         """Say goodbye on links that these rules do not admit, or not at their level."""
@@ -134,6 +142,9 @@ class Membership:
                 peer.leave(GoodbyeReason.AUTH)
 
     # PeerOwner
+
+    def links_changed(self) -> None:
+        self._linked = None
 
     def peer_up(self, peer: Peer) -> None:
         link = peer.writing

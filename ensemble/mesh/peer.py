@@ -44,6 +44,9 @@ def no_link(peer: HumdId) -> UnknownPeer:
 class PeerOwner(Protocol):
     """Who is told about a peer."""
 
+    def links_changed(self) -> None:
+        """A link came or went, or tones move to another one."""
+
     def peer_up(self, peer: Peer) -> None:
         """The first link is up."""
 
@@ -216,6 +219,7 @@ class Peer:
 
     def _do(self, actions: list[Action[Link]]) -> None:
         """Execute in order; what an action leads to comes behind the actions that were there before it."""
+        self._owner.links_changed()
         self._todo.extend(actions)
         if self._doing:
             return
@@ -225,6 +229,7 @@ class Peer:
                 self._execute(self._todo.popleft())
         finally:
             self._doing = False
+            self._owner.links_changed()
         self._arm()
 
     def _execute(self, action: Action[Link]) -> None:

@@ -25,12 +25,13 @@ from ensemble.protocols.hello import (
 )
 from ensemble.protocols.memory import InMemoryEndpoint
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, TotalExceeded, UnfinishedLine
-from ensemble.protocols.outbox import DEFAULT_OUTBOX_LIMIT, Outbox, Turn
+from ensemble.protocols.outbox import DEFAULT_OUTBOX_LIMIT, Block, Outbox
 from ensemble.protocols.proof import Role
 from ensemble.protocols.stream import StreamWire
 from ensemble.protocols.stream_factory import StreamWireFactory
 from ensemble.protocols.tcp import TcpTransport
 from ensemble.protocols.tls import TlsTransport, TlsWire
+from ensemble.protocols.turn import Turn
 
 __all__ = [
     # budget
@@ -75,7 +76,9 @@ __all__ = [
     # outbox
     "DEFAULT_OUTBOX_LIMIT",
     "DEFAULT_QUEUE_BUDGET",
+    "Block",
     "Outbox",
+    # turn
     "Turn",
     # stream
     "StreamWire",

@@ -12,8 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
+from ensemble.protocols.turn import Turn
 
 DEFAULT_OUTBOX_LIMIT: Final = 8 * 1024 * 1024  # bytes per destination
 MAX_WRITE_LINES: Final = 64  # per write; larger ones make the allocator trim and regrow its heap every turn
@@ -23,42 +22,38 @@ NOTE_EVERY: Final = 64 * 1024  # bytes by which a queue may have grown since its
 _COMPACT_AT: Final = 1024  # sent entries at the head of the queue before the list is cut
 
 
-class Turn:
+class Block(list[bytes]):
     """
-    The end of a reactor turn, shared by all outboxes of a process.
+    Lines that wait at the end of many outboxes at once.
 
-    One C{callLater(0)} per turn in which something was pushed, however many outboxes and lines there are.
+    It grows while nothing else is queued behind it anywhere and no turn has ended; then it is closed.  An outbox that
+    has nothing else to write hands the wire the block itself, which is joined once for all of them.
+
+    :ivar open: more may be added.
     """
 
-    log = Logger()
+    __slots__ = ("_joined", "_size", "open")
 
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._call: IDelayedCall | None = None
-        self._dirty: list[Outbox] = []
+    def __init__(self, line: bytes) -> None:
+        super().__init__((line,))
+        self._size = len(line) + 1
+        self._joined: bytes | None = None
+        self.open = True
 
-    def add(self, outbox: Outbox) -> None:
-        """Flush C{outbox} when this turn ends.  For outboxes only: they ask once per turn."""
-        self._dirty.append(outbox)
-        if self._call is None:
-            self._call = self._clock.callLater(0, self._ended)
+    def add(self, line: bytes) -> bool:
+        """:returns: False where it is closed, or would be too much for one write."""
+        size = self._size + len(line) + 1
+        if not self.open or size > MAX_WRITE_BYTES or len(self) >= MAX_WRITE_LINES:
+            return False
+        self.append(line)
+        self._size = size
+        return True
 
-    def flush_now(self) -> None:
-        """Do not wait for the end of the turn."""
-        call, self._call = self._call, None
-        if call is not None and call.active():
-            call.cancel()
-        dirty, self._dirty = self._dirty, []
-        for outbox in dirty:
-            try:
-                outbox.flush()
-            except Exception:  # noqa: BLE001
-                # One destination's bug must not hold up all others.
-                self.log.failure("flushing an outbox failed")
-
-    def _ended(self) -> None:
-        self._call = None
-        self.flush_now()
+    def joined(self) -> bytes:
+        """What a stream is sent, once the block is closed."""
+        if self._joined is None:
+            self._joined = b"\n".join((*self, b""))
+        return self._joined
 
 
 class Outbox:
@@ -76,6 +71,7 @@ class Outbox:
 
     __slots__ = (
         "_base",
+        "_block",
         "_closed",
         "_droppable",
         "_droppable_size",
@@ -117,6 +113,7 @@ class Outbox:
         self.on_room = on_room
         self._write, self._turn, self._limit = write, turn, limit
         self._lines: list[bytes | None] = []  # None: sent or dropped
+        self._block: Block | None = None  # behind all of them, and not counted
         self._first = 0  # where the unsent ones begin
         self._base = 0  # the number of _lines[0]; numbers only ever grow while a droppable line waits
         self._droppable: deque[tuple[int, int]] | None = None  # number and size of each; most queues never see one
@@ -144,6 +141,8 @@ class Outbox:
         :returns: False when it was not taken: the queue is at its bound, or closed.  A droppable line is refused only
             by a closed queue; where it finds no room it is itself what is dropped.
         """
+        if self._block is not None:
+            self._settle(self._block)
         size = self.size + len(line) + 1
         if droppable or (size > self._unnoted and not whatever) or self._closed:
             taken = self._push_with_care(line, droppable)
@@ -156,6 +155,18 @@ class Outbox:
             self._marked = True
             self._turn.add(self)
         return True
+
+    def share(self, block: Block) -> None:
+        """
+        Queue C{block}, which other outboxes share, behind everything; its lines are droppable.
+
+        What is added to it while it is open is queued here as well.
+        """
+        if self._block is not None:
+            self._settle(self._block)
+        if not self._closed:
+            self._block = block
+            self._mark()
 
     def want_room(self) -> None:
         """Have C{on_room} called when the queue is at most half full; at the end of this turn where it is already."""
@@ -182,6 +193,13 @@ class Outbox:
 
     def flush(self) -> None:
         """Write what is queued, as far as the wire takes it."""
+        block = self._block
+        if block is not None:
+            if self.size or self._full:
+                self._settle(block)
+            else:
+                self._block, block.open = None, False
+                self._write(block)
         while self.size and not self._full:
             self._write(self._batch())
         self._marked = self._full
@@ -203,8 +221,16 @@ class Outbox:
     def close(self) -> None:
         """The wire is gone: forget what is queued and take nothing more."""
         self._closed = True
-        self._when_empty = None
+        self._when_empty = self._block = None
         self.forget()
+
+    def _settle(self, block: Block) -> None:
+        """Something comes behind the block: from here on its lines are as all others."""
+        self._block, block.open = None, False
+        for line in block:
+            self._push_with_care(line, droppable=True)
+        if self.size > self._unnoted:
+            self._tell_size()
 
     def _mark(self) -> None:
         if not self._marked and not self._closed:

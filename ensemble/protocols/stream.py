@@ -21,16 +21,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, TotalExceeded, UnfinishedLine
+from ensemble.protocols.outbox import Block
 from ensemble.protocols.sockets import host_of, set_keep_alive, set_no_delay
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class StreamWire(Protocol):
         self._timer: IDelayedCall | None = None
         self._redelivery: IDelayedCall | None = None
         self._lost: str | None = None
-        self._send_now: Callable[[bytes], int | BaseException] | None = None
+        self._send_now: Callable[[bytes], int] | None = None
         self._buffered = False  # the transport still has something of ours to send
 
     @property
@@ -141,12 +142,17 @@ class StreamWire(Protocol):
     def write(self, lines: Sequence[bytes]) -> None:
         if self._closed or not lines:
             return
-        data = b"\n".join((*lines, b""))
+        data = lines.joined() if type(lines) is Block else b"\n".join((*lines, b""))
         self.sent += len(data)
-        if self._send_now is None:
+        if self._send_now is None or self._buffered:
             self.transport.write(data)
-        else:
-            self._send(data)
+            return
+        try:
+            sent = self._send_now(data)
+        except OSError:
+            sent = 0  # no room, or an end: the transport finds that out by itself
+        if sent != len(data):
+            self._buffer(data[sent:] if sent else data)
 
     def limit_total(self, limit: int | None) -> None:
         self._limit = limit
@@ -197,7 +203,7 @@ class StreamWire(Protocol):
         # To send at once, and not when the reactor next looks at the socket, saves it two system calls and a turn.
         # Only where the transport is the socket's own: a wrapper such as TLS hands out the methods of what is below
         # it, and what is written there would leave in clear.
-        self._send_now = transport.writeSomeData if isinstance(transport, FileDescriptor) else None
+        self._send_now = transport.getHandle().send if isinstance(transport, Connection) else None
         transport.pauseProducing()
         if self._send_now is None:
             transport.registerProducer(self, True)
@@ -237,21 +243,12 @@ class StreamWire(Protocol):
     def stopProducing(self) -> None:
         """Nothing: C{connectionLost} says it."""
 
-    def _send(self, data: bytes) -> None:
-        """
-        Send now.  What does not leave at once, or fails, is given to the transport, which asks for more when it is
-        sent; until then we are full.
-        """
-        assert self._send_now is not None
-        sent = 0 if self._buffered else self._send_now(data)
-        if sent == len(data):
-            return
-        # What it returns where it failed is an error; the transport finds the same one by itself.
-        self.transport.write(data[sent:] if type(sent) is int else data)
-        if not self._buffered:
-            self.transport.registerProducer(self, False)
-            self._buffered = True
-            self.pauseProducing()
+    def _buffer(self, data: bytes) -> None:
+        """The socket takes no more: the transport keeps C{data} and asks for more when it is sent; we are full."""
+        self.transport.write(data)
+        self.transport.registerProducer(self, False)
+        self._buffered = True
+        self.pauseProducing()
 
     def budget_exceeded(self, error: BudgetExceeded) -> None:
         """All wires together hold too much, and we hold most."""

@@ -55,6 +55,7 @@ class Session:
         self.client_id = client_id
         self.protocol_version: str | None = None
         self._wire, self._node, self._wall_ms, self._counters, self._ended = wire, node, wall_ms, counters, ended
+        self._turn = turn
         self._outbox = Outbox(wire.write, turn, queue_bytes, self._has_room, partial(queues.note, self))
         self._half = queue_bytes // 2
         self._reading = True
@@ -132,6 +133,9 @@ class Session:
     # IWireSink
 
     def lines_received(self, lines: list[bytes]) -> None:
+        self._turn.handle(self._receive, lines)
+
+    def _receive(self, lines: list[bytes]) -> None:
         for at, line in enumerate(lines):
             if not self._reading:
                 self._held.extend(lines[at:])

@@ -58,7 +58,7 @@ class SmokeTests(SynchronousTestCase):
 
     def test_fanout(self) -> None:
         """``fanout`` counts every tone at every peer, 64 a turn and one a turn."""
-        for contest, tones in zip(self.document("fanout")["contests"], (640, 80), strict=True):
+        for contest, tones in zip(self.document("fanout")["contests"], (640, 320), strict=True):
             for program in contest["programs"].values():
                 self.assertEqual(program["raw"][0]["n"], contest["peers"] * tones)
 

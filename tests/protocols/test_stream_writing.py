@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from errno import ECONNRESET, EWOULDBLOCK
+from typing import Any, cast
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv6Address
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactor
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
@@ -17,31 +18,48 @@ from ensemble.protocols import (
 from tests.protocols.streaming import StreamWireCase
 
 
-class Socket(FileDescriptor):
+class Plug:
     """
-    The transport of a socket, without one.
+    What the system gives for a socket, without one.
 
     :ivar room: bytes that it takes before it blocks.
-    :ivar error: what sending returns instead.
+    :ivar broken: sending fails.
     """
 
-    def __init__(self, reactor: Any) -> None:
-        super().__init__(reactor)
-        self.reactor: Any = reactor
-        self.connected = 1
-        self.sent, self.room = b"", 1000
-        self.error: Exception | None = None
+    def __init__(self) -> None:
+        self.sent, self.room, self.broken = b"", 1000, False
 
-    def getPeer(self) -> IPv6Address:
-        return IPv6Address("TCP", "2001:db8::7", 1)
+    def setblocking(self, on: bool) -> None:
+        """It never blocks."""
 
-    def writeSomeData(self, data: bytes) -> int | BaseException:
-        if self.error is not None:
-            return self.error
+    def setsockopt(self, *_: int) -> None:
+        """It has none."""
+
+    def fileno(self) -> int:
+        return 1
+
+    def send(self, data: bytes) -> int:
+        if self.broken:
+            raise ConnectionResetError(ECONNRESET, "reset")
         taken = bytes(data[: self.room])
+        if not taken:
+            raise BlockingIOError(EWOULDBLOCK, "no room")
         self.sent += taken
         self.room -= len(taken)
         return len(taken)
+
+
+class Socket(Connection):
+    """The transport of a socket, with a L{Plug} for it."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.plug: Any = Plug()
+        super().__init__(cast(Any, self.plug), Protocol(), reactor)
+        self.reactor: Any = reactor
+        self.connected = 1
+
+    def getPeer(self) -> IPv6Address:
+        return IPv6Address("TCP", "2001:db8::7", 1)
 
 
 class WritingTests(StreamWireCase):
@@ -63,39 +81,39 @@ class WritingTests(StreamWireCase):
         producer.stopProducing()
         self.assertEqual(self.sink.events, ["wire_full", "wire_drained"])
 
-    def socket_wire(self) -> tuple[StreamWire, Socket]:
+    def socket_wire(self) -> tuple[StreamWire, Socket, Plug]:
         socket = Socket(MemoryReactor())
         wire = StreamWire(self.clock)
         wire.makeConnection(socket)
         wire.start(self.sink)
-        return wire, socket
+        return wire, socket, socket.plug
 
     def test_sent_at_once(self) -> None:
         """What a socket takes is sent before write returns; the reactor is not troubled, nobody told."""
-        wire, socket = self.socket_wire()
+        wire, socket, plug = self.socket_wire()
         wire.write([b"one", b"two"])
         wire.write([b"three"])
-        self.assertEqual((socket.sent, self.sink.events), (b"one\ntwo\nthree\n", []))
+        self.assertEqual((plug.sent, self.sink.events), (b"one\ntwo\nthree\n", []))
         self.assertEqual(socket.reactor.getWriters(), [])
 
     def test_not_all_at_once(self) -> None:
         """What a socket does not take waits, in order; the wire is full while anything waits, and told once."""
-        wire, socket = self.socket_wire()
+        wire, socket, plug = self.socket_wire()
         for _ in range(2):
-            socket.sent, socket.room, self.sink.events = b"", 5, []
+            plug.sent, plug.room, self.sink.events = b"", 5, []
             wire.write([b"one", b"two"])
             wire.write([b"three"])
-            self.assertEqual((socket.sent, self.sink.events), (b"one\nt", ["wire_full"]))
-            socket.room = 4
+            self.assertEqual((plug.sent, self.sink.events), (b"one\nt", ["wire_full"]))
+            plug.room = 4
             socket.doWrite()
             self.assertEqual(self.sink.events, ["wire_full"])
-            socket.room = 1000
+            plug.room = 1000
             socket.doWrite()
-            self.assertEqual((socket.sent, self.sink.events), (b"one\ntwo\nthree\n", ["wire_full", "wire_drained"]))
+            self.assertEqual((plug.sent, self.sink.events), (b"one\ntwo\nthree\n", ["wire_full", "wire_drained"]))
 
     def test_sent_while_draining(self) -> None:
         """Who writes when told that the wire drained is sent at once again, behind what was waiting."""
-        wire, socket = self.socket_wire()
+        wire, socket, plug = self.socket_wire()
         drained = self.sink.wire_drained
 
         def more() -> None:
@@ -103,26 +121,26 @@ class WritingTests(StreamWireCase):
             wire.write([b"two"])
 
         self.sink.wire_drained = more  # type: ignore[method-assign]
-        socket.room = 1
+        plug.room = 1
         wire.write([b"one"])
-        socket.room = 6
+        plug.room = 6
         socket.doWrite()
-        self.assertEqual((socket.sent, self.sink.events), (b"one\ntwo", ["wire_full", "wire_drained", "wire_full"]))
+        self.assertEqual((plug.sent, self.sink.events), (b"one\ntwo", ["wire_full", "wire_drained", "wire_full"]))
 
     def test_close_while_full(self) -> None:
         """An orderly close sends what waits, then ends."""
-        wire, socket = self.socket_wire()
-        socket.room = 1
+        wire, socket, plug = self.socket_wire()
+        plug.room = 1
         wire.write([b"one"])
         wire.close()
-        socket.room = 1000
+        plug.room = 1000
         self.assertIs(socket.doWrite(), CONNECTION_DONE)
-        self.assertEqual((socket.sent, self.sink.events), (b"one\n", ["wire_full"]))
+        self.assertEqual((plug.sent, self.sink.events), (b"one\n", ["wire_full"]))
 
     def test_send_that_fails(self) -> None:
         """A socket that fails raises nothing in write: the transport meets the same error and tells of the loss."""
-        wire, socket = self.socket_wire()
-        socket.error = CONNECTION_LOST
+        wire, socket, plug = self.socket_wire()
+        plug.broken = True
         wire.write([b"one"])
         self.assertIs(socket.doWrite(), CONNECTION_LOST)
         self.assertEqual(self.sink.events, ["wire_full"])
@@ -140,5 +158,5 @@ class WritingTests(StreamWireCase):
         wire.start(self.sink)
         wire.write([b"one"])
         socket.doWrite()
-        self.assertEqual(socket.sent, b"ONE\n")
+        self.assertEqual(socket.plug.sent, b"ONE\n")
         self.assertIs(socket.producer, wire)

@@ -1,0 +1,122 @@
+"""News to many peers: encoded once, the same bytes for all, in order with everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.mesh import Ensemble, Tap, ensemble as ensemble_module
+from ensemble.mesh.link_actions import GoodbyeReason
+from ensemble.testing import World
+from ensemble.tone import decode, encode
+
+
+class GossipTests(SynchronousTestCase):
+    """One humd with five peers."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.a = self.world.humd()
+        self.others = [self.world.humd() for _ in range(5)]
+        for other in self.others:
+            self.world.link(self.a, other)
+        self.taps = [other.subscribe() for other in self.others]
+
+    def news(self, number: int, origin: Ensemble | None = None, **more: Any) -> dict[str, Any]:
+        return {"chi": "gossip-publish", "n": number, "from": (origin or self.a).me.full, **more}
+
+    def heard(self, tap: Tap) -> list[int]:
+        """The numbers of what has arrived there."""
+        self.world.settle()
+        numbers = []
+        while (arrived := tap.get()).called:
+            numbers.append(self.successResultOf(arrived)["n"])
+        arrived.cancel()
+        self.failureResultOf(arrived)
+        return numbers
+
+    def test_encoded_once_and_sent_as_it_is(self) -> None:
+        """Every peer is written the very same line, with the origin's `from` and no `to` added."""
+        encoded: list[bytes] = []
+
+        def counting(tone: Mapping[str, Any]) -> bytes:
+            encoded.append(encode(tone))
+            return encoded[-1]
+
+        self.patch(ensemble_module, "encode", counting)
+        tone = self.news(1, self.world.humd())
+        self.assertEqual(self.a.broadcast(tone), [])
+        self.world.settle()
+        self.assertEqual([decode(line) for line in encoded], [tone])
+        for tap in self.taps:
+            self.assertEqual(self.successResultOf(tap.get()), tone)
+
+    def test_in_order_with_other_tones(self) -> None:
+        """News and tones to one peer, in one turn, arrive in the order in which they were sent."""
+        first = self.others[0].me
+        for number in range(0, 12, 3):
+            self.a.broadcast(self.news(number))
+            self.a.broadcast(self.news(number + 1))
+            self.a.route({"chi": "perf-mark", "n": number + 2, "to": first.full})
+        self.assertEqual(self.heard(self.taps[0]), list(range(12)))
+        self.assertEqual(self.heard(self.taps[1]), [0, 1, 3, 4, 6, 7, 9, 10])
+
+    def test_some(self) -> None:
+        """News to some go to those alone; who is not linked is named."""
+        stranger = self.world.key().humd_id()
+        some = [self.others[1].me, stranger, self.others[3].me]
+        self.assertEqual(self.a.broadcast(self.news(1), some), [stranger])
+        self.a.broadcast(self.news(2))
+        self.assertEqual(self.a.broadcast(self.news(3), some), [stranger])
+        self.assertEqual([self.heard(tap) for tap in self.taps], [[2], [1, 2, 3], [2], [1, 2, 3], [2]])
+
+    def test_nobody(self) -> None:
+        """Without a peer there is nobody to miss."""
+        alone = self.world.humd()
+        self.assertEqual(alone.broadcast(self.news(1)), [])
+
+    def test_membership_changes(self) -> None:
+        """Who comes between two tones of one turn gets the second, who goes misses it, the others get both."""
+        self.a.broadcast(self.news(1))
+        self.a.remove_peer(self.others[0].me)
+        self.a.broadcast(self.news(2))
+        late = self.world.humd()
+        self.world.link(self.a, late)
+        tap = late.subscribe()
+        self.a.broadcast(self.news(3))
+        self.assertEqual([self.heard(each) for each in (*self.taps[:2], tap)], [[1], [1, 2, 3], [3]])
+
+    def test_too_long_for_one(self) -> None:
+        """A peer that takes no line so long is named; the others get it."""
+        small = self.world.humd(max_tone=4096)
+        self.world.link(self.a, small)
+        tap = small.subscribe()
+        self.a.broadcast(self.news(1))
+        self.assertEqual(self.a.broadcast(self.news(2, text="x" * 5000)), [small.me])
+        self.a.broadcast(self.news(3))
+        self.assertEqual([self.heard(each) for each in (self.taps[0], tap)], [[1, 2, 3], [1, 3]])
+
+    def test_behind_our_goodbye(self) -> None:
+        """Nothing is written behind our goodbye, even before the other side has answered it."""
+        self.a.broadcast(self.news(1))
+        link = self.a.link_to(self.others[0].me)
+        assert link is not None
+        link.say_goodbye(GoodbyeReason.LIMIT)
+        self.a.broadcast(self.news(2))
+        self.assertEqual([self.heard(each) for each in self.taps[:2]], [[1], [1, 2]])
+
+    def test_a_peer_that_does_not_read(self) -> None:
+        """Old news to it are dropped and counted, in bounded memory; the others get all."""
+        slow = self.a.link_to(self.others[0].me)
+        assert slow is not None
+        slow.wire_full()
+        for number in range(40):
+            self.assertEqual(self.a.broadcast(self.news(number, text="x" * 500_000)), [])
+            self.world.settle()
+        self.assertLessEqual(slow.queued, 8 * 1024 * 1024)
+        self.assertGreater(slow.dropped, 20)
+        self.assertEqual(self.others[1].counters["tones.received"], 40)
+        slow.wire_drained()
+        self.assertEqual(self.heard(self.taps[0]), list(range(slow.dropped, 40)))
