@@ -29,7 +29,15 @@ class RemoteWireError(WireError):
 
 
 class LinkRefused(EnsembleError):
-    """A link was not admitted, by us or by the other side, or could not be made."""
+    """
+    A link was not admitted, by us or by the other side, or could not be made.
+
+    :ivar mend: what the operator can do; in the text, too.  Empty where nothing is known.
+    """
+
+    def __init__(self, cause: str, mend: str = "") -> None:
+        super().__init__(f"{cause}; {mend}" if mend else cause)
+        self.mend = mend
 
 
 class RouteError(EnsembleError):

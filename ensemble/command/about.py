@@ -6,6 +6,7 @@ from typing import Any
 
 from ensemble.command.control import DaemonRefused, NoDaemon, ask_daemon
 from ensemble.command.here import Here, below_home
+from ensemble.command.hints import trust_line
 from ensemble.command.outcome import OK
 from ensemble.command.output import duration
 from ensemble.config import Paths, row_json
@@ -56,7 +57,8 @@ def identify(here: Here) -> int:
             pairs.append(("hints", " ".join(hints) or "(it listens nowhere)"))
         screen.fields(pairs)
         screen.line()
-        screen.line("A row for the peers.json of others:")
+        screen.line("For others, to run there, or as a row of their peers.json:")
+        screen.line(f"  {trust_line(humd_id, hints)}")
         screen.line(f"  {row_json(humd_id, hints)}")
         if status is None:
             screen.note(

@@ -13,12 +13,12 @@ from ensemble.command import checks
 from ensemble.command.control import DaemonRefused, NoDaemon, ask_daemon
 from ensemble.command.findings import Finding, Grade, count, fail, ok, show, warn
 from ensemble.command.here import Here, shown
-from ensemble.command.hints import is_loopback
+from ensemble.command.hints import is_loopback, trust_line
 from ensemble.command.naming import rows_of
 from ensemble.command.outcome import FAILED, OK
 from ensemble.command.peers import milliseconds, unknown_row
 from ensemble.command.reach import TRIED, Reached, reach
-from ensemble.config import Paths, PeersFile, row_json
+from ensemble.config import Paths, PeersFile
 from ensemble.identity import BadHumdId, HumdId
 
 SKEW_WARN: Final = 5.0  # seconds
@@ -102,17 +102,18 @@ def judge(row: dict[str, Any], reached: dict[str, Reached], own: HumdId | None, 
     if row.get("state") == "linked":
         return _linked(name, row)
     hints = _hints(row)
-    failure = f"; last: {row['last_failure']}" if row.get("last_failure") else ""
+    mend = str(row.get("mend") or "")
+    failure = f"; last: {row['last_failure']}".removesuffix(f"; {mend}") if row.get("last_failure") else ""
     tried = [reached[hint] for hint in hints if hint in reached]
     open_hints = [each.hint for each in tried if not each.trouble]
     if open_hints:
         if row.get("state") == "unknown":
             return ok("peer", f"{name}: {open_hints[0]} accepts connections")
-        paste = row_json(own, listening) if own is not None else "the row that `ensemble id` shows"
+        paste = trust_line(own, listening) if own is not None else "what `ensemble id` shows here"
         return fail(
             "peer",
             f"{name}: {open_hints[0]} accepts connections, but no link comes up{failure}",
-            f"is the id right, and is this row in its peers.json? {paste}",
+            mend or f"is the id right, and does it know us? if not, over there: `{paste}`",
         )
     if tried:
         troubles = ", ".join(f"{each.hint} ({each.trouble})" for each in tried)

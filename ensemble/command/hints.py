@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 import socket
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Final
 
 from ensemble.command.outcome import BadUsage
-from ensemble.identity import BadHint, Hint
+from ensemble.identity import BadHint, Hint, HumdId
 
 _FIELDS: Final = re.compile(r"(?<!\\):")
 WIRES: Final = {
@@ -65,6 +66,11 @@ def endpoint(description: str) -> tuple[int, str]:
             f"--listen {description}: it takes an endpoint such as tcp:14730 or tcp:14730:interface=127.0.0.1"
         )
     return int(port), named.get("interface", bare[1] if len(bare) > 1 else "")
+
+
+def trust_line(humd_id: HumdId, hints: Iterable[str]) -> str:
+    """What makes others link with this humd, ready to be pasted into a shell of theirs."""
+    return shlex.join(("ensemble", "trust", humd_id.full, *hints))
 
 
 def own_address() -> str | None:

@@ -20,7 +20,7 @@ from attrs import asdict, frozen
 
 from ensemble.command.control import DaemonRefused, NoDaemon
 from ensemble.command.here import Here, below_home, shown
-from ensemble.command.hints import advertised, is_loopback, of_listeners, own_address
+from ensemble.command.hints import advertised, is_loopback, of_listeners, own_address, trust_line
 from ensemble.command.outcome import OK, CommandFailed
 from ensemble.command.unit import UNIT, given_words, humd_words, twistd, unit_path, unit_text
 from ensemble.config import Paths, create_text, read_peers, row_json, write_empty_peers, write_text
@@ -172,7 +172,8 @@ def _tell(here: Here, report: Report) -> None:
     screen.line()
     screen.line(f"This humd is {screen.paint(report.humd_id.full, 'bold')}")
     screen.line()
-    screen.line('For the other side, between the brackets of "peers" in its peers.json:')
+    screen.line("For the other side, to run there, or as a row of its peers.json:")
+    screen.line(f"  {trust_line(report.humd_id, report.hints)}")
     screen.line(f"  {report.row}")
     for remark in _remarks(report):
         screen.line(f"  ({remark})")
@@ -191,8 +192,8 @@ def _tell_next(here: Here, report: Report, paths: Paths) -> None:
         line(f"      {shlex.join(report.command)}")
     line("  loginctl enable-linger")
     line("      keeps it running while you are logged out")
-    line(f"  systemctl --user reload {UNIT}")
-    line(f"      when the other side's row is in {below_home(paths.peers_file, here.environ)}")
+    line("  ensemble trust PEER HINT")
+    line(f"      with what the other side shows; that puts its row into {below_home(paths.peers_file, here.environ)}")
     line("  ensemble doctor")
     line("      looks whether all is well, and names the mend where it is not")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from typing import Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 from ensemble import __version__
-from ensemble.command import about, completion, doctor, init, listen, peers, send
+from ensemble.command import about, completion, doctor, init, listen, peers, send, trust
 from ensemble.command.here import Here
 from ensemble.command.outcome import BadUsage
+from ensemble.config import LEVELS
 from ensemble.tone import THRUM_VERSION
 
 Run: TypeAlias = Callable[[Here], int]
@@ -18,6 +19,7 @@ Run: TypeAlias = Callable[[Here], int]
 PROGRAM: Final = "ensemble"
 VERSION: Final = f"{PROGRAM} {__version__} (thrum {THRUM_VERSION})"
 SECONDS: Final = 60.0  # without a sign of an answer, before `send` gives up
+LINK_SECONDS: Final = 30.0  # that `trust --wait` waits for a link
 
 # Metavars say how a shell completes the value: FILE, PATH, DIR, PEER and CHI; see completion.
 
@@ -30,6 +32,21 @@ class Parser(argparse.ArgumentParser):
         raise BadUsage(message, self.format_usage())
 
 
+class MixedParser(Parser):
+    """Takes options between the places of a list, too, which argparse does only where it is asked to."""
+
+    _within = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        if self._within:
+            return super().parse_known_args(args, namespace)
+        self._within = True  # for it asks this method in turn
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._within = False
+
+
 def build() -> Parser:
     """The whole command line."""
     parser = Parser(
@@ -39,10 +56,10 @@ def build() -> Parser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=VERSION)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", parser_class=Parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", parser_class=MixedParser)
     shared = _shared()
 
-    def add(name: str, run: Run, help: str, description: str = "") -> Parser:
+    def add(name: str, run: Run, help: str, description: str = "") -> MixedParser:
         added = commands.add_parser(
             name,
             help=help,
@@ -65,6 +82,41 @@ def build() -> Parser:
         "--forget", metavar="PEER", help="forget what this peer has proved: its row in peers.json alone counts again"
     )
     some.add_argument("--words", action="store_true", help="only aliases and ids, one on each line, for completion")
+
+    one = add(
+        "trust",
+        trust.trust,
+        "link with a peer: make its row in peers.json, or change it",
+        "Make the row of a peer in peers.json, or change it, and have the humd read it at once. The rest of the file "
+        "stays as it is.",
+    )
+    one.add_argument("peer", metavar="PEER", help="full id; of a row that is there the alias, too")
+    one.add_argument(
+        "hints",
+        metavar="HINT",
+        nargs="*",
+        default=[],
+        help="where to dial it, such as tls:192.0.2.10:14731; a tls-fp: takes the place of those that are there",
+    )
+    one.add_argument("--replace", action="store_true", help="the hints given are all that it has from now on")
+    one.add_argument("--alias", metavar="NAME", help="what you call it")
+    one.add_argument("--auth", choices=LEVELS, help="how well it must show who it is, instead of the humd's own level")
+    yes_or_no = argparse.BooleanOptionalAction
+    one.add_argument("--plain", action=yes_or_no, help="it may be linked over plain TCP although it has secure hints")
+    one.add_argument("--relays", action=yes_or_no, help="it may deliver tones of others")
+    one.add_argument("--wait", action="store_true", help="wait until it is linked, and tell why it is not yet")
+    one.add_argument(
+        "--timeout", metavar="S", type=seconds, default=LINK_SECONDS, help=f"give up after S seconds ({LINK_SECONDS:g})"
+    )
+
+    one = add(
+        "untrust",
+        trust.untrust,
+        "link no more with a peer: remove its row from peers.json",
+        "Remove the row of a peer from peers.json, and have the humd read it at once. The rest of the file stays as it "
+        "is.",
+    )
+    one.add_argument("peer", metavar="PEER", help="alias or id")
 
     one = add(
         "send",
@@ -144,8 +196,8 @@ def positive(text: str) -> int:
     return value
 
 
-def _shared() -> Parser:
-    shared = Parser(add_help=False, allow_abbrev=False)
+def _shared() -> MixedParser:
+    shared = MixedParser(add_help=False, allow_abbrev=False)
     group = shared.add_argument_group("where the humd is (the same options, with the same defaults, as of the daemon)")
     group.add_argument("--key", metavar="FILE", help="its key file")
     group.add_argument("--state-dir", metavar="DIR", help="its state")

@@ -11,18 +11,23 @@ from ensemble.config.peers import (
     row_json,
     write_empty_peers,
 )
+from ensemble.config.trust import Edit, Trust, trust_peer, untrust_peer
 
 __all__ = [
     "LEVELS",
     "MAX_THRUM",
+    "Edit",
     "PeerRow",
     "PeersFile",
     "Paths",
     "ThrumPathTooLong",
+    "Trust",
     "create_text",
     "parse_peers",
     "read_peers",
     "row_json",
+    "trust_peer",
+    "untrust_peer",
     "write_empty_peers",
     "write_text",
 ]

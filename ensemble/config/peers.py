@@ -31,6 +31,7 @@ MAX_FILE: Final = 4 * 1024 * 1024  # bytes
 MAX_ROWS: Final = 16_384
 MAX_ALIAS: Final = 128  # characters
 MAX_PROBLEMS: Final = 100  # told one by one; the rest is counted
+EMPTY: Final = write_document({"peers": []}, pretty=True) + "\n"  # the file with no rows
 LEVELS: Final = ("open", "signed", "proven")  # of proof, the weakest first (wire-0.8 section 1)
 
 
@@ -70,11 +71,13 @@ class PeersFile:
 
     :ivar problems: one line for each thing that was left out, for the log and for C{doctor}.
     :ivar missing: there was no such file.
+    :ivar places: of each row, where in the array it stands, from 0.
     """
 
     rows: tuple[PeerRow, ...] = ()
     problems: tuple[str, ...] = ()
     missing: bool = False
+    places: tuple[int, ...] = field(default=(), eq=False)
     _by_id: dict[HumdId, PeerRow] = field(init=False, repr=False, eq=False)
     _by_alias: dict[str, PeerRow] = field(init=False, repr=False, eq=False)
 
@@ -102,7 +105,7 @@ def read_peers(path: StrPath) -> PeersFile:
     :raises ConfigurationError: it cannot be read, is too large, or is not a JSON object with an array of peers.
     """
     name = os.fspath(path)
-    raw = _read(name)
+    raw = read_bytes(name)
     return PeersFile(missing=True) if raw is None else parse_peers(raw, name)
 
 
@@ -115,7 +118,13 @@ def parse_peers(raw: bytes, name: str = "peers.json") -> PeersFile:
     """
     try:
         document = read_document(raw.decode("utf-8-sig"))
-    except (UnicodeDecodeError, EnsembleError) as error:
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].decode()
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        raise ConfigurationError(
+            f"{name} is not JSON: byte {error.object[error.start]:#04x} at line {line}, column {column} is not UTF-8"
+        ) from error
+    except EnsembleError as error:
         raise ConfigurationError(f"{name} is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise ConfigurationError(f'{name} must be an object: {{"peers": [...]}}')
@@ -133,7 +142,7 @@ def write_empty_peers(path: StrPath) -> bool:
     :raises ConfigurationError: it could not be written.
     """
     try:
-        return create_text(path, write_document({"peers": []}, pretty=True) + "\n")
+        return create_text(path, EMPTY)
     except OSError as error:
         raise ConfigurationError(f"cannot write {os.fspath(path)}: {error.strerror}") from error
 
@@ -146,7 +155,12 @@ def row_json(humd_id: HumdId, hints: Iterable[str] = (), alias: str | None = Non
     return write_document(row)
 
 
-def _read(name: str) -> bytes | None:
+def read_bytes(name: str) -> bytes | None:
+    """
+    What is in the file; None where there is none.
+
+    :raises ConfigurationError: it cannot be read, or is too large.
+    """
     try:
         # Not blocking: a FIFO of that name must not hang the daemon.
         handle = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -175,6 +189,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._rows: dict[HumdId, PeerRow] = {}
+        self._places: list[int] = []
         self._aliases: set[str] = set()
         self._problems: list[str] = []
         self._untold = 0
@@ -187,11 +202,12 @@ class _Reader:
                 self._problem(number, f"{error}; the row is skipped")
             else:
                 self._rows[row.humd_id] = row
+                self._places.append(number - 1)
         if len(listed) > MAX_ROWS:
             self._problem(MAX_ROWS + 1, f"and all behind it are skipped: at most {MAX_ROWS} rows")
         if self._untold:
             self._problems.append(f"and {self._untold} more")
-        return PeersFile(tuple(self._rows.values()), tuple(self._problems))
+        return PeersFile(tuple(self._rows.values()), tuple(self._problems), places=tuple(self._places))
 
     def _problem(self, number: int, text: str) -> None:
         if len(self._problems) < MAX_PROBLEMS:

@@ -90,7 +90,7 @@ class PeerBook:
         if row.needs_secure:
             return (
                 f"{who} names a secure hint, so a plain wire is refused, and this humd has no other: "
-                'it will not be linked until its row says "plain": true'
+                f"it will not be linked before `ensemble trust {row.peer.full} --plain`"
             )
         return f"{who} names no hint that this humd can dial; it is linked only when it dials us"
 

@@ -107,6 +107,7 @@ def _row(humd: Humd, peer: HumdId, row: KnownPeer | None) -> dict[str, Any]:
         "stranger": row is None,
         "hints": [] if row is None else list(row.hints),
         "last_failure": humd.dialler.last_failure(peer) or None,
+        "mend": humd.dialler.mend(peer) or None,
         **_link(humd, link),
     }
 

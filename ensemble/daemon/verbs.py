@@ -54,6 +54,7 @@ def _reload(humd: Humd) -> Answer:
         raise Refusal(CONFIG_BAD, f"{error}; the last good list stays in force") from None
     return {
         "ok": True,
+        "peers_file": str(humd.peers.path),
         "added": _ids(change.added),
         "removed": _ids(change.removed),
         "changed": _ids(change.changed),

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ensemble.errors import EnsembleError
+from ensemble.errors import EnsembleError, LinkRefused
 from ensemble.identity import MAX_HINTS, Hint, HumdAddr, HumdId
 from ensemble.interfaces import IWire
 from ensemble.mesh.backoff import Backoff
@@ -40,7 +40,7 @@ class Redial:
         clock: IReactorTime,
         random: Callable[[], float],
     ) -> None:
-        self.row, self.last_failure = row, ""
+        self.row, self.last_failure, self.mend = row, "", ""
         self._ensemble, self._dials, self._clock = ensemble, dials, clock
         self._backoff = Backoff(random)
         self._order = [hint for hint in row.dial_order() if hint.scheme in dials]
@@ -63,7 +63,7 @@ class Redial:
 
     def came_up(self) -> None:
         """There is a link: nothing to dial."""
-        self.last_failure = ""
+        self.last_failure = self.mend = ""
         self._backoff.came_up(self._clock.seconds())
         self._settle()
 
@@ -79,7 +79,10 @@ class Redial:
             return
         self.last_failure = f"none of its hints can be dialled from here: {' '.join(self.row.hints)}"
         if self.row.needs_secure:
-            self.last_failure += '; one is secure, so plain ones are not tried unless its row says "plain": true'
+            self.mend = (
+                f"one is secure, so plain ones are tried only after `ensemble trust {self.row.peer.full} --plain`"
+            )
+            self.last_failure += f"; {self.mend}"
         if not self._told:
             self._told = True
             self.log.info("cannot link {peer}: {cause}", peer=self.row.peer.full, cause=self.last_failure)
@@ -133,6 +136,7 @@ class Redial:
                 "cannot link {peer} over {hint}: {cause}", peer=self.row.peer.full, hint=str(hint), cause=cause
             )
         self.last_failure = cause
+        self.mend = failure.value.mend if isinstance(failure.value, LinkRefused) else ""
         if not failure.check(EnsembleError, OSError) and not failure.type.__module__.startswith("twisted.internet"):
             self.log.failure("a dial died", failure=failure)
 
@@ -179,6 +183,11 @@ class Dialler(Service):
         """Why the last dial of C{peer} failed; empty where none did since it was linked."""
         redial = self._redials.get(peer)
         return "" if redial is None else redial.last_failure
+
+    def mend(self, peer: HumdId) -> str:
+        """What the operator can do about it, as far as that is known."""
+        redial = self._redials.get(peer)
+        return "" if redial is None else redial.mend
 
     def startService(self) -> None:
         super().startService()

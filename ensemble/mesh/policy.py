@@ -79,9 +79,15 @@ class Policy:
         if row is None:
             if self.admit_any:
                 return None
-            return f'no row in peers.json; to let it in add {{"humd_id":"{claimed.full}"}}'
+            return (
+                f'no row in peers.json; to let it in: `ensemble trust {claimed.full}`, or add {{"humd_id":'
+                f'"{claimed.full}"}} (a known peer that changed its key has a new id, and comes to this)'
+            )
         if row.needs_secure and not wire_secure:
-            return 'its row names a secure hint, so a plain wire is refused; to allow plain wires add "plain": true'
+            return (
+                "its row names a secure hint, so a plain wire is refused; to allow plain wires: "
+                f"`ensemble trust {claimed.full} --plain`"
+            )
         return None
 
     def admits_leaf(self, leaf: HumdId | None) -> str | None:
@@ -97,5 +103,5 @@ class Policy:
             return None
         return (
             "it shows no certificate of a humd, and every peer must be proven; to link with humds before 0.8, "
-            'give their rows "auth": "signed" or "open"'
+            "say for each of them: `ensemble trust PEER --auth signed` (or open)"
         )

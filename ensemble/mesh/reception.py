@@ -59,8 +59,7 @@ class Reception:
         name = who.full if who is not None else link.wire.address
         if refused.counter != "dial.superseded":
             self._refusals.refused(refused.counter, refused.cause, name, refused.mend)
-        mend = f"; {refused.mend}" if refused.mend else ""
-        self.ended(link, LinkRefused(f"{name}: {refused.cause}{mend}"))
+        self.ended(link, LinkRefused(f"{name}: {refused.cause}", refused.mend))
 
     def came_up(self, link: Link) -> Callable[[HumdId], None]:
         """

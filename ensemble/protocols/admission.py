@@ -16,19 +16,23 @@ from attrs import frozen
 from ensemble.identity import HumdId
 from ensemble.protocols.hello import PROOF_FEATURE, BadHello, Hello, Level
 
-_SIGNED_ONLY: Final = 'to admit unsigned hellos of this peer, give its row "auth": "open"'
+PEER: Final = "PEER"  # in a mend: who it said it is
+_SIGNED_ONLY: Final = f"to admit unsigned hellos of this peer: `ensemble trust {PEER} --auth open`"
 
 REFUSALS: Final[Mapping[str, str]] = {
     "bad-hello": "is the peer a humd?",
     "bad-proof": "",
     "bad-signature": "",
-    "downgraded": "if it really runs an older humd now: ensemble peers --forget ID",
+    "downgraded": f"if it really runs an older humd now: `ensemble peers --forget {PEER}`",
     "malformed": "is the peer a humd?",
     "no-hello": "is the peer a humd?",
     "no-key": "give this humd a key",
     "no-proof": "is the peer a humd?",
     "not-admitted": "",
-    "other-id": "correct the hint, or the id of the row",
+    "other-id": (
+        "the hint leads to somebody else: correct it, or where the owner says that the key changed: "
+        f"`ensemble trust {PEER} HINT`, and `ensemble untrust` the old id"
+    ),
     "other-key": "",
     "other-leaf": "is a copied certificate or a proxy in between? Each humd shows the certificate of its own key",
     "own-id": "give each machine its own key file, and take our own address out of the hints",
@@ -36,7 +40,9 @@ REFUSALS: Final[Mapping[str, str]] = {
     "replayed": "",
     "stale": "set the clocks of both machines",
     "too-long": "is the peer a humd?",
-    "unproven": 'the peer needs a key and humd 0.8; to admit it with less, give its row "auth": "signed" or "open"',
+    "unproven": (
+        f"the peer needs a key and humd 0.8; to admit it with less: `ensemble trust {PEER} --auth signed` (or open)"
+    ),
     "unsigned": _SIGNED_ONLY,
 }
 """Why a handshake is refused, each with the mend; empty where C{Refused.cause} says it, or nothing can be done."""
@@ -61,7 +67,8 @@ class Refused:
     @classmethod
     def because(cls, kind: str, cause: str, peer: HumdId | None = None) -> Refused:
         """The refusal of a kind."""
-        return cls(cause, f"handshake.{kind}", REFUSALS[kind], peer)
+        mend = REFUSALS[kind] if peer is None else REFUSALS[kind].replace(PEER, peer.full)
+        return cls(cause, f"handshake.{kind}", mend, peer)
 
 
 class LinkPolicy(Protocol):

@@ -20,6 +20,7 @@ certificate too (a client without one is for C{admits} to judge).
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -73,10 +74,11 @@ class TlsWire(StreamWire):
 
     :ivar leaf: whose Ed25519 key the other end's certificate shows, possession proved; None where there is no
         certificate, or one with another kind of key.  A hello on this wire must not claim another id.
+    :ivar mend: what the operator can do where the leaf was not accepted.
     :ivar began: seconds on our clock when it was connected: the deadline of a pending link counts from here.
     """
 
-    __slots__ = ("_admits", "_deadline", "_failed", "_refusal", "began", "binding", "leaf")
+    __slots__ = ("_admits", "_deadline", "_failed", "_refusal", "began", "binding", "leaf", "mend")
 
     secure = True
 
@@ -103,7 +105,7 @@ class TlsWire(StreamWire):
         self.binding, self.began = "none", 0.0
         self._admits = admits
         self._failed: Told | None = failed  # while the handshake runs
-        self._refusal = ""  # why the leaf was not accepted
+        self._refusal = self.mend = ""  # why the leaf was not accepted
         self._deadline: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -129,10 +131,13 @@ class TlsWire(StreamWire):
             return True
         wanted = f"the key of {self.peer.id.full}" + "".join(f" or tls-fp:{pin}" for pin in pins)
         owner = "" if leaf is None else f" of {leaf.full}"
-        self._refusal = (
-            f"it shows the certificate tls-fp:{shown}{owner}, wanted is {wanted}; if its owner says that it changed "
-            "(ensemble id shows the right one there), correct the row in peers.json"
-        )
+        self._refusal = f"it shows the certificate tls-fp:{shown}{owner}, wanted is {wanted}"
+        self.mend = "if its owner says that it changed (ensemble id shows it there): "
+        if leaf is None:
+            self.mend += f"`ensemble trust {self.peer.id.full} tls-fp:{shown}`"
+        else:  # no pin helps: whoever has another key has another id
+            places = "".join(f" {shlex.quote(str(hint))}" for hint in self.peer.of("tls"))
+            self.mend += f"`ensemble trust {leaf.full}{places} && ensemble untrust {self.peer.id.full}`"
         return False
 
     # IHandshakeListener
@@ -275,7 +280,7 @@ class TlsTransport(TcpTransport):
 
         def failed(_counter: str, cause: str, _address: str) -> None:
             if not shaken.called:
-                shaken.errback(LinkRefused(f"{hint}: {cause}"))
+                shaken.errback(LinkRefused(f"{hint}: {cause}", next((each.mend for each in wires if each.mend), "")))
 
         def lost(failure: Failure) -> None:
             if not shaken.called:

@@ -385,9 +385,7 @@ def write_document(value: Any, pretty: bool = False, fallback: Callable[[Any], A
 def _located(message: str, raw: bytes) -> str:
     """msgspec counts bytes, people count lines."""
     found = re.search(r" \(byte (\d+)\)$", message)
-    if found is None:
-        return message
-    before = raw[: int(found[1])]
+    before = raw if found is None else raw[: int(found[1])]  # without a byte: it ends too early
     line = before.count(b"\n") + 1
     column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
-    return f"{message[: found.start()]} at line {line}, column {column}"
+    return f"{message if found is None else message[: found.start()]} at line {line}, column {column}"

@@ -206,13 +206,20 @@ class PeerTests(CommandTestCase):
         self.assertNotIn("clock", found.what)
 
     def test_reachable_but_not_linked(self) -> None:
-        """Who accepts connections but no link probably has no row for us: here it is."""
+        """Who accepts connections but no link probably does not know us: here is what to run there."""
         found = self.judge(linked(state="dialling", last_failure="it closed"), trouble="")
         self.assertEqual(found.grade, Grade.FAIL)
         self.assertIn("last: it closed", found.what)
-        self.assertIn(f'{{"humd_id":"{ALPHA.full}","hints":["tcp:192.0.2.1:1"]}}', found.mend)
+        self.assertIn(f"`ensemble trust {ALPHA.full} tcp:192.0.2.1:1`", found.mend)
         without_key = judge(linked(state="down"), {HINT: Reached(HINT)}, None, [])
         self.assertIn("ensemble id", without_key.mend)
+
+    def test_known_mend(self) -> None:
+        """Where the humd knows what mends it, that is the mend, and is said once."""
+        mend = f"`ensemble trust {BETA.full} tls-fp:{'ab' * 32}`"
+        found = self.judge(linked(state="dialling", last_failure=f"a wrong pin; {mend}", mend=mend), trouble="")
+        self.assertTrue(found.what.endswith("last: a wrong pin"))
+        self.assertEqual(found.mend, mend)
 
     def test_unreachable(self) -> None:
         """Who cannot be reached is told with the cause of each hint."""

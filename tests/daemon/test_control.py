@@ -173,6 +173,7 @@ class ReloadTests(ControlTestCase):
         answer = self.asks.ask("reload")
         self.assertEqual((answer["added"], answer["removed"], answer["changed"]), ([], [eleven], [twelve]))
         self.assertEqual(len(answer["problems"]), 1)
+        self.assertEqual(answer["peers_file"], str(self.one.peers.path))
 
     def test_broken_file(self) -> None:
         """A file that is no JSON is a refusal that says what stays."""

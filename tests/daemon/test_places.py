@@ -124,7 +124,7 @@ class PeerBookTests(HumdTestCase):
         problems = self.book().read().problems
         self.assertEqual(len(problems), 2)
         self.assertIn("safe names a secure hint", problems[0])
-        self.assertIn('"plain": true', problems[0])
+        self.assertIn(f"ensemble trust {FRIEND.full} --plain", problems[0])
         self.assertIn("only when it dials us", problems[1])
 
     def test_find(self) -> None:

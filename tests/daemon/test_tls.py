@@ -38,12 +38,16 @@ class TlsDaemonTests(SynchronousTestCase):
         self.assertGreaterEqual(two.ask("status")["counters"]["tls.leaf"], 1)
 
     def test_changed_certificate(self) -> None:
-        """Somebody else at the address of a peer is refused, with both in the log and the mend."""
+        """Somebody else at the address of a peer is refused; log and row name both, and the mend."""
         one, two = self.daemon(), self.daemon()
         other = "humd_" + "ab" * 32
         (place, pin) = two.row()["hints"]
         one.folder.write_peers({"humd_id": other, "hints": [place, "tls-fp:" + "00" * 32]})
         one.signal(signal.SIGHUP)
         line = one.lines.wait_for("it shows the certificate")
-        for part in (other, pin, "tls-fp:" + "00" * 32, "peers.json"):
+        mend = f"`ensemble trust {two.row()['humd_id']} {place} && ensemble untrust {other}`"
+        for part in (other, pin, "tls-fp:" + "00" * 32, mend):
             self.assertIn(part, line)
+        (row,) = one.ask("peers")["peers"]
+        self.assertIn(mend, row["mend"])
+        self.assertIn(mend, row["last_failure"])

@@ -120,9 +120,11 @@ class DiallerTests(SynchronousTestCase):
             self.dialler.set_peers([self.row("udp:b.test:1", "tcp:b.test:1")])
             for _ in range(2):
                 self.assertIn("udp:b.test:1", self.dialler.last_failure(self.other.me))
-                self.assertIn('"plain": true', self.dialler.last_failure(self.other.me))
+                self.assertIn(f"ensemble trust {self.other.me} --plain", self.dialler.mend(self.other.me))
+                self.assertIn(self.dialler.mend(self.other.me), self.dialler.last_failure(self.other.me))
                 self.world.link(self.other, self.me)
                 self.assertEqual(self.dialler.last_failure(self.other.me), "")
+                self.assertEqual(self.dialler.mend(self.other.me), "")
                 self.other.remove_peer(self.me.me)
                 self.world.settle()
         told = [event for event in events if str(event.get("cause", "")).startswith("none of its hints")]

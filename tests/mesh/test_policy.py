@@ -14,10 +14,10 @@ BOB = HumdId.parse("humd_" + "bb" * 32)
 
 class LeafTests(SynchronousTestCase):
     def test_known(self) -> None:
-        """Under C{known} only a leaf whose id has a row says hello; the refusal shows the row that would let it in."""
+        """Under C{known} only a leaf whose id has a row says hello; the refusal shows what lets it in."""
         policy = Policy(Level.PROVEN, admit_any=False, known=[KnownPeer(ALICE)])
         self.assertIsNone(policy.admits_leaf(ALICE))
-        self.assertIn(BOB.full, str(policy.admits_leaf(BOB)))
+        self.assertIn(f"`ensemble trust {BOB.full}`", str(policy.admits_leaf(BOB)))
 
     def test_any(self) -> None:
         """Under C{any} every leaf says hello."""

@@ -248,16 +248,16 @@ class OldPeerTests(SynchronousTestCase):
     def test_not_enough(self) -> None:
         """Less than the level that we want is refused, with the mend, and the listener says nothing."""
         for level, signed_at, counter, mend in [
-            (Level.SIGNED, None, "handshake.unsigned", '"auth": "open"'),
-            (Level.PROVEN, None, "handshake.unproven", '"auth": "signed"'),
-            (Level.PROVEN, NOW, "handshake.unproven", '"auth": "signed"'),
+            (Level.SIGNED, None, "handshake.unsigned", "--auth open"),
+            (Level.PROVEN, None, "handshake.unproven", "--auth signed"),
+            (Level.PROVEN, NOW, "handshake.unproven", "--auth signed"),
         ]:
             for role in Role:
                 one, two = Humd(ZERO, level), Humd(RFC8032)
                 (refused,) = self.hear(one.shake(role, two.id), old_hello(two, signed_at)).events
                 assert isinstance(refused, Refused)
                 self.assertEqual((refused.counter, refused.peer), (counter, two.id))
-                self.assertIn(mend, refused.mend)
+                self.assertIn(f"ensemble trust {two.id.full} {mend}", refused.mend)
 
     def test_row_decides(self) -> None:
         """A level of its own counts for an id, both ways."""

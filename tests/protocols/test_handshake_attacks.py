@@ -22,7 +22,7 @@ from ensemble.protocols import (
     Up,
     hello_line,
 )
-from ensemble.protocols.admission import REFUSALS
+from ensemble.protocols.admission import PEER, REFUSALS
 from tests.protocols.handshaking import FFS, NOW, RFC8032, SMALL_ORDER, UNIVERSAL, ZERO, End, Humd, changed, meet
 
 VICTIM, FRIEND, MALLORY = ZERO, RFC8032, FFS
@@ -46,7 +46,7 @@ class Attacks(SynchronousTestCase):
         refused = end.refused
         assert refused is not None, end.events
         self.assertEqual((refused.counter, refused.peer), (f"handshake.{kind}", peer), refused.cause)
-        self.assertEqual(refused.mend, REFUSALS[kind])
+        self.assertEqual(refused.mend, REFUSALS[kind] if peer is None else REFUSALS[kind].replace(PEER, peer.full))
         self.assertEqual([type(event) for event in end.events], [Send] * said + [Refused])
         return refused
 

@@ -79,7 +79,7 @@ class AcceptedLeafTests(TestCase):
 class RefusedLeafTests(TestCase):
     timeout = 20
 
-    async def refusal(self, sessions: Sessions, *pins: str) -> str:
+    async def refusal(self, sessions: Sessions, *pins: str) -> LinkRefused:
         """Dial, be refused, and see that the other end learned nothing."""
         stranger = Stranger()
         dialling = dial(ALICE, BOB, await listen_as(self, sessions, stranger), *pins)
@@ -88,20 +88,25 @@ class RefusedLeafTests(TestCase):
         await stranger.lost
         self.assertEqual(stranger.received, b"")
         self.assertIsNone(sessions.made[0].get_peer_certificate(), "an impostor learned who we are")
-        return str(caught.exception)
+        refusal: LinkRefused = caught.exception
+        self.assertTrue(str(refusal).endswith(refusal.mend))
+        return refusal
 
     async def test_another_key(self) -> None:
-        """The leaf of another id is refused; the message names both and the mend."""
-        text = await self.refusal(Sessions(Credential.humd(EVE)))
-        for part in (EVE.humd_id().full, BOB.humd_id().full, Credential.humd(EVE).pin, "peers.json", "tls:127.0.0.1:"):
-            self.assertIn(part, text)
+        """The leaf of another id is refused; the message names both, and how to trust the new id instead."""
+        refusal = await self.refusal(Sessions(Credential.humd(EVE)))
+        old, new = BOB.humd_id().full, EVE.humd_id().full
+        for part in (new, old, Credential.humd(EVE).pin, "tls:127.0.0.1:"):
+            self.assertIn(part, str(refusal))
+        self.assertRegex(refusal.mend, rf"`ensemble trust {new} tls:127\.0\.0\.1:\d+ && ensemble untrust {old}`$")
 
     async def test_wrong_pin(self) -> None:
-        """A leaf that is not the pinned one is refused; the message names both fingerprints."""
+        """A leaf that is not the pinned one is refused; the message names both fingerprints, and the new pin."""
         shown, pin = Credential.ecdsa(), Credential.ecdsa().pin
-        text = await self.refusal(Sessions(shown), pin)
-        self.assertIn(shown.pin, text)
-        self.assertIn(pin, text)
+        refusal = await self.refusal(Sessions(shown), pin)
+        self.assertIn(shown.pin, str(refusal))
+        self.assertIn(pin, str(refusal))
+        self.assertIn(f"`ensemble trust {BOB.humd_id().full} {shown.pin}`", refusal.mend)
 
     async def test_no_pin(self) -> None:
         """A leaf that names nobody is refused where nothing pins it."""
@@ -110,7 +115,7 @@ class RefusedLeafTests(TestCase):
     async def test_copied_certificate(self) -> None:
         """The right pin without the private key is refused: possession is verified."""
         victim = Credential.rsa()
-        text = await self.refusal(Sessions(victim.stolen()), victim.pin)
+        text = str(await self.refusal(Sessions(victim.stolen()), victim.pin))
         self.assertIn("signature", text)
 
     async def test_copied_key(self) -> None:
@@ -125,18 +130,18 @@ class RefusedLeafTests(TestCase):
             context.use_privatekey(eve.key)
             leaf.set_pubkey(public)
 
-        text = await self.refusal(Sessions(None, tamper=swap))
+        text = str(await self.refusal(Sessions(None, tamper=swap)))
         self.assertIn("signature", text)
 
     async def test_nobodys_key(self) -> None:
         """A leaf with a key that nobody can own is refused as such."""
         self.patch(tls, "leaf_id", _unreadable)
-        self.assertIn("nobody's key", await self.refusal(Sessions(Credential.humd(BOB))))
+        self.assertIn("nobody's key", str(await self.refusal(Sessions(Credential.humd(BOB)))))
 
     async def test_old_version(self) -> None:
         """A listener that knows only TLS 1.2 is refused."""
         credential = Credential.humd(BOB)
-        text = await self.refusal(Sessions(credential, newest=SSL.TLS1_2_VERSION))
+        text = str(await self.refusal(Sessions(credential, newest=SSL.TLS1_2_VERSION)))
         self.assertIn("version", text)
 
 

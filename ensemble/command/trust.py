@@ -1,0 +1,197 @@
+"""
+C{ensemble trust} and C{ensemble untrust}: whom this humd links with, said once and put in force at once.
+
+They edit C{peers.json} and have the daemon read it; where none runs, the file is all there is to do.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from attrs import asdict
+
+from ensemble.command.control import DaemonRefused, NoDaemon
+from ensemble.command.here import Here, below_home, shown
+from ensemble.command.naming import Known, full_id, match, rows_of
+from ensemble.command.outcome import OK, BadUsage, CommandFailed
+from ensemble.config import Edit, PeerRow, Trust, read_peers, trust_peer, untrust_peer
+from ensemble.identity import BadHint, HumdId, KeyFileError, load
+
+LOOK_SECONDS: Final = 0.2  # between two looks at a link that is waited for
+
+
+def trust(here: Here) -> int:
+    """
+    C{trust}: the row says what was asked for, and with C{--wait} the peer is linked.
+
+    :raises CommandFailed: the daemon did not take it, or no link came up.
+    """
+    options = here.options
+    peer = _known(here, options.peer, "; a new row needs the full id, which `ensemble id --bare` shows over there")
+    _not_ourselves(here, peer)
+    try:
+        wish = Trust(
+            peer=peer,
+            hints=options.hints,
+            only=options.replace,
+            alias=options.alias,
+            auth=options.auth,
+            relays=options.relays,
+            plain=options.plain,
+        )
+    except BadHint as error:
+        raise BadUsage(str(error)) from None
+    edit = trust_peer(here.paths().peers_file, wish)
+    _tell(here, peer, edit)
+    daemon = _reload(here, peer, edit)
+    if options.wait:
+        if not daemon:
+            raise NoDaemon("no humd runs that could link with it; start one with `twistd humd`")
+        _wait(here, peer, options.timeout)
+    _document(here, peer, edit, daemon=daemon, linked=True if options.wait else None)
+    return OK
+
+
+def untrust(here: Here) -> int:
+    """
+    C{untrust}: there is no row of this peer any more.
+
+    :raises CommandFailed: there was none, or the daemon did not take it.
+    """
+    peer = _known(here, here.options.peer, "")
+    edit = untrust_peer(here.paths().peers_file, peer)
+    if not edit.written:
+        raise CommandFailed("peer.unknown", f"{shown(here.paths().peers_file)} has no row of {peer.full}")
+    _tell(here, peer, edit)
+    _document(here, peer, edit, daemon=_reload(here, peer, edit))
+    return OK
+
+
+def _known(here: Here, text: str, mend: str) -> HumdId:
+    """Whom a full id, or the alias or the beginning of the id of a row, means."""
+    full = full_id(text)
+    if full is not None:
+        return full
+    try:
+        return match(text, [Known(row.humd_id, row.alias) for row in read_peers(here.paths().peers_file).rows])
+    except CommandFailed as error:
+        raise CommandFailed(error.qualifier, f"{error}{mend}") from None
+
+
+def _not_ourselves(here: Here, peer: HumdId) -> None:
+    try:
+        ourselves = load(here.paths().key).humd_id() == peer
+    except KeyFileError:
+        return  # the daemon says it, too
+    if ourselves:
+        raise BadUsage(f"{peer.short} is this humd itself: its row belongs into the other side's file")
+
+
+def _tell(here: Here, peer: HumdId, edit: Edit) -> None:
+    """What the file says now that it did not say before."""
+    screen, place = here.screen, below_home(here.paths().peers_file, here.environ)
+    if screen.json:
+        return
+    what = "has the row already" if not edit.written else _state(edit)
+    row = edit.after or edit.before
+    who = f"{row.alias} ({peer.full})" if row is not None and row.alias is not None else peer.full
+    screen.line(f"{place}: {what}: {who}" if edit.written else f"{place} {what}: {who}")
+    changes = [("-", hint) for hint in _hints(edit.before, edit.after)]
+    changes += [("+", hint) for hint in _hints(edit.after, edit.before)]
+    old, new = _row(edit.before), _row(edit.after)
+    for key in ("alias", "auth", "relays", "plain"):
+        if edit.after is not None and old.get(key) != new[key] and (edit.before is not None or new[key]):
+            was = f" (it was {_word(old[key])})" if edit.before is not None and old[key] is not None else ""
+            changes.append((key, f"{_word(new[key])}{was}"))
+    screen.fields(changes, indent="  ")
+
+
+def _reload(here: Here, peer: HumdId, edit: Edit) -> bool:
+    """
+    Have the daemon read the file.
+
+    :returns: whether there is one.
+    :raises CommandFailed: it did not take it.
+    """
+    place = shown(here.paths().peers_file)
+    done = f"{place} is {'written' if edit.written else 'as wanted'}, but"
+    try:
+        answer = here.ask("reload")
+    except NoDaemon:
+        here.screen.note("no humd answers; one that starts will read it", daemon=False)
+        return False
+    except DaemonRefused as error:
+        raise CommandFailed("trust.not-taken", f"{done} the humd does not take it: {error}") from None
+    used = answer.get("peers_file", place)
+    if used != place:
+        raise CommandFailed("trust.not-taken", f"{done} the humd that answers reads {used}: say --peers {used}")
+    row = edit.after
+    names = tuple(f"{name} " for name in (row and row.alias, peer.short) if name)
+    for problem in answer.get("problems", ()):
+        if str(problem).startswith(names):
+            here.screen.note(str(problem), problem=problem)
+    if not here.screen.json:
+        here.screen.line("The humd has read it.")
+    return True
+
+
+def _wait(here: Here, peer: HumdId, seconds: float) -> None:
+    """
+    Until the peer is linked, telling why not yet each time that the cause changes.
+
+    :raises CommandFailed: the time is up.
+    """
+    until, told = time.monotonic() + seconds, ""
+    while True:
+        rows = [row for row in rows_of(here.ask("peers")) if row.get("id") == peer.full]
+        row = rows[0] if rows else {}
+        if row.get("state") == "linked":
+            if not here.screen.json:
+                here.screen.line(f"Linked over {row.get('wire')} ({row.get('level')}).")
+            return
+        if time.monotonic() >= until:
+            why = f"; the last dial: {told}" if told else ": it was not dialled, and did not dial; has it a row for us?"
+            raise CommandFailed("trust.not-linked", f"no link within {seconds:g} s{why}")
+        failure = str(row.get("last_failure") or "")
+        if failure and failure != told:
+            told = failure
+            here.screen.note(f"not linked yet: {failure}", linked=False, last_failure=failure)
+        time.sleep(LOOK_SECONDS)
+
+
+def _document(here: Here, peer: HumdId, edit: Edit, **more: Any) -> None:
+    if not here.screen.json:
+        return
+    here.screen.document(
+        {
+            "ok": True,
+            "id": peer.full,
+            "peers_file": shown(here.paths().peers_file),
+            "state": _state(edit),
+            "before": _row(edit.before) or None,
+            "after": _row(edit.after) or None,
+            **{key: value for key, value in more.items() if value is not None},
+        }
+    )
+
+
+def _state(edit: Edit) -> str:
+    if not edit.written:
+        return "same"
+    return "removed" if edit.after is None else "added" if edit.before is None else "changed"
+
+
+def _row(row: PeerRow | None) -> dict[str, Any]:
+    """As the file has it, without its id."""
+    return {} if row is None else {key: value for key, value in asdict(row).items() if key != "humd_id"}
+
+
+def _hints(one: PeerRow | None, other: PeerRow | None) -> list[str]:
+    """Those of the one that the other has not."""
+    there = other.hints if other is not None else ()
+    return [hint for hint in (one.hints if one is not None else ()) if hint not in there]
+
+
+def _word(value: object) -> str:
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)

@@ -1,0 +1,145 @@
+"""
+JSON text with one thing changed and every other byte kept, for files that people write and programs edit.
+
+Nothing is judged here: the text was read before (L{ensemble.tone.read_document}), so it is known to be JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final, Self
+
+from attrs import field, frozen
+
+from ensemble.tone import read_document, write_document
+
+BLANKS: Final = " \t\r\n"
+_STRING: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_MARK: Final = re.compile(rf"{_STRING}|[][{{}},]")  # a string is one mark, whatever is in it
+_MEMBER: Final = re.compile(rf"({_STRING})([{BLANKS}]*:[{BLANKS}]*)(.+)", re.DOTALL)
+_NEW_LINE: Final = re.compile(r"(?:\r\n|\n|\r)[ \t]*\Z")
+
+
+@frozen
+class Container:
+    """
+    The text of one array or object, from bracket to bracket.
+
+    :ivar spans: where each item, of an object each member, begins and ends, blanks around it left out.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...] = field(init=False, repr=False)
+
+    @spans.default
+    def _find(self) -> tuple[tuple[int, int], ...]:
+        found, depth, begin = [], 0, 1
+        for mark in _MARK.finditer(self.text):
+            if mark[0] in "[{":
+                depth += 1
+            elif mark[0] in "]}":
+                depth -= 1
+            if depth == 0 or (depth == 1 and mark[0] == ","):
+                item = self.text[begin : mark.start()]
+                start = begin + len(item) - len(item.lstrip(BLANKS))
+                if item := item.strip(BLANKS):
+                    found.append((start, start + len(item)))
+                begin = mark.end()
+        return tuple(found)
+
+    @property
+    def items(self) -> list[str]:
+        """The text of each item."""
+        return [self.text[start:end] for start, end in self.spans]
+
+    @property
+    def colon(self) -> str | None:
+        """What stands between the first key of an object and its value; None where it has none."""
+        return _parts(self.items[0])[1] if self.spans else None
+
+    def value(self, key: str) -> str | None:
+        """The text of a member's value: of the last one, where there are more, for that is the one that is read."""
+        index = self._index(key)
+        return None if index is None else _parts(self.items[index])[2]
+
+    def replaced(self, index: int, item: str) -> Self:
+        """With another item in the place of this one."""
+        start, end = self.spans[index]
+        return type(self)(self.text[:start] + item + self.text[end:])
+
+    def removed(self, index: int) -> Self:
+        """Without this item, and the comma and blanks that parted it from its neighbour."""
+        spans = self.spans
+        if len(spans) == 1:
+            start, end = 1, len(self.text) - 1
+        elif index == len(spans) - 1:
+            start, end = spans[-2][1], spans[-1][1]
+        else:
+            start, end = spans[index][0], spans[index + 1][0]
+        return type(self)(self.text[:start] + self.text[end:])
+
+    def appended(self, item: str, blank: str) -> Self:
+        """
+        With one more item, parted from the others as these are.
+
+        :param blank: behind the comma, where no two items show what belongs there.
+        """
+        if not self.spans:
+            return type(self)(f"{self.text[0]}{item}{self.text[-1]}")
+        end = self.spans[-1][1]
+        return type(self)(self.text[:end] + self._layout(blank)[1] + item + self.text[end:])
+
+    def with_member(self, key: str, value: str, colon: str) -> Self:
+        """With this value of a key; C{colon} parts them where the key is new."""
+        index = self._index(key)
+        if index is None:
+            return self.appended(f"{write_document(key)}{colon}{value}", blank_behind(colon))
+        name, between, _ = _parts(self.items[index])
+        return self.replaced(index, f"{name}{between}{value}")
+
+    def like(self, items: Iterable[str], blank: str) -> str:
+        """The text of a container of the same kind, with these items, laid out as this one."""
+        lead, comma, tail = self._layout(blank)
+        return f"{self.text[0]}{lead}{comma.join(items)}{tail}{self.text[-1]}"
+
+    def opened(self, item: str, key: str) -> str:
+        """
+        The array under a key of this object, empty until now, with its first item: on a line of its own where
+        the key has one.
+        """
+        index = self._index(key)
+        assert index is not None
+        line = _NEW_LINE.search(self.text[: self.spans[index][0]])
+        if line is None:
+            return f"[{item}]"
+        indent = line[0].lstrip("\r\n")
+        return f"[{line[0]}{indent}{item}{line[0]}]"
+
+    def _layout(self, blank: str) -> tuple[str, str, str]:
+        """What stands before the first item, between two, and behind the last."""
+        if not self.spans:
+            return "", f",{blank}", ""
+        lead, tail = self.text[1 : self.spans[0][0]], self.text[self.spans[-1][1] : -1]
+        if len(self.spans) > 1:
+            return lead, self.text[self.spans[-2][1] : self.spans[-1][0]], tail
+        return lead, f",{lead if _NEW_LINE.search(lead) else blank}", tail
+
+    def _index(self, key: str) -> int | None:
+        found = None
+        for index, item in enumerate(self.items):
+            if read_document(_parts(item)[0]) == key:
+                found = index
+        return found
+
+
+def blank_behind(colon: str) -> str:
+    """How a file parts what stands on one line: a blank where it puts one behind its colons."""
+    return " " if colon[-1] in BLANKS else ""
+
+
+def _parts(member: str) -> tuple[str, str, str]:
+    """The key, the colon with its blanks, and the value."""
+    found = _MEMBER.fullmatch(member)
+    assert found is not None
+    return found[1], found[2], found[3]

@@ -1,0 +1,297 @@
+"""
+Changes one row of C{peers.json} and leaves every other byte as the operator wrote it.
+
+Two that edit at once lose nothing: each waits for the other's lock on the folder.  What would be written is read back
+first, and must say exactly what was meant: the row as wanted, and every other one as it was.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from attrs import evolve, field, frozen
+
+from ensemble.config.atomic import FOLDER_MODE, write_text
+from ensemble.config.peers import EMPTY, MAX_FILE, PeerRow, PeersFile, parse_peers, read_bytes
+from ensemble.config.splice import BLANKS, Container, blank_behind
+from ensemble.errors import ConfigurationError
+from ensemble.identity import BadHumdId, Hint, HumdId
+from ensemble.tone import read_document, write_document
+
+StrPath = str | os.PathLike[str]
+
+PIN: Final = "tls-fp:"
+BOM: Final = "\ufeff"
+LOCK_SECONDS: Final = 10.0  # that we wait for another edit
+LOCK_PAUSE: Final = 0.05  # seconds between two tries
+
+
+def _usable(hints: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_plain(str(Hint.parse(text))) for text in hints))
+
+
+@frozen(kw_only=True)
+class Trust:
+    """
+    What the row of a peer is to say; None leaves as it is what it says.
+
+    :ivar hints: added.  A C{tls-fp:} takes the place of those that are there: they pin the same certificate.
+    :ivar only: the hints are all that it has from now on.
+    :raises BadHint: one is none.
+    """
+
+    peer: HumdId
+    hints: tuple[str, ...] = field(default=(), converter=_usable)
+    only: bool = False
+    alias: str | None = None
+    auth: str | None = None
+    relays: bool | None = None
+    plain: bool | None = None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What is wanted besides the hints."""
+        wanted = {"alias": self.alias, "auth": self.auth, "relays": self.relays, "plain": self.plain}
+        return {key: value for key, value in wanted.items() if value is not None}
+
+    def drops(self, hint: object) -> bool:
+        """A hint of the row that is not to stay."""
+        pins = [each for each in self.hints if each.startswith(PIN)]
+        if self.only:
+            return not isinstance(hint, str) or _plain(hint) not in self.hints
+        return bool(pins) and isinstance(hint, str) and hint.startswith(PIN) and _plain(hint) not in pins
+
+    def applied(self, row: PeerRow) -> PeerRow:
+        """What the row says then."""
+        kept = tuple(hint for hint in row.hints if not self.drops(hint))
+        there = {_plain(hint) for hint in kept}
+        return evolve(row, hints=(*kept, *(hint for hint in self.hints if hint not in there)), **self.fields)
+
+
+@frozen
+class Edit:
+    """
+    What became of a row.
+
+    :ivar before: None where there was none.
+    :ivar after: None where it is gone.
+    :ivar written: the file is not as it was.
+    """
+
+    before: PeerRow | None
+    after: PeerRow | None
+    written: bool
+
+
+def trust_peer(path: StrPath, trust: Trust) -> Edit:
+    """
+    Make the row of a peer, or change the one that counts.  A file that is not there is made, mode 0600.
+
+    :raises ConfigurationError: the file cannot be read or written, or would not say what was meant; it is as before.
+    """
+    return _edit(path, trust.peer, lambda text, name: trusted(text, trust, name))
+
+
+def untrust_peer(path: StrPath, peer: HumdId) -> Edit:
+    """
+    Remove every row of a peer: without the first the second would count.
+
+    :raises ConfigurationError: as L{trust_peer}.
+    """
+    return _edit(path, peer, lambda text, name: untrusted(text, peer, name))
+
+
+def trusted(text: str, trust: Trust, name: str = "peers.json") -> str:
+    """
+    The text of the file with the row as wanted.
+
+    :raises ConfigurationError: it cannot be read, or would not say what was meant.
+    """
+    before = parse_peers(text.encode(), name)
+    old = before.row(trust.peer)
+    lead, body, tail = _document(text)
+    colon = body.colon or ": "
+    blank = blank_behind(colon)
+    if body.value("peers") is None:
+        body = body.with_member("peers", "[]", colon)
+    rows = Container(body.value("peers") or "")
+    if old is not None:
+        index = before.places[before.rows.index(old)]
+        listed = rows.replaced(index, _changed(rows.items[index], trust, colon)).text
+    elif _places(rows, trust.peer):
+        number = _places(rows, trust.peer)[0] + 1
+        why = next((each for each in before.problems if each.startswith(f"row {number}:")), f"row {number} is skipped")
+        raise ConfigurationError(
+            f"{name}: {why}; mend it by hand, or remove it first: `ensemble untrust {trust.peer.full}`"
+        )
+    elif rows.spans:
+        listed = rows.appended(_new(trust, rows.items[-1], colon), blank).text
+    else:
+        listed = body.opened(_new(trust, "", colon), "peers")
+    after = f"{lead}{body.with_member('peers', listed, colon).text}{tail}"
+    wanted = trust.applied(old if old is not None else PeerRow(trust.peer))
+    _verify(before, after, trust.peer, wanted, name)
+    return after
+
+
+def untrusted(text: str, peer: HumdId, name: str = "peers.json") -> str:
+    """
+    The text of the file without the rows of a peer.
+
+    :raises ConfigurationError: as L{trusted}.
+    """
+    before = parse_peers(text.encode(), name)
+    lead, body, tail = _document(text)
+    rows = Container(body.value("peers") or "[]")
+    places = _places(rows, peer)
+    if not places:
+        return text
+    for place in reversed(places):
+        rows = rows.removed(place)
+    after = f"{lead}{body.with_member('peers', rows.text, '').text}{tail}"
+    _verify(before, after, peer, None, name)
+    return after
+
+
+def _edit(path: StrPath, peer: HumdId, change: Callable[[str, str], str]) -> Edit:
+    name = os.path.realpath(os.fspath(path))
+    try:
+        with _alone(os.path.dirname(name)):
+            raw = read_bytes(name)
+            text = EMPTY if raw is None else _text(raw, name)
+            changed = change(text, name)
+            written = changed != text
+            if written:
+                if raw is not None and not os.access(name, os.W_OK):
+                    raise ConfigurationError(f"{name} is read-only and stays as it was; chmod u+w lets it be edited")
+                write_text(name, changed)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {name}: {error.strerror}; it stays as it was") from error
+    return Edit(parse_peers(text.encode()).row(peer), parse_peers(changed.encode()).row(peer), written)
+
+
+@contextmanager
+def _alone(folder: str) -> Iterator[None]:
+    """Nobody else who asks for it edits in this folder.  The lock is the folder's, as the file itself is replaced."""
+    os.makedirs(folder, mode=FOLDER_MODE, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for _ in range(int(LOCK_SECONDS / LOCK_PAUSE)):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(LOCK_PAUSE)
+            except OSError:
+                break  # not every file system can
+            else:
+                break
+        else:
+            raise ConfigurationError(f"somebody else has held the lock on {folder} for {LOCK_SECONDS:g} s; try again")
+        yield
+    finally:
+        os.close(handle)
+
+
+def _text(raw: bytes, name: str) -> str:
+    parse_peers(raw, name)  # says where, if it is no text
+    return raw.decode()
+
+
+def _document(text: str) -> tuple[str, Container, str]:
+    """What stands before the object of the file, the object, and what stands behind."""
+    body = text.lstrip(BOM + BLANKS)
+    end = len(body.rstrip(BLANKS))
+    return text[: len(text) - len(body)], Container(body[:end]), body[end:]
+
+
+def _places(rows: Container, peer: HumdId) -> list[int]:
+    """Where an object names this id, whether or not the row can be used."""
+    return [place for place, value in enumerate(read_document(rows.text)) if _names(value, peer)]
+
+
+def _names(value: Any, peer: HumdId) -> bool:
+    text = value.get("humd_id") if isinstance(value, dict) else None
+    try:
+        return isinstance(text, str) and HumdId.parse(text) == peer
+    except BadHumdId:
+        return False
+
+
+def _new(trust: Trust, model: str, colon: str) -> str:
+    """A row, laid out as the one it is to stand behind."""
+    blank = blank_behind(colon)
+    like = Container(model if model.startswith("{") else "{}")
+    hints = _container(like.value("hints"), "[]")
+    members = {"humd_id": write_document(trust.peer.full)}
+    if trust.hints:
+        members["hints"] = hints.like(map(write_document, trust.hints), blank)
+    members |= {key: write_document(value) for key, value in trust.fields.items()}
+    return like.like((f"{write_document(key)}{like.colon or colon}{value}" for key, value in members.items()), blank)
+
+
+def _changed(text: str, trust: Trust, colon: str) -> str:
+    """A row that is there, with what is wanted."""
+    row = Container(text)
+    colon = row.colon or colon
+    if trust.hints or (trust.only and row.value("hints") is not None):
+        hints = _changed_hints(_container(row.value("hints"), "[]"), trust, blank_behind(colon))
+        row = row.with_member("hints", hints.text, colon)
+    for key, value in trust.fields.items():
+        there = row.value(key)
+        if value != (False if there is None else read_document(there)):
+            row = row.with_member(key, write_document(value), colon)
+    return row.text
+
+
+def _changed_hints(hints: Container, trust: Trust, blank: str) -> Container:
+    there = [read_document(item) for item in hints.items]
+    known = {_plain(hint) for hint in there if isinstance(hint, str)}
+    missing = [hint for hint in trust.hints if hint not in known]
+    pins = [hint for hint in missing if hint.startswith(PIN)]
+    for place in reversed([place for place, hint in enumerate(there) if trust.drops(hint)]):
+        if pins and isinstance(there[place], str) and there[place].startswith(PIN):
+            missing.remove(pin := pins.pop())
+            hints = hints.replaced(place, write_document(pin))
+        else:
+            hints = hints.removed(place)
+    for hint in missing:
+        hints = hints.appended(write_document(hint), blank)
+    return hints
+
+
+def _container(text: str | None, empty: str) -> Container:
+    return Container(text if text is not None and text[0] == empty[0] else empty)
+
+
+def _verify(before: PeersFile, text: str, peer: HumdId, wanted: PeerRow | None, name: str) -> None:
+    """:raises ConfigurationError: the new text does not say what was meant."""
+    raw = text.encode()
+    if len(raw) > MAX_FILE:
+        raise ConfigurationError(f"{name} would be larger than {MAX_FILE} bytes; it stays as it was")
+    after = parse_peers(raw, name)
+    others = [row for row in before.rows if row.humd_id != peer]
+    found = [row for row in after.rows if row.humd_id != peer]
+    # An alias that only this row kept another from having is that one's now: so the file says.
+    kept = len(others) == len(found) and all(
+        new in (old, evolve(old, alias=old.alias or new.alias)) for old, new in zip(others, found, strict=True)
+    )
+    row = after.row(peer)
+    if not kept or (row is None) != (wanted is None) or (row and wanted and _order(row) != _order(wanted)):
+        why = "; ".join(each for each in after.problems if each not in before.problems)
+        raise ConfigurationError(
+            f"{name} would not say what was meant, so it stays as it was: {why or 'mend it first'}"
+        )
+
+
+def _order(row: PeerRow) -> PeerRow:
+    return evolve(row, hints=tuple(sorted(map(_plain, row.hints))))
+
+
+def _plain(hint: str) -> str:
+    """A pin in lower case, as we write it; other hints as they are."""
+    return hint.lower() if hint.startswith(PIN) else hint
