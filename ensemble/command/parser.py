@@ -18,8 +18,7 @@ Run: TypeAlias = Callable[[Here], int]
 
 PROGRAM: Final = "ensemble"
 VERSION: Final = f"{PROGRAM} {__version__} (thrum {THRUM_VERSION})"
-SECONDS: Final = 60.0  # without a sign of an answer, before `send` gives up
-LINK_SECONDS: Final = 30.0  # that `trust --wait` waits for a link
+SECONDS: Final = 60.0  # before `send`, without a sign of an answer, and `trust --wait` give up
 
 # Metavars say how a shell completes the value: FILE, PATH, DIR, PEER and CHI; see completion.
 
@@ -106,7 +105,7 @@ def build() -> Parser:
     one.add_argument("--relays", action=yes_or_no, help="it may deliver tones of others")
     one.add_argument("--wait", action="store_true", help="wait until it is linked, and tell why it is not yet")
     one.add_argument(
-        "--timeout", metavar="S", type=seconds, default=LINK_SECONDS, help=f"give up after S seconds ({LINK_SECONDS:g})"
+        "--timeout", metavar="S", type=seconds, default=SECONDS, help=f"give up after S seconds ({SECONDS:g})"
     )
 
     one = add(

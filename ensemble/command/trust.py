@@ -6,6 +6,7 @@ They edit C{peers.json} and have the daemon read it; where none runs, the file i
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import Any, Final
 
@@ -15,10 +16,12 @@ from ensemble.command.control import DaemonRefused, NoDaemon
 from ensemble.command.here import Here, below_home, shown
 from ensemble.command.naming import Known, full_id, match, rows_of
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
+from ensemble.command.output import visible
 from ensemble.config import Edit, PeerRow, Trust, read_peers, trust_peer, untrust_peer
 from ensemble.identity import BadHint, HumdId, KeyFileError, load
 
 LOOK_SECONDS: Final = 0.2  # between two looks at a link that is waited for
+_STATES: Final = {"added": "Added to", "changed": "Changed in", "removed": "Removed from", "same": "Already in"}
 
 
 def trust(here: Here) -> int:
@@ -47,7 +50,7 @@ def trust(here: Here) -> int:
     daemon = _reload(here, peer, edit)
     if options.wait:
         if not daemon:
-            raise NoDaemon("no humd runs that could link with it; start one with `twistd humd`")
+            raise NoDaemon("no humd answers that could link with it; start one with `twistd humd`")
         _wait(here, peer, options.timeout)
     _document(here, peer, edit, daemon=daemon, linked=True if options.wait else None)
     return OK
@@ -93,10 +96,9 @@ def _tell(here: Here, peer: HumdId, edit: Edit) -> None:
     screen, place = here.screen, below_home(here.paths().peers_file, here.environ)
     if screen.json:
         return
-    what = "has the row already" if not edit.written else _state(edit)
     row = edit.after or edit.before
-    who = f"{row.alias} ({peer.full})" if row is not None and row.alias is not None else peer.full
-    screen.line(f"{place}: {what}: {who}" if edit.written else f"{place} {what}: {who}")
+    alias = "" if row is None or row.alias is None else f" ({row.alias})"
+    screen.line(visible(f"{_STATES[_state(edit)]} {place}: {peer.full}{alias}"))
     changes = [("-", hint) for hint in _hints(edit.before, edit.after)]
     changes += [("+", hint) for hint in _hints(edit.after, edit.before)]
     old, new = _row(edit.before), _row(edit.after)
@@ -119,13 +121,16 @@ def _reload(here: Here, peer: HumdId, edit: Edit) -> bool:
     try:
         answer = here.ask("reload")
     except NoDaemon:
-        here.screen.note("no humd answers; one that starts will read it", daemon=False)
+        if not here.screen.json:
+            here.screen.note("no humd answers; one that starts will read it")
         return False
     except DaemonRefused as error:
         raise CommandFailed("trust.not-taken", f"{done} the humd does not take it: {error}") from None
-    used = answer.get("peers_file", place)
+    used = str(answer.get("peers_file", place))
     if used != place:
-        raise CommandFailed("trust.not-taken", f"{done} the humd that answers reads {used}: say --peers {used}")
+        raise CommandFailed(
+            "trust.not-taken", f"{done} the humd that answers reads {used}: say --peers {shlex.quote(used)}"
+        )
     row = edit.after
     names = tuple(f"{name} " for name in (row and row.alias, peer.short) if name)
     for problem in answer.get("problems", ()):

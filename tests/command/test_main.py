@@ -17,6 +17,7 @@ from tests.command.calling import CommandTestCase, linked, status
 
 RUN = "import sys; from ensemble.command.main import main; sys.exit(main())"
 # Of the platform (spec: services): no command of ours may be called so.
+OTHERS = {"send", "listen", "doctor", "init", "completion"}
 FREE = {"keygen", "attach", "debug", "add-node", "service", "registry"}
 
 
@@ -81,7 +82,7 @@ class MainTests(CommandTestCase):
         """No command takes a name that the services platform needs."""
         names = {command.name for command in commands_of(build())}
         self.assertEqual(names & FREE, set())
-        self.assertEqual(names, {"id", "status", "peers", "send", "listen", "doctor", "init", "completion"})
+        self.assertEqual(names, {"id", "status", "peers", "trust", "untrust", *OTHERS})
 
     def test_interrupt_in_process(self) -> None:
         """Ctrl-C is an ordinary end, with the status that shells expect."""

@@ -1,0 +1,218 @@
+"""C{trust} and C{untrust}: what they say, to whom, and how they end; the file is the subject of tests/config."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+from ensemble.tone import read_document
+from tests.command.calling import ALPHA, BETA, CommandTestCase, linked
+
+PLACE = "tls:192.0.2.2:14731"
+OLD, NEW = f"tls-fp:{'a' * 64}", f"tls-fp:{'b' * 64}"
+
+
+class TrustTestCase(CommandTestCase):
+    def took(self, **more: Any) -> dict[str, Any]:
+        """The answer of a daemon that has read the file."""
+        return {"ok": True, "peers_file": str(self.peers_file), "problems": [], **more}
+
+    def rows(self) -> Any:
+        return read_document(self.peers_file.read_text())["peers"]
+
+
+class TrustTests(TrustTestCase):
+    def test_new(self) -> None:
+        """A new peer gets a row, the daemon reads it at once, and both are said."""
+        fake = self.serve_control(reload=self.took())
+        said = self.call("trust", BETA.full, PLACE, "--alias", "beta", "--plain")
+        self.assertEqual((said.status, said.err), (0, ""))
+        self.assertEqual(
+            said.out,
+            f"Added to ~/.config/hum/peers.json: {BETA.full} (beta)\n  +      {PLACE}\n  alias  beta\n  plain  yes\n"
+            "The humd has read it.\n",
+        )
+        self.assertEqual(self.rows(), [{"humd_id": BETA.full, "hints": [PLACE], "alias": "beta", "plain": True}])
+        self.assertEqual(fake.heard, [{"do": "reload"}])
+
+    def test_changed(self) -> None:
+        """What replaced what is said."""
+        self.write_peers({"humd_id": BETA.full, "hints": [PLACE, OLD], "alias": "beta", "auth": "open"})
+        self.serve_control(reload=self.took())
+        said = self.call("trust", "beta", NEW, "--auth", "proven", "--relays")
+        self.assertEqual(
+            said.out.splitlines()[1:-1],
+            [f"  -       {OLD}", f"  +       {NEW}", "  auth    proven (it was open)", "  relays  yes (it was no)"],
+        )
+        self.assertEqual(self.rows()[0]["hints"], [PLACE, NEW])
+        said = self.call("trust", "beta", "tcp:h:1", "--replace", "--no-relays")
+        self.assertEqual(self.rows()[0]["hints"], ["tcp:h:1"])
+        self.assertIs(self.rows()[0]["relays"], False)
+
+    def test_options_anywhere(self) -> None:
+        """Options may stand between the hints, too."""
+        self.call("trust", "--alias", "b", BETA.full, PLACE, "--auth", "open", NEW, "--plain", "tcp:h:1")
+        self.assertEqual(self.rows()[0]["hints"], [PLACE, NEW, "tcp:h:1"])
+
+    def test_same(self) -> None:
+        """What is there already is no failure, and the daemon reads it all the same."""
+        self.write_peers({"humd_id": BETA.full})
+        fake = self.serve_control(reload=self.took())
+        said = self.call("trust", BETA.full)
+        self.assertEqual(said.out, f"Already in ~/.config/hum/peers.json: {BETA.full}\nThe humd has read it.\n")
+        self.assertEqual(fake.heard, [{"do": "reload"}])
+
+    def test_for_programs(self) -> None:
+        """A program gets the row as it was and as it is."""
+        said = self.call("trust", BETA.full, PLACE, "--json")
+        row = {"hints": [PLACE], "alias": None, "auth": None, "relays": False, "plain": False}
+        document = {"ok": True, "id": BETA.full, "peers_file": str(self.peers_file), "daemon": False}
+        self.assertEqual(said.document, {**document, "state": "added", "before": None, "after": row})
+        self.assertEqual(said.err, "")
+        said = self.call("untrust", BETA.full, "--json")
+        self.assertEqual(said.document, {**document, "state": "removed", "before": row, "after": None})
+
+    def test_no_daemon(self) -> None:
+        """Without a daemon the row is made, and that nobody has read it is said."""
+        said = self.call("trust", BETA.full)
+        self.assertEqual((said.status, said.err), (0, "ensemble: no humd answers; one that starts will read it\n"))
+        self.assertEqual(self.rows(), [{"humd_id": BETA.full}])
+
+    def test_daemon_that_does_not_take_it(self) -> None:
+        """A daemon that refuses the file, or reads another one, is a failure that says what was written."""
+        other = self.took(peers_file="/etc/peers of mine.json")
+        for answer, why in (
+            ({"ok": False, "qualifier": "config.bad", "message": "it is full"}, "it is full"),
+            (other, "--peers '/etc/peers of mine.json'"),
+        ):
+            fake = self.serve_control(reload=answer)
+            said = self.call("trust", BETA.full, "--json", "--alias", f"b{len(why)}")
+            self.assertEqual((said.status, said.out), (1, ""))
+            self.assertEqual(said.failure["qualifier"], "trust.not-taken")
+            self.assertIn(f"{self.peers_file} is written, but", said.failure["message"])
+            self.assertIn(why, said.failure["message"])
+            fake.stop()
+
+    def test_problems(self) -> None:
+        """What the daemon finds wrong with this row is said, and nothing of others."""
+        mine = "beta names no hint that this humd can dial"
+        self.serve_control(reload=self.took(problems=["row 7: odd", mine, "betamax names no hint"]))
+        said = self.call("trust", BETA.full, "--alias", "beta")
+        self.assertEqual((said.status, said.err), (0, f"ensemble: {mine}\n"))
+
+    def test_whom(self) -> None:
+        """A new row needs a full id of a humd, which is not ours; other names need a row."""
+        self.mint()
+        own = self.call("id", "--bare").out.strip()
+        for name, status, why in (
+            (BETA.short, 1, "a new row needs the full id, which `ensemble id --bare` shows over there"),
+            ("beta", 1, "no peer has the alias 'beta'"),
+            (BETA.full.replace("humd_", "wbee_"), 1, "is a bee"),
+            (own, 2, "is this humd itself"),
+        ):
+            said = self.call("trust", name, PLACE)
+            self.assertEqual((said.status, said.out), (status, ""), name)
+            self.assertIn(why, said.err)
+        self.assertFalse(self.peers_file.exists())
+        for form in (BETA.digest.hex().upper(), BETA.full, BETA.short):
+            self.assertEqual(self.call("trust", form, PLACE).status, 0)
+        self.assertEqual(self.rows(), [{"humd_id": BETA.full, "hints": [PLACE]}])
+
+    def test_refused(self) -> None:
+        """A hint or an alias that is none is refused, and no terminal obeys what is in it."""
+        for words, status in (((BETA.full, "tcp:\x1b[2J:1"), 2), ((BETA.full, "--alias", "\x1b[2J"), 1)):
+            said = self.call("trust", *words)
+            self.assertEqual((said.status, said.out), (status, ""))
+            self.assertNotIn("\x1b", said.err)
+        self.assertFalse(self.peers_file.exists())
+
+    def test_alias_that_was_there(self) -> None:
+        """An alias that somebody else wrote into the file is not obeyed by the terminal, either."""
+        self.write_peers({"humd_id": BETA.full, "alias": "b\u202eta"})
+        self.assertNotIn("\u202e", self.call("trust", BETA.full).out)
+
+
+class UntrustTests(TrustTestCase):
+    def test_removed(self) -> None:
+        """The row goes, by any of its names, and what it said is shown."""
+        self.serve_control(reload=self.took())
+        for name in ("beta", BETA.full, BETA.short):
+            self.write_peers({"humd_id": ALPHA.full}, {"humd_id": BETA.full, "hints": [PLACE], "alias": "beta"})
+            said = self.call("untrust", name)
+            self.assertEqual((said.status, said.err), (0, ""))
+            self.assertEqual(
+                said.out,
+                f"Removed from ~/.config/hum/peers.json: {BETA.full} (beta)\n  -  {PLACE}\nThe humd has read it.\n",
+            )
+            self.assertEqual(self.rows(), [{"humd_id": ALPHA.full}])
+
+    def test_nobody(self) -> None:
+        """Who has no row cannot be removed: status 1, and no file is made."""
+        for name in ("beta", BETA.full):
+            said = self.call("untrust", name, "--json")
+            self.assertEqual((said.status, said.out), (1, ""))
+            self.assertEqual(said.failure["qualifier"], "peer.unknown")
+            self.assertFalse(self.peers_file.exists())
+
+
+class WaitTests(TrustTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.now = 0.0
+        patch = mock.patch("ensemble.command.trust.time", monotonic=lambda: self.now, sleep=self.sleep)
+        self.clock = patch.start()
+        self.addCleanup(patch.stop)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def answers(self, *rows: dict[str, Any]) -> None:
+        """What the daemon says of its peers, time after time; the last for ever."""
+        left = list(rows)
+        self.serve_control(
+            reload=self.took(), peers=lambda _: {"ok": True, "peers": [left.pop(0) if len(left) > 1 else left[0]]}
+        )
+
+    def test_linked(self) -> None:
+        """It waits until the peer is linked, and tells each new cause why it is not yet once."""
+        slow = linked(state="dialling", last_failure="nobody listens")
+        other = linked(state="dialling", last_failure="a wrong pin\x1b")
+        self.answers(linked(state="dialling"), slow, slow, other, other, linked(wire="tls"))
+        said = self.call("trust", BETA.full, PLACE, "--wait")
+        self.assertEqual(said.status, 0)
+        self.assertEqual(said.out.splitlines()[-2:], ["The humd has read it.", "Linked over tls (proven)."])
+        self.assertEqual(
+            said.err, "ensemble: not linked yet: nobody listens\nensemble: not linked yet: a wrong pin\\x1b\n"
+        )
+        self.answers_again(linked())
+        self.assertIs(self.call("trust", BETA.full, PLACE, "--wait", "--json").document["linked"], True)
+
+    def answers_again(self, row: dict[str, Any]) -> None:
+        self.control.unlink()
+        self.answers(row)
+
+    def test_never(self) -> None:
+        """When the time is up it ends with 1 and the cause of the last dial, or that there was none."""
+        self.answers(linked(state="dialling", last_failure="nobody listens"))
+        said = self.call("trust", BETA.full, PLACE, "--wait", "--timeout", "2")
+        self.assertEqual(
+            (said.status, said.err.splitlines()[-1]), (1, "ensemble: no link within 2 s; the last dial: nobody listens")
+        )
+        self.assertTrue(2.0 <= self.now < 2.5)
+        self.answers_again(linked(id=ALPHA.full))
+        said = self.call("trust", BETA.full, PLACE, "--wait", "--json")
+        self.assertEqual((said.out, said.failure["qualifier"]), ("", "trust.not-linked"))
+        self.assertIn("no link within 60 s: it was not dialled, and did not dial", said.failure["message"])
+
+    def test_no_daemon(self) -> None:
+        """Nobody can be waited for without a daemon: status 3, and the row is made."""
+        said = self.call("trust", BETA.full, "--wait")
+        self.assertEqual(said.status, 3)
+        self.assertEqual(self.rows(), [{"humd_id": BETA.full}])
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends the waiting; the row stays."""
+        self.answers(linked(state="dialling"))
+        self.clock.sleep = mock.Mock(side_effect=KeyboardInterrupt)
+        self.assertRaises(KeyboardInterrupt, self.call, "trust", BETA.full, "--wait")
+        self.assertEqual(self.rows(), [{"humd_id": BETA.full}])
