@@ -6,6 +6,7 @@ They edit C{peers.json} and have the daemon read it; where none runs, the file i
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from typing import Any, Final
@@ -127,7 +128,7 @@ def _reload(here: Here, peer: HumdId, edit: Edit) -> bool:
     except DaemonRefused as error:
         raise CommandFailed("trust.not-taken", f"{done} the humd does not take it: {error}") from None
     used = str(answer.get("peers_file", place))
-    if used != place:
+    if os.path.realpath(used) != os.path.realpath(place):
         raise CommandFailed(
             "trust.not-taken", f"{done} the humd that answers reads {used}: say --peers {shlex.quote(used)}"
         )

@@ -7,8 +7,8 @@ Nothing is judged here: the text was read before (L{ensemble.tone.read_document}
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Final, Self
+from collections.abc import Iterable, Set
+from typing import Final
 
 from attrs import field, frozen
 
@@ -63,34 +63,34 @@ class Container:
         index = self._index(key)
         return None if index is None else _parts(self.items[index])[2]
 
-    def replaced(self, index: int, item: str) -> Self:
+    def replaced(self, index: int, item: str) -> str:
         """With another item in the place of this one."""
         start, end = self.spans[index]
-        return type(self)(self.text[:start] + item + self.text[end:])
+        return self.text[:start] + item + self.text[end:]
 
-    def removed(self, index: int) -> Self:
-        """Without this item, and the comma and blanks that parted it from its neighbour."""
-        spans = self.spans
-        if len(spans) == 1:
-            start, end = 1, len(self.text) - 1
-        elif index == len(spans) - 1:
-            start, end = spans[-2][1], spans[-1][1]
-        else:
-            start, end = spans[index][0], spans[index + 1][0]
-        return type(self)(self.text[:start] + self.text[end:])
+    def removed(self, places: Set[int]) -> str:
+        """Without these items, and a comma and the blanks around it for each."""
+        kept = [place for place in range(len(self.spans)) if place not in places]
+        if not kept:
+            return self.text[0] + self.text[-1]
+        first, last = self.spans[0], self.spans[-1]
+        # Each keeps what stands behind it, so that who moves up stands where the one before it stood.
+        pieces = [self.text[self.spans[place][0] : self.spans[place + 1][0]] for place in kept[:-1]]
+        start, end = self.spans[kept[-1]]
+        return "".join((self.text[: first[0]], *pieces, self.text[start:end], self.text[last[1] :]))
 
-    def appended(self, item: str, blank: str) -> Self:
+    def appended(self, item: str, blank: str) -> str:
         """
         With one more item, parted from the others as these are.
 
         :param blank: behind the comma, where no two items show what belongs there.
         """
         if not self.spans:
-            return type(self)(f"{self.text[0]}{item}{self.text[-1]}")
+            return f"{self.text[0]}{item}{self.text[-1]}"
         end = self.spans[-1][1]
-        return type(self)(self.text[:end] + self._layout(blank)[1] + item + self.text[end:])
+        return self.text[:end] + self._layout(blank)[1] + item + self.text[end:]
 
-    def with_member(self, key: str, value: str, colon: str) -> Self:
+    def with_member(self, key: str, value: str, colon: str) -> str:
         """With this value of a key; C{colon} parts them where the key is new."""
         index = self._index(key)
         if index is None:
@@ -126,11 +126,12 @@ class Container:
         return lead, f",{lead if _NEW_LINE.search(lead) else blank}", tail
 
     def _index(self, key: str) -> int | None:
-        found = None
-        for index, item in enumerate(self.items):
-            if read_document(_parts(item)[0]) == key:
-                found = index
-        return found
+        for index in reversed(range(len(self.spans))):
+            start, end = self.spans[index]
+            name = _parts(self.text[start:end])[0]
+            if name == f'"{key}"' or ("\\" in name and read_document(name) == key):
+                return index
+        return None
 
 
 def blank_behind(colon: str) -> str:

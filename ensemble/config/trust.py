@@ -118,11 +118,11 @@ def trusted(text: str, trust: Trust, name: str = "peers.json") -> str:
     colon = body.colon or ": "
     blank = blank_behind(colon)
     if body.value("peers") is None:
-        body = body.with_member("peers", "[]", colon)
+        body = Container(body.with_member("peers", "[]", colon))
     rows = Container(body.value("peers") or "")
     if old is not None:
         index = before.places[before.rows.index(old)]
-        listed = rows.replaced(index, _changed(rows.items[index], trust, colon)).text
+        listed = rows.replaced(index, _changed(rows.items[index], trust, colon))
     elif _places(rows, trust.peer):
         number = _places(rows, trust.peer)[0] + 1
         why = next((each for each in before.problems if each.startswith(f"row {number}:")), f"row {number} is skipped")
@@ -130,10 +130,10 @@ def trusted(text: str, trust: Trust, name: str = "peers.json") -> str:
             f"{name}: {why}; mend it by hand, or remove it first: `ensemble untrust {trust.peer.full}`"
         )
     elif rows.spans:
-        listed = rows.appended(_new(trust, rows.items[-1], colon), blank).text
+        listed = rows.appended(_new(trust, rows.items[-1], colon), blank)
     else:
         listed = body.opened(_new(trust, "", colon), "peers")
-    after = f"{lead}{body.with_member('peers', listed, colon).text}{tail}"
+    after = f"{lead}{body.with_member('peers', listed, colon)}{tail}"
     wanted = trust.applied(old if old is not None else PeerRow(trust.peer))
     _verify(before, after, trust.peer, wanted, name)
     return after
@@ -151,9 +151,7 @@ def untrusted(text: str, peer: HumdId, name: str = "peers.json") -> str:
     places = _places(rows, peer)
     if not places:
         return text
-    for place in reversed(places):
-        rows = rows.removed(place)
-    after = f"{lead}{body.with_member('peers', rows.text, '').text}{tail}"
+    after = f"{lead}{body.with_member('peers', rows.removed(set(places)), '')}{tail}"
     _verify(before, after, peer, None, name)
     return after
 
@@ -240,11 +238,11 @@ def _changed(text: str, trust: Trust, colon: str) -> str:
     colon = row.colon or colon
     if trust.hints or (trust.only and row.value("hints") is not None):
         hints = _changed_hints(_container(row.value("hints"), "[]"), trust, blank_behind(colon))
-        row = row.with_member("hints", hints.text, colon)
+        row = Container(row.with_member("hints", hints.text, colon))
     for key, value in trust.fields.items():
         there = row.value(key)
         if value != (False if there is None else read_document(there)):
-            row = row.with_member(key, write_document(value), colon)
+            row = Container(row.with_member(key, write_document(value), colon))
     return row.text
 
 
@@ -253,14 +251,15 @@ def _changed_hints(hints: Container, trust: Trust, blank: str) -> Container:
     known = {_plain(hint) for hint in there if isinstance(hint, str)}
     missing = [hint for hint in trust.hints if hint not in known]
     pins = [hint for hint in missing if hint.startswith(PIN)]
-    for place in reversed([place for place, hint in enumerate(there) if trust.drops(hint)]):
+    dropped = {place for place, hint in enumerate(there) if trust.drops(hint)}
+    for place in sorted(dropped):
         if pins and isinstance(there[place], str) and there[place].startswith(PIN):
-            missing.remove(pin := pins.pop())
-            hints = hints.replaced(place, write_document(pin))
-        else:
-            hints = hints.removed(place)
+            missing.remove(pin := pins.pop(0))
+            hints = Container(hints.replaced(place, write_document(pin)))
+            dropped.remove(place)
+    hints = Container(hints.removed(dropped))
     for hint in missing:
-        hints = hints.appended(write_document(hint), blank)
+        hints = Container(hints.appended(write_document(hint), blank))
     return hints
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,7 +55,7 @@ def _reload(humd: Humd) -> Answer:
         raise Refusal(CONFIG_BAD, f"{error}; the last good list stays in force") from None
     return {
         "ok": True,
-        "peers_file": str(humd.peers.path),
+        "peers_file": os.fsencode(humd.peers.path).decode(errors="replace"),
         "added": _ids(change.added),
         "removed": _ids(change.removed),
         "changed": _ids(change.changed),

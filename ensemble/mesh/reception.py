@@ -93,8 +93,8 @@ class Reception:
         if link.wire.dialled:
             # To somebody it does not know the other side may not say why, so both usual causes are named.
             told += (
-                "; the other humd closed it: does its peers.json have a row for us (`ensemble id` shows what to run there), "
-                "and does it want more proof?"
+                "; the other humd closed it: does its peers.json have a row for us (`ensemble id` shows what to run "
+                "there), and does it want more proof?"
             )
         self.ended(link, LinkRefused(told))
 

@@ -90,7 +90,7 @@ class RowTests(SynchronousTestCase):
         """A pin takes the place of those that are there; two take two; one that is there in another case stays."""
         self.assertEqual(self.hints([OLD, PLACE], NEW), [NEW, PLACE])
         self.assertEqual(self.hints([PLACE, OLD, OTHER, "tls-fp:x"], NEW), [PLACE, NEW])
-        self.assertEqual(self.hints([OLD, PLACE], NEW, OTHER), [OTHER, PLACE, NEW])
+        self.assertEqual(self.hints([OLD, PLACE], NEW, OTHER), [NEW, PLACE, OTHER])
         capitals = f"tls-fp:{'A' * 64}"
         self.assertEqual(self.hints([capitals, PLACE], OLD), [capitals, PLACE])
         self.assertEqual(self.hints([PLACE], NEW.replace("b" * 64, "B" * 64)), [PLACE, NEW])
@@ -198,7 +198,7 @@ class RowTests(SynchronousTestCase):
         self.assertIn("not say what was meant", str(self.assertRaises(ConfigurationError, untrusted, crowd, first)))
 
     def test_crowd(self) -> None:
-        """Among as many rows as there may be, the right one changes."""
+        """Among as many rows as there may be, the right one changes, and as many of one id go at once."""
         rows = [{"humd_id": f"{number:064x}"} for number in range(1, MAX_ROWS)]
         peer = HumdId.parse(f"{5000:064x}")
         before, expected = (
@@ -206,6 +206,7 @@ class RowTests(SynchronousTestCase):
             [row if index != 4999 else {**row, "alias": "a"} for index, row in enumerate(rows)],
         )
         self.assertEqual(trusted(before, Trust(peer=peer, alias="a")), text_of(*expected))
+        self.assertEqual(untrusted(text_of(*[{"humd_id": ME.full}] * MAX_ROWS), ME), '{"peers": []}')
 
     def test_not_json(self) -> None:
         """What cannot be read is refused with line and column."""
