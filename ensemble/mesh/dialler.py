@@ -42,6 +42,7 @@ class Redial:
     ) -> None:
         self.row, self.last_failure, self.mend = row, "", ""
         self._ensemble, self._dials, self._clock = ensemble, dials, clock
+        self._failures: dict[Hint, tuple[str, str]] = {}  # of each hint the last: the cause, and the mend
         self._backoff = Backoff(random)
         self._order = [hint for hint in row.dial_order() if hint.scheme in dials]
         self._waiting: list[Hint] = []  # of this race, not started yet
@@ -64,6 +65,7 @@ class Redial:
     def came_up(self) -> None:
         """There is a link: nothing to dial."""
         self.last_failure = self.mend = ""
+        self._failures.clear()
         self._backoff.came_up(self._clock.seconds())
         self._settle()
 
@@ -131,12 +133,13 @@ class Redial:
             self._order.append(hint)
         self._ensemble.counters["dials.failed"] += 1
         cause = failure.getErrorMessage()
-        if cause != self.last_failure:  # the same cause again and again is one line
-            self.log.info(
-                "cannot link {peer} over {hint}: {cause}", peer=self.row.peer.full, hint=str(hint), cause=cause
-            )
-        self.last_failure = cause
-        self.mend = failure.value.mend if isinstance(failure.value, LinkRefused) else ""
+        mend = failure.value.mend if isinstance(failure.value, LinkRefused) else ""
+        if self._failures.pop(hint, None) != (cause, mend):  # the same cause again and again is one line
+            tell = self.log.warn if mend else self.log.info
+            tell("cannot link {peer} over {hint}: {cause}", peer=self.row.peer.full, hint=str(hint), cause=cause)
+        self._failures[hint] = cause, mend
+        # What somebody can mend counts before what comes and goes: a changed key is not hidden by a dead address.
+        self.last_failure, self.mend = next((each for each in self._failures.values() if each[1]), (cause, mend))
         if not failure.check(EnsembleError, OSError) and not failure.type.__module__.startswith("twisted.internet"):
             self.log.failure("a dial died", failure=failure)
 

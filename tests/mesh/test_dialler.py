@@ -151,6 +151,22 @@ class DiallerTests(SynchronousTestCase):
         self.assertEqual(self.me.peers(), [])
         self.assertIn("expected was", self.dialler.last_failure(self.other.me))
 
+    def test_what_can_be_mended_is_not_hidden(self) -> None:
+        """Somebody else at one address is told, and warned of once, although another address is dead each time."""
+        stranger = self.net.hosts["b.test"] = self.world.humd()
+        with capturedLogs() as events:
+            self.dialler.set_peers([self.row("tcp:b.test:1", "tcp:gone.test:1")])
+            self.world.advance(30, step=0.25)
+        self.assertGreater(self.names().count("gone.test"), 1)
+        self.assertIn("expected was", self.dialler.last_failure(self.other.me))
+        self.assertIn(f"`ensemble trust {stranger.me} HINT`", self.dialler.mend(self.other.me))
+        told = [(event["hint"], event["log_level"].name) for event in events if "hint" in event]
+        self.assertEqual(sorted(told), [("tcp:b.test:1", "warn"), ("tcp:gone.test:1", "info")])
+        del self.net.hosts["b.test"]
+        self.world.advance(120)
+        self.assertIn("refused", self.dialler.last_failure(self.other.me).lower())
+        self.assertEqual(self.dialler.mend(self.other.me), "")
+
     def test_an_inbound_link_ends_the_dialling(self) -> None:
         """A peer that reached us first is not dialled any more."""
         self.dialler.set_peers([self.row("tcp:slow:1")])
