@@ -51,7 +51,7 @@ def trust(here: Here) -> int:
     daemon = _reload(here, peer, edit)
     if options.wait:
         if not daemon:
-            raise NoDaemon("no humd answers that could link with it; start one with `twistd humd`")
+            raise NoDaemon("without a humd there is no link to wait for")
         _wait(here, peer, options.timeout)
     _document(here, peer, edit, daemon=daemon, linked=True if options.wait else None)
     return OK
@@ -121,9 +121,8 @@ def _reload(here: Here, peer: HumdId, edit: Edit) -> bool:
     done = f"{place} is {'written' if edit.written else 'as wanted'}, but"
     try:
         answer = here.ask("reload")
-    except NoDaemon:
-        if not here.screen.json:
-            here.screen.note("no humd answers; one that starts will read it")
+    except NoDaemon as error:
+        here.screen.note(f"{error}: it will read the file", daemon=False, message=str(error))
         return False
     except DaemonRefused as error:
         raise CommandFailed("trust.not-taken", f"{done} the humd does not take it: {error}") from None

@@ -123,8 +123,8 @@ def trusted(text: str, trust: Trust, name: str = "peers.json") -> str:
     if old is not None:
         index = before.places[before.rows.index(old)]
         listed = rows.replaced(index, _changed(rows.items[index], trust, colon))
-    elif _places(rows, trust.peer):
-        number = _places(rows, trust.peer)[0] + 1
+    elif skipped := _places(rows, trust.peer):
+        number = skipped[0] + 1
         why = next((each for each in before.problems if each.startswith(f"row {number}:")), f"row {number} is skipped")
         raise ConfigurationError(
             f"{name}: {why}; mend it by hand, or remove it first: `ensemble untrust {trust.peer.full}`"

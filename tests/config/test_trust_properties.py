@@ -45,7 +45,7 @@ WISHES = st.builds(
 
 @st.composite
 def written(draw: st.DrawFn, value: Any) -> str:
-    """The value as JSON, with blanks wherever there may be some."""
+    """The value as JSON, with blanks wherever there may be some, and now and then a key that a later one overrules."""
 
     def between(items: list[str], brackets: str) -> str:
         return brackets[0] + ",".join(f"{draw(BLANKS)}{item}{draw(BLANKS)}" for item in items) + brackets[1]
@@ -54,9 +54,9 @@ def written(draw: st.DrawFn, value: Any) -> str:
         if isinstance(part, list):
             return between([write(each) for each in part], "[]")
         if isinstance(part, dict):
-            return between(
-                [f"{write(key)}{draw(BLANKS)}:{draw(BLANKS)}{write(each)}" for key, each in part.items()], "{}"
-            )
+            overruled = draw(st.lists(st.sampled_from(sorted(part)), max_size=1)) if part else []
+            members = [*((key, draw(SCALARS)) for key in overruled), *part.items()]
+            return between([f"{write(key)}{draw(BLANKS)}:{draw(BLANKS)}{write(each)}" for key, each in members], "{}")
         return json.dumps(part, ensure_ascii=draw(st.booleans()))
 
     return write(value)
