@@ -26,7 +26,7 @@ class Broadcast:
 
     def __init__(self, members: Membership) -> None:
         self._members = members
-        self._block: Block | None = None  # what the last shared tone went into
+        self._block: Block | None = None  # what the last news went into
         self._whom: tuple[Peer, ...] = ()
         self._linked: tuple[Peer, ...] = ()  # the members then: while it is the same tuple, so are their links
         self._links: list[Link] = []
@@ -37,7 +37,7 @@ class Broadcast:
         known, missed = self._known(peers)
         return missed + self._each(known, lambda peer: peer.address + rest, droppable=False)
 
-    def shared(self, line: bytes, peers: Iterable[HumdId] | None) -> list[HumdId]:
+    def news(self, line: bytes, peers: Iterable[HumdId] | None) -> list[HumdId]:
         """:param line: the tone as it goes out; where a peer reads too slowly it may be dropped."""
         known, missed = self._known(peers)
         if self._members.linked() is not self._linked or known != self._whom:
@@ -47,7 +47,7 @@ class Broadcast:
         if self._block is None or not self._block.add(line):
             self._block = Block(line)
             for link in self._links:
-                link.share(self._block)
+                link.send_block(self._block)
         return missed
 
     def _look(self, known: tuple[Peer, ...]) -> None:

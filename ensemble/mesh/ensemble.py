@@ -259,7 +259,7 @@ class Ensemble(Service):
         :raises IllegalTone: it is no tone.
         """
         if tone.get("chi") == "gossip-publish":
-            return self._broadcast.shared(encode(tone), peers)
+            return self._broadcast.news(encode(tone), peers)
         rest = encode({key: value for key, value in tone.items() if key not in ("from", "to")})[1:]
         if rest == b"}":
             raise IllegalTone("a tone needs a chi")

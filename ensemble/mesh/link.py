@@ -168,11 +168,11 @@ class Link:
         outbox.want_room()
         return True
 
-    def share(self, block: Block) -> None:
+    def send_block(self, block: Block) -> None:
         """Queue what other links are sent too: droppable, short enough for the peer, lost where we said goodbye."""
         if self.state is State.UP and self._outbox is not None:
             self.wrote = True
-            self._outbox.share(block)
+            self._outbox.add_block(block)
 
     @property
     def round_trip(self) -> float | None:

@@ -156,7 +156,7 @@ class Outbox:
             self._turn.add(self)
         return True
 
-    def share(self, block: Block) -> None:
+    def add_block(self, block: Block) -> None:
         """
         Queue C{block}, which other outboxes share, behind everything; its lines are droppable.
 

@@ -25,7 +25,7 @@ class Fan:
         if self.block is None or not self.block.add(line):
             self.block = Block(line)
             for writes in self.writes:
-                writes.outbox.share(self.block)
+                writes.outbox.add_block(self.block)
 
 
 class BlockTests(SynchronousTestCase):
