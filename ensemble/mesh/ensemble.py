@@ -161,9 +161,8 @@ class Ensemble(Service):
             memory=self.memory,
             hello_clock=self._hello_clock,
         )
-        link = Link(
-            wire, handshake, self, self._clock, self._wall_ms, self.turn, self.max_tone, self.limits, self.queues
-        )
+        mine = self.limits.peer_queue_bytes
+        link = Link(wire, handshake, self, self._clock, self._wall_ms, self.turn, self.max_tone, mine, self.queues)
         self._links.add(link)
         if expected is not None:
             self._members.expected(expected).coming.add(link)

@@ -20,28 +20,15 @@ from ensemble.errors import LinkRefused, QueueFull, RemoteWireError, SendFailed,
 from ensemble.identity import HumdId
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.mesh.defaults import CLOSE_SECONDS, MESSAGE_CHARACTERS, PENDING_SECONDS
-from ensemble.mesh.limits import Limits
 from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.mesh.link_owner import LinkOwner, State
 from ensemble.mesh.pulse import Pulse
 from ensemble.mesh.reading import Reading
-from ensemble.protocols import (
-    PENDING_BYTES,
-    Block,
-    BudgetExceeded,
-    Handshake,
-    LineBudget,
-    Outbox,
-    ReadyToProve,
-    Refused,
-    Send,
-    Turn,
-    Up,
-)
+from ensemble.protocols import PENDING_BYTES, Outbox, ReadyToProve, Refused, Send
 from ensemble.tone import LINK_CHI, Envelope, MalformedTone, decode_checked, encode, peek
 
 if TYPE_CHECKING:
-    from ensemble.protocols import Event
+    from ensemble.protocols import Block, BudgetExceeded, Event, Handshake, LineBudget, Turn, Up
 
 _OWN_CHI = LINK_CHI - {"hello"}  # a later hello is a bee's, on its way to somebody
 _SPEAKING = (State.UP, State.LEAVING)
@@ -54,11 +41,9 @@ class Link:
     __slots__ = (
         "_clock",
         "_handshake",
-        "_limits",
         "_outbox",
         "_owner",
         "_pulse",
-        "_queues",
         "_silent",
         "_timer",
         "_turn",
@@ -85,11 +70,12 @@ class Link:
         wall_ms: Callable[[], int],
         turn: Turn,
         max_tone: int,
-        limits: Limits,
+        queue_bytes: int,
         queues: LineBudget,
     ) -> None:
         """
         :param max_tone: bytes per line that we accept once the link is up.
+        :param queue_bytes: that may wait in our own queue.
         :param queues: over what waits in the queues of all links and programs.
         """
         self.wire = wire
@@ -105,8 +91,8 @@ class Link:
         self._silent = ""  # why we gave the peer up
         self._handshake: Handshake | None = handshake
         self._owner, self._clock, self._wall_ms, self._turn = owner, clock, wall_ms, turn
-        self._limits, self._queues = limits, queues
-        self._outbox: Outbox | None = None
+        room, note = partial(owner.link_has_room, self), partial(queues.note, self)
+        self._outbox = Outbox(wire.write, turn, queue_bytes, room, note)
         self._pulse: Pulse | None = None
         self._timer: IDelayedCall | None = None
         self.reading = Reading(wire, clock, self._tones)
@@ -131,12 +117,12 @@ class Link:
     @property
     def queued(self) -> int:
         """Bytes that wait in our own queue."""
-        return self._outbox.size if self._outbox is not None else 0
+        return self._outbox.size
 
     @property
     def dropped(self) -> int:
         """Tones dropped under pressure, so far."""
-        return self._outbox.dropped if self._outbox is not None else 0
+        return self._outbox.dropped
 
     @property
     def may_be_dropped(self) -> bool:
@@ -153,7 +139,7 @@ class Link:
         :raises QueueFull: the peer reads too slowly.
         """
         outbox = self._outbox
-        assert outbox is not None and self.shaken is not None
+        assert self.shaken is not None
         if self.state is not State.UP:
             raise SendFailed("the link is closing; try again later")
         if len(line) > self.shaken.max_tone:
@@ -170,7 +156,7 @@ class Link:
 
     def send_block(self, block: Block) -> None:
         """Queue what other links are sent too: droppable, short enough for the peer, lost where we said goodbye."""
-        if self.state is State.UP and self._outbox is not None:
+        if self.state is State.UP:
             self.wrote = True
             self._outbox.add_block(block)
 
@@ -206,16 +192,14 @@ class Link:
         """Orderly: what is queued leaves as far as the wire takes it."""
         if self.state is State.GONE:
             return
-        if self._outbox is not None:
-            self._outbox.flush()
-            if self._outbox.size:
-                self._stop_timer()
-                self._timer = self._clock.callLater(CLOSE_SECONDS, self.wire.abort)
-                self._outbox.when_empty(self.wire.close)
-                self.state = State.LEAVING
-                return
         self.state = State.LEAVING
-        self.wire.close()
+        self._outbox.flush()
+        if self._outbox.size:
+            self._stop_timer()
+            self._timer = self._clock.callLater(CLOSE_SECONDS, self.wire.abort)
+            self._outbox.when_empty(self.wire.close)
+        else:
+            self.wire.close()
 
     def abort(self) -> None:
         """At once and undrained; the rest of the lines in hand is not handled either."""
@@ -255,30 +239,28 @@ class Link:
             self.say_goodbye(GoodbyeReason.LIMIT, str(error))
             self._silent = str(error)
             self._owner.link_broke(self, str(error))
-            if self._outbox is not None:
-                self._outbox.flush()
+            self._outbox.flush()
             if self.queued:
                 self.abort()  # it does not read either: no goodbye will ever leave
             else:
                 self.close()
 
     def wire_full(self) -> None:
-        if self._outbox is not None and self._pulse is not None:
+        if self._pulse is not None:
             self._pulse.wire_full()
-            self._outbox.full()
+        self._outbox.full()
 
     def wire_drained(self) -> None:
-        if self._outbox is not None and self._pulse is not None:
+        if self._pulse is not None:
             self._pulse.wire_drained()
-            self._outbox.drained()
+        self._outbox.drained()
 
     def wire_lost(self, reason: str, clean: bool) -> None:
         self._stop_timer()
         self.state = State.GONE
         self.reading.stop()
         self._handshake = None
-        if self._outbox is not None:
-            self._outbox.close()
+        self._outbox.close()
         if self._pulse is not None:
             self._pulse.stop()
         self._owner.link_gone(self, self._silent or reason, clean)
@@ -286,8 +268,7 @@ class Link:
     # LineHolder: our queue, among all queues
 
     def budget_exceeded(self, error: BudgetExceeded) -> None:
-        if self._outbox is not None:
-            self._outbox.forget()
+        self._outbox.forget()
         self.say_goodbye(GoodbyeReason.LIMIT)  # it leaves where the wire takes anything
         # Somebody is in the middle of a push, and the end of a link is told to many: later.
         self._clock.callLater(0, self._owner.link_shed, self, str(error))
@@ -332,8 +313,6 @@ class Link:
         self.state = State.UP
         self.wire.max_line = self.max_tone
         self.wire.limit_total(None)
-        room, note = partial(self._owner.link_has_room, self), partial(self._queues.note, self)
-        self._outbox = Outbox(self.wire.write, self._turn, self._limits.peer_queue_bytes, room, note)
         pings = "ping-1" in up.features
         self._pulse = Pulse(self._clock, self._wall_ms, pings, self._push_own, self._when_taken, self._given_up)
         self.reading.pulse = self._pulse
@@ -391,11 +370,11 @@ class Link:
             )
 
     def _push_own(self, tone: Mapping[str, object], whatever: bool = False) -> None:
-        if self._outbox is not None and self.state is State.UP:  # behind our goodbye there is nothing, not even a pong
+        if self.state is State.UP:  # behind our goodbye there is nothing, not even a pong
             self._outbox.push(encode(tone), whatever=whatever)
 
     def _when_taken(self, callback: Callable[[], None]) -> None:
-        if self._outbox is not None and self.state is State.UP:  # later it is the close that waits for that
+        if self.state is State.UP:  # later it is the close that waits for that
             self._outbox.when_empty(callback)
 
     def _given_up(self, cause: str) -> None:
