@@ -6,6 +6,15 @@ from ensemble.identity.humd_id import BadHex, BadHumdId, HumdId, Role, UnknownPr
 from ensemble.identity.key import SEED_LENGTH, SIGNATURE_LENGTH, BadSeed, HumdKey, verify
 from ensemble.identity.keyfile import KeyFileError, KeyFileExists, KeyFileMissing, load, load_or_mint, mint
 from ensemble.identity.signing import UnsignableText, Use, signed_bytes
+from ensemble.identity.statements import (
+    BadStatement,
+    Revocation,
+    Statement,
+    Succession,
+    revoke,
+    statement_from,
+    succeed,
+)
 
 __all__ = [
     "MAX_HINT",
@@ -19,6 +28,7 @@ __all__ = [
     "BadHint",
     "BadHumdId",
     "BadSeed",
+    "BadStatement",
     "Hint",
     "HumdAddr",
     "HumdId",
@@ -26,7 +36,10 @@ __all__ = [
     "KeyFileError",
     "KeyFileExists",
     "KeyFileMissing",
+    "Revocation",
     "Role",
+    "Statement",
+    "Succession",
     "UnknownPrefix",
     "UnsignableText",
     "Use",
@@ -37,6 +50,9 @@ __all__ = [
     "load",
     "load_or_mint",
     "mint",
+    "revoke",
     "signed_bytes",
+    "statement_from",
+    "succeed",
     "verify",
 ]

@@ -22,6 +22,8 @@ class Use(Enum):
 
     HANDSHAKE = "hum-ensemble-handshake-v1"  # the 0.7.0 hello: id, signed_at
     PROOF = "hum-ensemble-proof-v1"  # hello-proof: role, both ids, both nonces, binding, both hello hashes
+    SUCCESSION = "hum-ensemble-succession-v1"  # by the old and the new key: both ids, both keys, issued
+    REVOCATION = "hum-ensemble-revocation-v1"  # by the key that is revoked: id, key, issued
 
 
 def signed_bytes(use: Use, *parts: str) -> bytes:

@@ -14,12 +14,13 @@ the verdict is the next input.  What is to be done gathers in the core's C{event
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from attrs import define, field, frozen
 from automat import TypeMachineBuilder, pep614
 
-from ensemble.identity import HumdId, HumdKey
+from ensemble.identity import HumdId, HumdKey, Succession
 from ensemble.protocols.admission import Admission, Refused
 from ensemble.protocols.capabilities import PeerCapabilities
 from ensemble.protocols.hello import BadHello, Hello, HelloClock, Level, ProofOffer, hello_line, read_hello
@@ -103,6 +104,8 @@ class Core:
     features: tuple[str, ...]
     hello_clock: HelloClock
     admission: Admission
+    succeeds: Sequence[Succession]
+    learn: Callable[[Sequence[Succession]], None]
     events: list[Event] = field(factory=list)
     held: list[bytes] = field(factory=list)
 
@@ -116,6 +119,7 @@ class Core:
             nonce=self.nonce,
             instance=self.instance,
             max_tone=self.max_tone,
+            succeeds=self.succeeds,
         )
 
     def proving(self, greeted: _Greeted, mine: bytes, key: HumdKey, offer: ProofOffer) -> _Proving:
@@ -218,6 +222,8 @@ def judge_dialler(steps: Steps, core: Core, line: bytes, now_ms: int) -> None:
 def _judge(steps: Steps, core: Core, line: bytes, now_ms: int, mine: bytes | None) -> None:
     try:
         hello = read_hello(line)
+        if hello.succeeds:
+            core.learn(hello.succeeds)  # first: it may be what lets this id in
         level = core.admission.judge(hello, now_ms)
     except BadHello as error:
         steps.refused(Refused.because(error.kind, str(error), error.claimed))

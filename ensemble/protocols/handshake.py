@@ -16,13 +16,13 @@ admitted with less than a proof; a listener's, where the dialler's hello was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from automat import NoTransition
 
 from ensemble.errors import LocalWireError
-from ensemble.identity import HumdId, HumdKey
+from ensemble.identity import HumdId, HumdKey, Succession
 from ensemble.protocols.admission import Admission, HandshakeMemory, LinkPolicy, Refused
 from ensemble.protocols.capabilities import PeerCapabilities
 from ensemble.protocols.exchange import Core, Event, Send, fresh, listening, machine
@@ -55,6 +55,8 @@ class Handshake:
         capabilities: PeerCapabilities = NO_CAPABILITIES,
         max_tone: int = DEFAULT_MAX_TONE,
         features: tuple[str, ...] = DEFAULT_FEATURES,
+        succeeds: Sequence[Succession] = (),
+        learn: Callable[[Sequence[Succession]], None] = lambda chain: None,
     ) -> None:
         """
         :param key: ours, or None: then we neither sign nor prove.
@@ -68,6 +70,8 @@ class Handshake:
         :param secure: what is read is known to come from whom the handshake proves.
         :param max_tone: bytes per line that we accept.
         :param features: what we understand besides ``proof-1``, which is listed where there is a key.
+        :param succeeds: the successions that lead to C{me}, for our hello.
+        :param learn: told of those in the peer's hello, not verified, before the hello is judged.
         :raises LocalWireError: the key is not that of the id.
         """
         if key is not None and key.humd_id() != me:
@@ -83,6 +87,8 @@ class Handshake:
             capabilities=capabilities,
             features=features if key is None else (PROOF_FEATURE, *features),
             hello_clock=hello_clock,
+            succeeds=succeeds,
+            learn=learn,
             admission=Admission(
                 me=me,
                 can_prove=key is not None,

@@ -14,6 +14,8 @@ instance      32 lowercase hex                bad
 max_tone      integer from 1,024              bad: not even our own error would fit into less
 ============  ==============================  =====================================================================
 
+``succeeds`` is an array of successions that lead to this id (C{docs/rekeying.rst}); one that does not is passed over.
+
 For each of them, and for ``pubkey``, null means absent.  ``proof-1`` without a nonce or a key is bad.  A bad hello is
 refused at every level.  Other wrong types mean what mesh 4.3 and 4.4 say.
 
@@ -27,20 +29,32 @@ so a hello that claims one is bad.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
 from attrs import frozen
 
 from ensemble.errors import LocalWireError, RemoteWireError
-from ensemble.identity import BadHumdId, HumdId, HumdKey, Role, Use, signed_bytes, verify
+from ensemble.identity import (
+    BadHumdId,
+    BadStatement,
+    HumdId,
+    HumdKey,
+    Role,
+    Succession,
+    Use,
+    signed_bytes,
+    statement_from,
+    verify,
+)
 from ensemble.protocols.capabilities import PeerCapabilities
 from ensemble.tone import THRUM_VERSION, decode, encode
 
 HELLO_WINDOW_MS: Final = 60_000  # how far signed_at may be from our time, either way
 MAX_HELLO: Final = 12 * 1024  # bytes of ours: with a proof it must fit into what a pending link may receive
 MAX_FEATURES: Final = 64
+MAX_CHAIN: Final = 8  # successions in a hello, and from a row to the last heir
 MIN_MAX_TONE: Final = 1024  # bytes
 DEFAULT_MAX_TONE: Final = 4 * 1024 * 1024  # bytes; also what a peer is taken to accept that does not say
 _LARGEST: Final = 2**53 - 1  # beyond it a max_tone is only another way to say "no limit"
@@ -48,6 +62,7 @@ _LARGEST: Final = 2**53 - 1  # beyond it a max_tone is only another way to say "
 PROOF_FEATURE: Final = "proof-1"
 PING_FEATURE: Final = "ping-1"
 BYE_FEATURE: Final = "bye-1"
+REKEY_FEATURE: Final = "rekey-1"
 DEFAULT_FEATURES: Final = (PING_FEATURE, BYE_FEATURE)  # proof-1 comes with the key
 
 _FEATURE: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -113,6 +128,7 @@ class Hello:
     :ivar features: those that can be read, known to us or not.
     :ivar offer: there exactly where C{features} has ``proof-1``.
     :ivar max_tone: bytes per line that the peer accepts.
+    :ivar succeeds: the successions that lead to C{humd_id}, the oldest first; not verified.
     :ivar is_old: True where none of the added fields is there: a 0.7.0 peer.
     """
 
@@ -126,6 +142,7 @@ class Hello:
     nonce: str | None
     instance: str | None
     max_tone: int
+    succeeds: tuple[Succession, ...]
     is_old: bool
 
     def level(self, now_ms: int) -> Level:
@@ -197,6 +214,7 @@ def hello_line(
     nonce: str | None = None,
     instance: str | None = None,
     max_tone: int | None = None,
+    succeeds: Sequence[Succession] = (),
     version: str = THRUM_VERSION,
 ) -> bytes:
     """
@@ -204,6 +222,7 @@ def hello_line(
 
     :param key: the secret half of C{me}; its public half is told.
     :param signed_at: the time to sign with C{key}; needs one.
+    :param succeeds: that lead to C{me}, the oldest first; where they make it too long the oldest are left out.
     :raises LocalWireError: longer than 12 KiB (C{nests} and C{hosts} are too many), or a time without a key.
     """
     hello: dict[str, Any] = {"chi": "hello", "rid": f"hello-{me.short}", "from": me.full, "humd_id": me.full}
@@ -215,7 +234,12 @@ def hello_line(
             raise LocalWireError("a hello cannot be signed without a key")
         hello |= {"signed_at": signed_at, "signature": key.sign(handshake_message(me, signed_at)).hex()}
     added = {"features": list(features) or None, "nonce": nonce, "instance": instance, "max_tone": max_tone}
-    line = encode(hello | {name: value for name, value in added.items() if value is not None})
+    hello |= {name: value for name, value in added.items() if value is not None}
+    for first in range(len(succeeds) + 1):
+        chain = [each.to_tone() for each in succeeds[first:]]
+        line = encode(hello | {"succeeds": chain} if chain else hello)
+        if len(line) <= MAX_HELLO:
+            break
     if len(line) > MAX_HELLO:
         raise LocalWireError(f"our hello has {len(line)} bytes, limit {MAX_HELLO}: advertise fewer nests and hosts")
     return line
@@ -247,6 +271,7 @@ def read_hello(line: bytes) -> Hello:
         nonce=nonce,
         instance=_hex(tone, "instance", _INSTANCE, claimed),
         max_tone=_max_tone(tone, claimed),
+        succeeds=_succeeds(tone, claimed),
         is_old=all(tone.get(name) is None for name in ("features", "nonce", "instance", "max_tone")),
     )
 
@@ -274,6 +299,23 @@ def _public(tone: dict[str, Any], claimed: HumdId) -> bytes | None:
     if HumdId.from_public(public) != claimed:
         raise BadHello("its pubkey is not the key of its humd_id", claimed, "other-key")
     return public
+
+
+def _succeeds(tone: dict[str, Any], claimed: HumdId) -> tuple[Succession, ...]:
+    """All of them or none: each begins where the one before it ended, and the last leads to whoever says hello."""
+    said = tone.get("succeeds")
+    if not isinstance(said, list) or not 1 <= len(said) <= MAX_CHAIN:
+        return ()
+    chain: list[Succession] = []
+    for value in reversed(said):
+        try:
+            statement = statement_from(value)
+        except BadStatement:
+            return ()
+        if not isinstance(statement, Succession) or statement.heir != (chain[-1].who if chain else claimed):
+            return ()
+        chain.append(statement)
+    return tuple(reversed(chain))
 
 
 def _features(tone: dict[str, Any], claimed: HumdId) -> frozenset[str]:

@@ -61,6 +61,8 @@ class Chi(StrEnum):
     PING = "ping"
     PONG = "pong"
     GOODBYE = "goodbye"
+    SUCCESSION = "succession"
+    REVOCATION = "revocation"
 
 
 class PulseKind(StrEnum):
@@ -348,6 +350,22 @@ _ROWS: Final = (
         "0.8.0",
         "bye-1",
     ),
+    ChiInfo(
+        Chi.SUCCESSION,
+        Direction.LINK,
+        "``old_key``, ``new_key`` (64 hex), ``issued`` (ms), ``old_signature``, ``new_signature`` (128 hex).",
+        "The id of the old key goes on as that of the new one; both signed it. Never answered, never passed on.",
+        "0.8.0",
+        "rekey-1",
+    ),
+    ChiInfo(
+        Chi.REVOCATION,
+        Direction.LINK,
+        "``key`` (64 hex), ``issued`` (ms), ``signature`` (128 hex).",
+        "The key is no longer to be trusted; it signed that itself. Never answered, never passed on.",
+        "0.8.0",
+        "rekey-1",
+    ),
 )
 
 CHI_TABLE: Final[Mapping[Chi, ChiInfo]] = MappingProxyType({row.chi: row for row in _ROWS})
@@ -359,7 +377,9 @@ def _names(*kinds: Chi) -> frozenset[str]:
     return frozenset(kind.value for kind in kinds)
 
 
-LINK_CHI: Final = _names(Chi.HELLO, Chi.HELLO_PROOF, Chi.PING, Chi.PONG, Chi.GOODBYE)
+LINK_CHI: Final = _names(
+    Chi.HELLO, Chi.HELLO_PROOF, Chi.PING, Chi.PONG, Chi.GOODBYE, Chi.SUCCESSION, Chi.REVOCATION
+)
 """What is said between the two ends of a link and goes no further."""
 
 REPLIES: Final = _names(

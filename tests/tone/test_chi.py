@@ -50,7 +50,8 @@ class ChiTests(SynchronousTestCase):
     def test_what_0_8_0_adds(self) -> None:
         """What 0.8.0 adds is sent only to peers that list its feature."""
         added = {row.chi.value: row.feature for row in CHI_TABLE.values() if row.since == THRUM_VERSION}
-        self.assertEqual(added, {"hello-proof": "proof-1", "ping": "ping-1", "pong": "ping-1", "goodbye": "bye-1"})
+        old = {"hello-proof": "proof-1", "ping": "ping-1", "pong": "ping-1", "goodbye": "bye-1"}
+        self.assertEqual(added, old | dict.fromkeys(("succession", "revocation"), "rekey-1"))
 
     def test_table_is_complete(self) -> None:
         """Every chi has one row with a body and a rule, each of whole sentences."""
@@ -71,10 +72,11 @@ class ChiTests(SynchronousTestCase):
 
     def test_sets(self) -> None:
         """The sets are those of the wire's rules."""
-        self.assertEqual(LINK_CHI, {"hello", "hello-proof", "ping", "pong", "goodbye"})
+        self.assertEqual(LINK_CHI, names("hello hello-proof ping pong goodbye succession revocation"))
         replies = "chunk finish error session-ready pulse permission-ask tendril-reach tool-info tool-meta tool-result"
         self.assertEqual(REPLIES, names(replies))
-        never = "error echo log perf-mark drone drone-retrofit pulse breath hello hello-proof ping pong goodbye"
+        never = "error echo log perf-mark drone drone-retrofit pulse breath hello hello-proof ping pong goodbye "
+        never += "succession revocation"
         self.assertEqual(NEVER_ANSWERED, names(never))
         from_peers = names("gossip-publish kad-find-node kad-find-node-resp wane-sync")
         self.assertEqual(NEVER_ANSWERED_PEER - NEVER_ANSWERED, from_peers)
