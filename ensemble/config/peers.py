@@ -4,11 +4,11 @@ C{peers.json}: whom we know, and how to find them.
 ::
 
     {"peers": [{"humd_id": "humd_…", "hints": ["tcp:192.0.2.10:14730"], "alias": "workstation",
-                "auth": "proven", "relays": false, "plain": false}]}
+                "auth": "proven", "relays": false, "plain": false, "follow": false}]}
 
 Only C{humd_id} is needed; unknown keys are passed over.  Tolerance is per row: a hint or an alias that cannot be used
-is left out, any other mistake costs the row, because a guess at C{auth} or C{plain} would be a guess at safety.  What
-was left out is told as a problem.  Of rows with the same id, and of equal aliases, the first counts.
+is left out, any other mistake costs the row, because a guess at C{auth}, C{plain} or C{follow} would be a guess at
+safety.  What was left out is told as a problem.  Of rows with the same id, and of equal aliases, the first counts.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class PeerRow:
     :ivar auth: one of L{LEVELS}, or None for the daemon's own.
     :ivar relays: may deliver tones of others.
     :ivar plain: may be linked over plain TCP although it has secure hints.
+    :ivar follow: the id that it says it goes on as has its rights.
     """
 
     humd_id: HumdId
@@ -52,6 +53,7 @@ class PeerRow:
     auth: str | None = None
     relays: bool = False
     plain: bool = False
+    follow: bool = False
 
     @property
     def addr(self) -> HumdAddr:
@@ -221,12 +223,12 @@ class _Reader:
         humd_id = _id(value.get("humd_id"))
         if humd_id in self._rows:
             raise _BadRow(f"{humd_id.short} has a row already")
-        auth, relays, plain = _auth(value), _flag(value, "relays"), _flag(value, "plain")
+        auth, flags = _auth(value), [_flag(value, key) for key in ("relays", "plain", "follow")]
         hints = value.get("hints")
         if hints is not None and not isinstance(hints, list):
             raise _BadRow('"hints" must be an array of strings')
         kept = self._hints(number, hints or [])
-        return PeerRow(humd_id, kept, self._alias(number, value.get("alias")), auth, relays, plain)
+        return PeerRow(humd_id, kept, self._alias(number, value.get("alias")), auth, *flags)
 
     def _hints(self, number: int, listed: list[Any]) -> tuple[str, ...]:
         kept: dict[str, None] = {}

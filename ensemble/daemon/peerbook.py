@@ -103,4 +103,5 @@ def _known(row: PeerRow) -> KnownPeer:
         level=None if row.auth is None else Level.named(row.auth),
         relays=row.relays,
         plain=row.plain,
+        follow=row.follow,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 
 from ensemble.errors import LinkRefused, RouteError
-from ensemble.identity import HumdId, HumdKey
+from ensemble.identity import HumdId, HumdKey, Succession
 from ensemble.interfaces import IWire
 from ensemble.mesh.broadcast import Broadcast
 from ensemble.mesh.defaults import STOP_SECONDS
@@ -33,6 +33,7 @@ from ensemble.mesh.policy import Policy
 from ensemble.mesh.proof_memory import ProofMemory, RamProofMemory
 from ensemble.mesh.reception import Reception
 from ensemble.mesh.refusals import Refusals
+from ensemble.mesh.rules import Rules
 from ensemble.mesh.tap import Tap
 from ensemble.protocols import (
     DEFAULT_MAX_TONE,
@@ -73,6 +74,7 @@ class Ensemble(Service):
         turn: Turn | None = None,
         budget: LineBudget | None = None,
         limits: Limits | None = None,
+        succeeds: Sequence[Succession] = (),
     ) -> None:
         """
         :param me: our id.  Without C{key} hellos are unsigned and C{proof-1} is not offered.
@@ -83,12 +85,11 @@ class Ensemble(Service):
         :param max_tone: bytes per line that we accept.
         :param budget: over all unfinished lines of the wires that L{factory} accepts; give transports the same.
         :param limits: the default sets no pace for anybody, which L{Limits} itself does.
+        :param succeeds: the successions that lead to C{me}, the oldest first, at most 8.
         """
         self.me, self.key, self._my_text = me, key, me.full
-        self.policy = policy if policy is not None else Policy()
         self.capabilities = capabilities if capabilities is not None else PeerCapabilities()
         self.memory: ProofMemory = memory if memory is not None else RamProofMemory()
-        self.memory.keep(self.policy.known)
         self.max_tone = max_tone
         self.counters: Counter[str] = Counter()
         self.refusals = Refusals(clock, self.counters)
@@ -98,11 +99,12 @@ class Ensemble(Service):
         self.queues = LineBudget(self.limits.queues_bytes, "queues")
         self.instance = entropy(16).hex()
         self._clock, self._wall, self._entropy = clock, wall, entropy
-        self._hello_clock = HelloClock()
+        self._hello_clock, self._succeeds = HelloClock(), succeeds
         self._inbound = Inbound(me, self.counters, self.answer)
         self._reception = Reception(clock, self.refusals, self.limits.pending_links)
         self._members = Membership(me, clock, self._reception, self.counters, self.limits, self.queues)
         self._broadcast = Broadcast(self._members)
+        self.rules = Rules(me, policy if policy is not None else Policy(), self.memory, self.counters, self._members)
         self._links: set[Link] = set()
         self._taps: list[Tap] = []
         self._quiet: Deferred[None] | None = None
@@ -112,6 +114,15 @@ class Ensemble(Service):
     def with_strict_auth(cls, me: HumdId, strict: bool, **more: Any) -> Ensemble:
         """An ensemble that refuses unsigned hellos where C{strict} (level ``signed``)."""
         return cls(me, policy=Policy(level=Level.SIGNED if strict else Level.OPEN), **more)
+
+    @property
+    def policy(self) -> Policy:
+        """The rules in force: those that were set, and what statements of peers about their keys make of them."""
+        return self.rules.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self.rules.put_in_force(policy)
 
     @property
     def listener(self) -> MeshListener | None:
@@ -149,7 +160,7 @@ class Ensemble(Service):
             role=Role.DIALLER if wire.dialled else Role.LISTENER,
             key=key if key is not None else self.key,
             me=self.me,
-            policy=self.policy,
+            policy=self.rules,
             secure=wire.secure,
             expected=expected,
             leaf=wire.leaf,
@@ -160,6 +171,8 @@ class Ensemble(Service):
             max_tone=self.max_tone,
             memory=self.memory,
             hello_clock=self._hello_clock,
+            succeeds=self._succeeds,
+            learn=self.rules.learn,
         )
         mine = self.limits.peer_queue_bytes
         link = Link(wire, handshake, self, self._clock, self._wall_ms, self.turn, self.max_tone, mine, self.queues)
@@ -217,8 +230,7 @@ class Ensemble(Service):
     def judge_again(self, policy: Policy) -> None:
         """Put new rules in force: links that they no longer admit, or not at their level, are told goodbye."""
         self.policy = policy
-        self.memory.keep(policy.known)
-        self._members.judge(policy)
+        self._members.judge(self.policy)
 
     # tones
 
@@ -289,8 +301,7 @@ class Ensemble(Service):
         self._stopped = True
         for tap in list(self._taps):
             tap.close()
-        quiet: Deferred[None] = Deferred()
-        self._quiet = quiet
+        self._quiet = quiet = Deferred[None]()
         for peer in self._members:
             peer.leave(GoodbyeReason.SHUTDOWN)
         self._reception.close()
@@ -324,9 +335,9 @@ class Ensemble(Service):
     def link_up(self, link: Link) -> None:
         assert link.peer is not None
         assert link.shaken is not None
-        denied = self.policy.admits(link.peer, link.wire.secure)  # the rules may have changed since its hello
-        if denied is None and link.shaken.level < self.policy.level_for(link.peer):
-            denied = "it showed less than is wanted of it now"
+        denied = self.policy.denies(
+            link.peer, link.shaken.level, link.wire.secure
+        )  # rules change: not only at its hello
         if denied is not None:
             self.link_refused(link, Refused(denied, "handshake.not-admitted", "", link.peer))
             link.abort()
@@ -334,6 +345,7 @@ class Ensemble(Service):
         tell = self._reception.came_up(link)
         self._members.came_up(link, link.peer in self.policy.known)
         tell(link.peer)
+        self.rules.came_up(link)
 
     def link_tone(self, link: Link, envelope: Envelope, line: bytes) -> None:
         peer = link.peer
@@ -352,6 +364,9 @@ class Ensemble(Service):
             listener.tone_arrived(peer, envelope, judged)
         elif is_expired(envelope.dusk, self._wall_ms()):
             self._inbound.refuse(peer, envelope, Qualifier.TONE_EXPIRED, "the tone came after its dusk")
+
+    def link_statement(self, link: Link, tone: Mapping[str, Any]) -> None:
+        self.rules.heard(link, tone)
 
     def link_malformed(self, link: Link, line: bytes, error: MalformedTone) -> None:
         assert link.peer is not None

@@ -56,6 +56,7 @@ class Link:
         "reading",
         "shaken",
         "state",
+        "statements",
         "up_at",
         "wire",
         "wrote",
@@ -88,6 +89,7 @@ class Link:
         self.up_at = 0.0
         self.wrote = False  # tones, not only lines of the link's own
         self.proving = False  # our proof is on its way: this dial is the one that counts
+        self.statements = 0  # of keys, that came on it
         self._silent = ""  # why we gave the peer up
         self._handshake: Handshake | None = handshake
         self._owner, self._clock, self._wall_ms, self._turn = owner, clock, wall_ms, turn
@@ -187,6 +189,10 @@ class Link:
                 text = message or reason.message
                 self._push_own({"chi": "goodbye", "reason": reason.value, "message": text}, whatever=True)
             self.state = State.LEAVING
+
+    def say(self, tone: Mapping[str, object]) -> None:
+        """Queue a line of the link's own; nothing where it is not up."""
+        self._push_own(tone)
 
     def close(self) -> None:
         """Orderly: what is queued leaves as far as the wire takes it."""
@@ -360,6 +366,8 @@ class Link:
             self._pulse.pinged(envelope)
         elif chi == "pong":
             self._pulse.ponged(envelope)
+        elif chi in ("succession", "revocation"):
+            self._owner.link_statement(self, decode_checked(line))
         elif chi == "goodbye":
             body = decode_checked(line)
             reason, message = body.get("reason"), body.get("message")

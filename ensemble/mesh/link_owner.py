@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
@@ -45,6 +46,9 @@ class LinkOwner(Protocol):
 
     def link_has_room(self, link: Link) -> None:
         """The queue that was more than half full is not any more."""
+
+    def link_statement(self, link: Link, tone: Mapping[str, object]) -> None:
+        """The peer says something of a key."""
 
     def link_goodbye(self, link: Link, reason: str, message: str) -> None:
         """The peer's last line."""

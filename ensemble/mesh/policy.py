@@ -14,13 +14,20 @@ from ensemble.identity import SECURE_SCHEMES, BadHint, Hint, HumdId
 from ensemble.protocols import Level
 
 
-def _by_id(rows: Iterable[KnownPeer]) -> Mapping[HumdId, KnownPeer]:
+def _by_id(rows: Iterable[KnownPeer] | Mapping[HumdId, KnownPeer]) -> Mapping[HumdId, KnownPeer]:
+    if isinstance(rows, Mapping):
+        return rows
     return {row.peer: row for row in rows}
 
 
 @frozen
 class KnownPeer:
-    """One row of ``peers.json``, as the mesh sees it."""
+    """
+    One row of ``peers.json``, as the mesh sees it.
+
+    :ivar follow: an id that its id says it goes on as has its rights (C{docs/rekeying.rst}).
+    :ivar heir_of: the id whose row this was; None for a row of the file.
+    """
 
     peer: HumdId
     hints: tuple[str, ...] = ()
@@ -28,6 +35,8 @@ class KnownPeer:
     level: Level | None = None  # None: the default of the policy
     relays: bool = False
     plain: bool = False
+    follow: bool = False
+    heir_of: HumdId | None = None
 
     @property
     def needs_secure(self) -> bool:
@@ -58,11 +67,18 @@ class Policy:
 
     :ivar level: what an id without an own level must show.
     :ivar admit_any: True lets in ids that have no row.
+    :ivar barred: ids that are refused whatever else is said of them, each with the cause.
     """
 
     level: Level = Level.OPEN
     admit_any: bool = True
     known: Mapping[HumdId, KnownPeer] = field(factory=tuple, converter=_by_id)
+    barred: Mapping[HumdId, str] = field(factory=dict)
+    _follows: bool = field(init=False, repr=False, eq=False)
+
+    @_follows.default
+    def _any_follows(self) -> bool:
+        return any(row.follow for row in self.known.values())
 
     def level_for(self, claimed: HumdId) -> Level:
         """The least level at which a link that claims C{claimed} is admitted."""
@@ -75,6 +91,9 @@ class Policy:
 
         :returns: None, or why not, with the mend.
         """
+        cause = self.barred.get(claimed)
+        if cause is not None:
+            return f"{cause}; take its row out of peers.json, and put the id there that its owner tells you"
         row = self.known.get(claimed)
         if row is None:
             if self.admit_any:
@@ -90,6 +109,17 @@ class Policy:
             )
         return None
 
+    def denies(self, peer: HumdId, level: Level, wire_secure: bool) -> str | None:
+        """
+        May a link that is up, at this level, not stay?
+
+        :returns: None where it may, or why not.
+        """
+        cause = self.admits(peer, wire_secure)
+        if cause is None and level < self.level_for(peer):
+            return "it showed less than is wanted of it now"
+        return cause
+
     def admits_leaf(self, leaf: HumdId | None) -> str | None:
         """
         May whoever showed this certificate say hello?
@@ -98,7 +128,9 @@ class Policy:
         :returns: None, or why not, with the mend.
         """
         if leaf is not None:
-            return self.admits(leaf, wire_secure=True)
+            # Its hello may say whose heir it is, and is judged again when it is read.
+            may_be_heir = self._follows and leaf not in self.known and leaf not in self.barred
+            return None if may_be_heir else self.admits(leaf, wire_secure=True)
         if self.level < Level.PROVEN or any(row.level not in (None, Level.PROVEN) for row in self.known.values()):
             return None
         return (

@@ -1,8 +1,9 @@
 """
 What a humd must not forget of its peers: wire-0.8 section 1.
 
-Two memories.  I{Who proved}: an id that ever completed ``proof-1`` here is never again admitted with less.  I{Replays}:
-a signed 0.7.0 hello, the pair (id, C{signed_at}), is accepted once, and remembered until it is stale.
+Beside what peers said of their keys, which is only kept here, there are two memories.  I{Who
+proved}: an id that ever completed ``proof-1`` here is never again admitted with less.  I{Replays}: a signed 0.7.0
+hello, the pair (id, C{signed_at}), is accepted once, and remembered until it is stale.
 
 Both are bounded.  Ids with a row are kept for good, of the others the latest 65,536.  Of the pairs 65,536 are held;
 where strangers fill that within the minute the earliest C{signed_at} goes, and from then on nothing as early is
@@ -17,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from heapq import heappop, heappush
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -29,7 +31,7 @@ from ensemble.protocols import HELLO_WINDOW_MS, HandshakeMemory
 MAX_STRANGERS: Final = 65_536  # ids without a row of which we know that they proved
 MAX_HELLOS: Final = 65_536  # signed hellos that are not stale yet
 PEERS_DATABASE: Final = "peers.sqlite"  # in the state dir
-SCHEMA: Final = 1  # user_version of the file
+SCHEMA: Final = 2  # user_version of the file
 OPEN_SECONDS: Final = 1.0  # how long we wait at start for somebody else's lock; later we never wait
 
 
@@ -45,6 +47,12 @@ class ProofMemory(HandshakeMemory, Protocol):
 
         :returns: False where it never proved itself.
         """
+
+    def statements(self) -> Iterable[str]:
+        """What was noted by L{note_statement}, in any order."""
+
+    def note_statement(self, text: str) -> None:
+        """Keep for good what somebody said of a key; how many is for the caller to bound."""
 
     def close(self) -> None:
         """Nothing more will be asked."""
@@ -116,6 +124,7 @@ class RamProofMemory:
 
     def __init__(self, max_strangers: int = MAX_STRANGERS, max_hellos: int = MAX_HELLOS) -> None:
         self._proven, self._hellos = _Proven(max_strangers), _Hellos(max_hellos)
+        self._statements: dict[str, None] = {}
 
     def ever_proven(self, peer: HumdId) -> bool:
         """Did this id ever complete ``proof-1`` here?"""
@@ -141,19 +150,31 @@ class RamProofMemory:
         self._proven.forget(peer.full)
         return known
 
+    def statements(self) -> Iterable[str]:
+        """See L{ProofMemory}."""
+        return list(self._statements)
+
+    def note_statement(self, text: str) -> None:
+        """See L{ProofMemory}."""
+        self._statements[text] = None
+
     def close(self) -> None:
         """See L{ProofMemory}."""
 
 
 _Statement = tuple[str, Sequence[Any]]
 
-_TABLES: Final = (
-    "CREATE TABLE proven (id TEXT PRIMARY KEY, kept INTEGER NOT NULL, turn INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE hello (signed_at INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (signed_at, id)) WITHOUT ROWID",
-    "CREATE TABLE hello_floor (one INTEGER PRIMARY KEY CHECK (one = 1), signed_at INTEGER NOT NULL)",
+_TABLES: Final = (  # what each version of the file added
+    (
+        "CREATE TABLE proven (id TEXT PRIMARY KEY, kept INTEGER NOT NULL, turn INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE hello (signed_at INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (signed_at, id)) WITHOUT ROWID",
+        "CREATE TABLE hello_floor (one INTEGER PRIMARY KEY CHECK (one = 1), signed_at INTEGER NOT NULL)",
+    ),
+    ("CREATE TABLE statement (text TEXT PRIMARY KEY) WITHOUT ROWID",),
 )
 _PUT_PROVEN: Final = "INSERT OR REPLACE INTO proven (id, kept, turn) VALUES (?, ?, ?)"
 _PUT_HELLO: Final = "INSERT OR REPLACE INTO hello (signed_at, id) VALUES (?, ?)"
+_PUT_STATEMENT: Final = "INSERT OR REPLACE INTO statement (text) VALUES (?)"
 _PUT_FLOOR: Final = "INSERT OR REPLACE INTO hello_floor (one, signed_at) VALUES (1, ?)"
 
 
@@ -225,6 +246,13 @@ class SqliteProofMemory(RamProofMemory):
         self._write(("DELETE FROM proven WHERE id = ?", (peer.full,)))
         return known
 
+    def note_statement(self, text: str) -> None:
+        """See L{ProofMemory}.  Unlike the rest it survives a power cut: a revocation may not be said again."""
+        super().note_statement(text)
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._write((_PUT_STATEMENT, (text,)))
+        self._db.execute("PRAGMA synchronous = NORMAL")
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()
@@ -239,12 +267,14 @@ class SqliteProofMemory(RamProofMemory):
         (state,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if state != "ok":
             raise ConfigurationError(" ".join(state.split()))
-        if version == 0:
+        if version < SCHEMA:
             with self._at_once():
-                for table in _TABLES:
+                for table in chain.from_iterable(_TABLES[version:]):
                     db.execute(table)
                 db.execute(f"PRAGMA user_version = {SCHEMA}")
         self._load()
+        for (text,) in db.execute("SELECT text FROM statement"):
+            self._statements[text] = None
         db.execute("PRAGMA busy_timeout = 0")
 
     def _load(self) -> None:
@@ -288,6 +318,8 @@ class SqliteProofMemory(RamProofMemory):
     def _everything(self) -> Iterator[_Statement]:
         yield "DELETE FROM proven", ()
         yield "DELETE FROM hello", ()
+        for text in self._statements:
+            yield _PUT_STATEMENT, (text,)
         for turn, who in enumerate((*self._proven.kept, *self._proven.strangers), start=1):
             yield _PUT_PROVEN, (who, int(who in self._proven.kept), turn)
             self._turn = turn

@@ -105,7 +105,7 @@ class Core:
     hello_clock: HelloClock
     admission: Admission
     succeeds: Sequence[Succession]
-    learn: Callable[[Sequence[Succession]], None]
+    learn: Callable[[Sequence[Succession]], object]
     events: list[Event] = field(factory=list)
     held: list[bytes] = field(factory=list)
 

@@ -56,7 +56,7 @@ class Handshake:
         max_tone: int = DEFAULT_MAX_TONE,
         features: tuple[str, ...] = DEFAULT_FEATURES,
         succeeds: Sequence[Succession] = (),
-        learn: Callable[[Sequence[Succession]], None] = lambda chain: None,
+        learn: Callable[[Sequence[Succession]], object] = lambda chain: None,
     ) -> None:
         """
         :param key: ours, or None: then we neither sign nor prove.

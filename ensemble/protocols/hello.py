@@ -63,7 +63,7 @@ PROOF_FEATURE: Final = "proof-1"
 PING_FEATURE: Final = "ping-1"
 BYE_FEATURE: Final = "bye-1"
 REKEY_FEATURE: Final = "rekey-1"
-DEFAULT_FEATURES: Final = (PING_FEATURE, BYE_FEATURE)  # proof-1 comes with the key
+DEFAULT_FEATURES: Final = (PING_FEATURE, BYE_FEATURE, REKEY_FEATURE)  # proof-1 comes with the key
 
 _FEATURE: Final = re.compile(r"[a-z0-9-]{1,32}")
 _NONCE: Final = re.compile(r"[0-9a-f]{64}")

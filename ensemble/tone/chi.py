@@ -377,9 +377,7 @@ def _names(*kinds: Chi) -> frozenset[str]:
     return frozenset(kind.value for kind in kinds)
 
 
-LINK_CHI: Final = _names(
-    Chi.HELLO, Chi.HELLO_PROOF, Chi.PING, Chi.PONG, Chi.GOODBYE, Chi.SUCCESSION, Chi.REVOCATION
-)
+LINK_CHI: Final = _names(Chi.HELLO, Chi.HELLO_PROOF, Chi.PING, Chi.PONG, Chi.GOODBYE, Chi.SUCCESSION, Chi.REVOCATION)
 """What is said between the two ends of a link and goes no further."""
 
 REPLIES: Final = _names(

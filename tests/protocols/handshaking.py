@@ -10,7 +10,6 @@ from typing import Any
 from ensemble.identity import HumdId, HumdKey
 from ensemble.mesh.proof_memory import RamProofMemory
 from ensemble.protocols import (
-    DEFAULT_FEATURES,
     Event,
     Handshake,
     HelloClock,
@@ -98,7 +97,7 @@ class Humd:
         self.rules, self.memory, self.clock = Rules(level), RamProofMemory(), HelloClock()
         self.instance = f"{next(self._numbers):032x}"
         self.capabilities = PeerCapabilities()
-        self.features: tuple[str, ...] = DEFAULT_FEATURES
+        self.features: tuple[str, ...] = ("ping-1", "bye-1")
 
     def shake(self, role: Role, expected: HumdId | None = None, nonce: str | None = None, **more: Any) -> Handshake:
         """One more link."""

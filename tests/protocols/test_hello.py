@@ -13,7 +13,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from ensemble.errors import LocalWireError
 from ensemble.identity import HumdId, HumdKey, Role
 from ensemble.protocols import (
-    DEFAULT_FEATURES,
     DEFAULT_MAX_TONE,
     HELLO_WINDOW_MS,
     PROOF_FEATURE,
@@ -70,7 +69,7 @@ class WritingTests(SynchronousTestCase):
                 key.humd_id(),
                 PeerCapabilities(),
                 key=key,
-                features=(PROOF_FEATURE, *DEFAULT_FEATURES),
+                features=(PROOF_FEATURE, "ping-1", "bye-1"),
                 nonce=nonce * 64,
                 instance=instance * 32,
                 max_tone=DEFAULT_MAX_TONE,

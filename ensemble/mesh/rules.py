@@ -1,0 +1,176 @@
+"""
+The rules in force: what the owner wants of peers, and what statements of theirs about their keys make of that.
+
+It is what a handshake asks, anew for every hello: the owner may have changed the rules meanwhile, or that very hello
+may say whose heir it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
+
+from twisted.logger import Logger
+
+from ensemble.identity import BadStatement, HumdId, Statement, statement_from
+from ensemble.mesh.lineage import Learned, Lineage
+from ensemble.mesh.link import Link
+from ensemble.mesh.membership import Membership
+from ensemble.mesh.policy import Policy
+from ensemble.mesh.proof_memory import ProofMemory
+from ensemble.protocols import REKEY_FEATURE, Level
+from ensemble.tone import BadDocument, read_document, write_document
+
+LINK_STATEMENTS = 32  # taken from one link; an honest one has two
+
+
+class Rules:
+    """
+    A C{LinkPolicy} that changes.
+
+    :ivar policy: in force now.
+    :ivar lineage: what is known of keys.
+    :ivar changed: called after statements have changed L{policy}, and links were judged by it.
+    :ivar ours: what we say of our own keys on every link whose other end understands it.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, me: HumdId, policy: Policy, memory: ProofMemory, counters: Counter[str], members: Membership
+    ) -> None:
+        self.lineage = Lineage()
+        self.changed: list[Callable[[], None]] = []
+        self.ours: list[Statement] = []
+        self._me, self._memory, self._counters, self._members = me, memory, counters, members
+        for text in memory.statements():
+            self._remember(text)
+        self.put_in_force(policy)
+
+    def put_in_force(self, policy: Policy) -> None:
+        """The owner's rules are these now."""
+        self._wanted = policy
+        self.policy = self.lineage.judge(policy, self._memory.ever_proven)
+        self._memory.keep(self.policy.known)
+
+    # LinkPolicy
+
+    @property
+    def known(self) -> Container[HumdId]:
+        """The ids that have a row, or the row of whom they go on for."""
+        return self.policy.known
+
+    def level_for(self, claimed: HumdId) -> Level:
+        """See L{Policy.level_for}."""
+        return self.policy.level_for(claimed)
+
+    def admits(self, claimed: HumdId, wire_secure: bool) -> str | None:
+        """See L{Policy.admits}."""
+        return self.policy.admits(claimed, wire_secure)
+
+    # statements
+
+    def came_up(self, link: Link) -> None:
+        """Say what we have to say of our keys; and where an heir links, whom it goes on for is replaced."""
+        for statement in self.ours:
+            self._say(link, statement)
+        if link.peer is not None and self.lineage.is_heir(link.peer):
+            self._judge()
+
+    def announce(self, statement: Statement) -> None:
+        """Say something new of our own keys, on all links that are up or come up from now on."""
+        self.lineage.learn(statement, (), anybody=True)  # so that it is no news when it comes back
+        if statement not in self.ours:
+            self.ours.append(statement)
+            for peer in self._members.linked():
+                self._say(peer.writing, statement)
+
+    def heard(self, link: Link, tone: object) -> None:
+        """A statement on a link that is up."""
+        link.statements += 1
+        if link.statements > LINK_STATEMENTS:
+            self._counters["rekey.flood"] += 1
+            return
+        try:
+            statement = statement_from(tone)
+        except BadStatement as error:
+            self._counters["rekey.bad"] += 1
+            self.log.debug("{peer} sent a bad statement: {cause}", peer=link.peer_text, cause=str(error))
+            return
+        self.learn([statement])
+
+    def learn(self, statements: Sequence[Statement], anybody: bool = False) -> Learned:
+        """
+        Take in what somebody says of keys; one that is of no use ends it.
+
+        :param anybody: also of ids that have no row.
+        :returns: what became of the last that was looked at.
+        """
+        outcome = Learned.KNOWN
+        fresh: list[Statement] = []
+        for statement in statements:
+            outcome = self.lineage.learn(statement, self._wanted.known, anybody or statement.who == self._me)
+            self._counters[f"rekey.{outcome}"] += 1
+            if outcome in (Learned.NEW, Learned.DISPUTED):
+                self._memory.note_statement(write_document(statement.to_tone()))
+                fresh.append(statement)
+            elif outcome is not Learned.KNOWN:
+                break
+        for statement in fresh:
+            self._tell(statement)
+        if fresh:
+            self._judge()
+        return outcome
+
+    def remarks(self) -> list[str]:
+        """One line, with the mend, for each row of the owner's that statements have something to say about."""
+        return [remark for who in self._wanted.known if (remark := self._remark(who)) is not None]
+
+    # inside
+
+    def _judge(self) -> None:
+        before = self.policy
+        self.put_in_force(self._wanted)
+        if self.policy != before:
+            self._members.judge(self.policy)
+            for tell in self.changed:
+                tell()
+
+    def _say(self, link: Link | None, statement: Statement) -> None:
+        if link is not None and link.shaken is not None and REKEY_FEATURE in link.shaken.features:
+            link.say(statement.to_tone())
+
+    def _remember(self, text: str) -> None:
+        try:
+            outcome = self.lineage.learn(statement_from(read_document(text)), (), anybody=True)
+        except (BadStatement, BadDocument):
+            outcome = Learned.FORGED
+        if outcome is not Learned.NEW and outcome is not Learned.DISPUTED:
+            self.log.error("a statement that was kept cannot be used ({outcome}): {text}", outcome=outcome, text=text)
+
+    def _tell(self, statement: Statement) -> None:
+        who = statement.who
+        if who == self._me:
+            self.log.error(
+                "somebody else has the key of this humd: it signed a {what} that is not in our files; "
+                "`ensemble revoke --yes`, then give this humd a new key and everybody its new id",
+                what=statement.to_tone()["chi"],
+                event="rekey-stolen",
+            )
+            return
+        tell = self.log.error if self.lineage.is_disputed(who) else self.log.warn
+        tell("{remark}", remark=self._remark(who), peer=who.full, event="rekey")
+
+    def _remark(self, who: HumdId) -> str | None:
+        row = self._wanted.known.get(who)
+        name = who.full if row is None or row.alias is None else f"{row.alias} ({who.full})"
+        dead, line = self.lineage.dead(who), self.lineage.line(who)
+        if dead is not None:
+            return f"{name} is refused: {dead}; ask its owner, by another way, which id to put into its row"
+        if len(line) == 1:
+            return None
+        followed = "is followed" if row is not None and row.follow else "is not followed, as its row does not say so"
+        return (
+            f"{name} goes on as {line[-1].full} and {followed}; ask its owner, by another way, then put the new id "
+            "into its row in peers.json and take tls-fp: hints out of it"
+        )
