@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeAlias
 
 from ensemble import __version__
-from ensemble.command import about, completion, doctor, init, listen, peers, send, trust
+from ensemble.command import about, completion, doctor, init, listen, peers, rekey, send, trust
 from ensemble.command.here import Here
 from ensemble.command.outcome import BadUsage
 from ensemble.config import LEVELS
@@ -171,6 +171,27 @@ def build() -> Parser:
     )
     one.add_argument("--force", action="store_true", help="replace a unit that differs")
     one.add_argument("--start", action="store_true", help="enable the unit and start it")
+
+    one = add(
+        "rotate",
+        rekey.rotate,
+        "put a new key in the place of this humd's, and tell its peers",
+        "Mint the next key, sign it with this one, and tell the peers that are linked. Nothing changes until --finish. "
+        "There is no way back. For a key that somebody else may have: `ensemble revoke`.",
+    )
+    one.add_argument("--finish", action="store_true", help="make the next key the key; the old one is kept")
+
+    one = add(
+        "revoke",
+        rekey.revoke,
+        "end the trust in this humd's key, or in one of which a file says so",
+        "End the trust in the key of this humd, everywhere and for ever: all peers that hear of it refuse its id. With "
+        "--file, take in what another humd's key said of itself.",
+    )
+    one.add_argument("--yes", action="store_true", help="it is meant: there is no way back")
+    some = one.add_mutually_exclusive_group()
+    some.add_argument("--file", metavar="FILE", help="the revocation in this file")
+    some.add_argument("--out", metavar="FILE", help="only write one for this humd's key, to be kept for a bad day")
 
     one = add(
         "completion", lambda here: completion.completion(here, parser), "print a script that completes this command"

@@ -115,6 +115,12 @@ def _remark(row: dict[str, Any]) -> str:
     said = []
     if row.get("stranger"):
         said.append("no row in peers.json")
+    if row.get("refused"):
+        said.append(f"refused: {row['refused']}")
+    if row.get("heir"):
+        said.append(f"goes on as {row['heir']}")
+    if row.get("heir_of"):
+        said.append(f"has the row of {row['heir_of']}")
     if row.get("state") == "linked":
         for key, what in (("queued_bytes", "bytes queued"), ("dropped", "tones dropped")):
             if row.get(key):

@@ -11,23 +11,41 @@ from ensemble.config.peers import (
     row_json,
     write_empty_peers,
 )
+from ensemble.config.rekeying import (
+    OwnStatements,
+    begin_rotation,
+    finish_rotation,
+    keep_revocation,
+    old_key_file,
+    read_own_statements,
+    read_revocation,
+    write_revocation,
+)
 from ensemble.config.trust import Edit, Trust, trust_peer, untrust_peer
 
 __all__ = [
     "LEVELS",
     "MAX_THRUM",
     "Edit",
+    "OwnStatements",
     "PeerRow",
     "PeersFile",
     "Paths",
     "ThrumPathTooLong",
     "Trust",
+    "begin_rotation",
     "create_text",
+    "finish_rotation",
+    "keep_revocation",
+    "old_key_file",
     "parse_peers",
+    "read_own_statements",
     "read_peers",
+    "read_revocation",
     "row_json",
     "trust_peer",
     "untrust_peer",
     "write_empty_peers",
+    "write_revocation",
     "write_text",
 ]

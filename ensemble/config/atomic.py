@@ -35,7 +35,7 @@ def write_text(path: StrPath, text: str) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def create_text(path: StrPath, text: str) -> bool:
@@ -60,7 +60,7 @@ def create_text(path: StrPath, text: str) -> bool:
     except BaseException:
         os.unlink(name)
         raise
-    _sync_folder(folder)
+    sync_folder(folder)
     return True
 
 
@@ -77,7 +77,8 @@ def _dress(handle: int, name: str) -> None:
     os.fchmod(handle, old.st_mode & 0o7777)
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: StrPath) -> None:
+    """See that what was made or renamed in it is on the disk."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.logger import Logger
 
 from ensemble import __version__
+from ensemble.config import OwnStatements
 from ensemble.conversations import Node, Routes
 from ensemble.daemon.cautions import PlainLinkWatch
 from ensemble.daemon.control import ControlServer
@@ -100,7 +101,9 @@ class Humd(MultiService):
             turn=turn,
             budget=self.budget,
             limits=settings.limits,
+            succeeds=state.own.leading_to(self.me),
         )
+        self.announce(state.own)
         self.roster = WatchedRoster()
         self.routes = Routes(self.me, self.roster, self._wall_ms, home=settings.home)
         self.node = Node(self.ensemble, self.routes, reactor)
@@ -121,6 +124,8 @@ class Humd(MultiService):
         )
         self.control = ControlServer(reactor, str(settings.paths.control), verbs(self), turn)
         PlainLinkWatch(self.ensemble)
+        self.ensemble.rules.changed.append(self._dial)
+        self.ensemble.watch(self._dial_heir)
         self.listeners.accepted = self._accepted
         self.listeners.serve_tls(self.tls, self._admits_leaf)
         self.listeners.refused = self.ensemble.refusals.refused
@@ -151,6 +156,11 @@ class Humd(MultiService):
     def startService(self) -> None:
         """:raises ConfigurationError: a port or socket cannot be had; the text says why.  Call L{abandon} then."""
         self._say_who()
+        if self.ensemble.rules.lineage.is_revoked(self.me):
+            raise ConfigurationError(
+                f"the key {self.settings.paths.key} was revoked, so nobody may link with it: move it away to get a new "
+                "key, and with it a new id, and give that to the others"
+            )
         self._raise_limit()
         thrum = str(self.settings.paths.thrum)
         prepare_directory(thrum)
@@ -188,7 +198,7 @@ class Humd(MultiService):
             self._put_in_force()
             for peer in change.removed:
                 self.ensemble.remove_peer(peer)
-            self.ensemble.judge_again(self.ensemble.policy)
+            self.ensemble.judge_again(self.peers.policy())
             if change.missing:
                 self.log.warn(
                     "{file} is missing, so all peers were removed ({removed}): put it back and send SIGHUP again",
@@ -214,6 +224,11 @@ class Humd(MultiService):
             self.reload()
         except ConfigurationError as error:
             self.log.error("{cause}; the last good list stays in force", cause=str(error), event="reload-failed")
+
+    def announce(self, own: OwnStatements) -> None:
+        """Say on every link, now and later, what we have to say of our keys."""
+        for statement in own.to_tell(self.me):
+            self.ensemble.rules.announce(statement)
 
     # inside
 
@@ -243,9 +258,17 @@ class Humd(MultiService):
         return "1 peer" if count == 1 else f"{count} peers"
 
     def _put_in_force(self) -> None:
-        self.state.memory.keep(self.peers.known)
         self.ensemble.policy = self.peers.policy()
-        self.dialler.set_peers(self.peers.known.values())
+        self._dial()
+
+    def _dial(self) -> None:
+        """An heir is at the same places as whom it goes on for: while that is linked, nobody else is there."""
+        rows, linked = self.ensemble.policy.known.values(), self.ensemble.linked
+        self.dialler.set_peers(row for row in rows if row.heir_of is None or not linked(row.heir_of))
+
+    def _dial_heir(self, peer: HumdId, up: bool) -> None:
+        if self.ensemble.rules.lineage.heir(peer) is not None:
+            self._dial()
 
     def _say_who(self) -> None:
         self.log.info(
@@ -274,10 +297,11 @@ class Humd(MultiService):
             )
 
     def _say_problems(self, change: Change) -> None:
-        for problem in change.problems[:PROBLEMS_LOGGED]:
+        problems = (*change.problems, *self.ensemble.rules.remarks())
+        for problem in problems[:PROBLEMS_LOGGED]:
             self.log.warn("{file}: {problem}", file=str(self.peers.path), problem=problem, event="peers-problem")
-        if len(change.problems) > PROBLEMS_LOGGED:
-            more = len(change.problems) - PROBLEMS_LOGGED
+        if len(problems) > PROBLEMS_LOGGED:
+            more = len(problems) - PROBLEMS_LOGGED
             self.log.warn("{file}: and {more} more problems", file=str(self.peers.path), more=more)
 
     def _accepted(self, wire: IWire) -> None:

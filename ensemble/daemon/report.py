@@ -91,21 +91,27 @@ def limits(humd: Humd) -> dict[str, int | float]:
 
 
 def peer_rows(humd: Humd, only: HumdId | None = None) -> list[dict[str, Any]]:
-    """The answer to C{peers}: those of the peers file in its order, then the strangers that are linked."""
-    known = humd.peers.known
+    """The answer to C{peers}: those of the peers file in its order, then heirs, then the strangers that are linked."""
+    known = {**humd.peers.known, **humd.ensemble.policy.known}
     strangers = [peer for peer in humd.ensemble.peers() if peer not in known]
     return [_row(humd, peer, known.get(peer)) for peer in (*known, *strangers) if only is None or peer == only]
 
 
 def _row(humd: Humd, peer: HumdId, row: KnownPeer | None) -> dict[str, Any]:
     link = humd.ensemble.link_to(peer)
+    policy, (_, *heirs) = humd.ensemble.policy, humd.ensemble.rules.lineage.line(peer)
+    rows = [found for heir in heirs if (found := policy.known.get(heir)) is not None]
+    lent = any(each.heir_of == peer and each.alias is not None for each in rows)
     alone = "dialling" if row is not None and humd.peers.can_dial(row) else "down"
     return {
         "id": peer.full,
-        "alias": None if row is None else row.alias,
+        "alias": None if row is None or lent else row.alias,
         "state": "linked" if humd.ensemble.linked(peer) else alone,
         "stranger": row is None,
         "hints": [] if row is None else list(row.hints),
+        "heir": heirs[-1].full if heirs else None,
+        "heir_of": None if row is None or row.heir_of is None else row.heir_of.full,
+        "refused": policy.barred.get(peer),
         "last_failure": humd.dialler.last_failure(peer) or None,
         "mend": humd.dialler.mend(peer) or None,
         **_link(humd, link),

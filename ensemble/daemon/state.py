@@ -15,7 +15,7 @@ from typing import Final
 
 from attrs import frozen
 
-from ensemble.config import Paths
+from ensemble.config import OwnStatements, Paths, read_own_statements
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdKey, load_or_mint
 from ensemble.mesh import PEERS_DATABASE, ProofMemory, SqliteProofMemory
@@ -70,12 +70,14 @@ class State:
     What was found, or made, in the state directory.
 
     :ivar minted: the key is new.
+    :ivar own: what we have said of our keys.
     """
 
     lock: StateLock
     key: HumdKey
     minted: bool
     memory: ProofMemory
+    own: OwnStatements
 
     def close(self) -> None:
         """Let go of everything."""
@@ -93,7 +95,8 @@ def open_state(paths: Paths, entropy: Callable[[int], bytes] = os.urandom) -> St
     lock = StateLock.take(paths.state_dir)
     try:
         key, minted = load_or_mint(paths.key, entropy)
-        return State(lock, key, minted, SqliteProofMemory(paths.state_dir / PEERS_DATABASE))
+        own = read_own_statements(paths.state_dir)
+        return State(lock, key, minted, SqliteProofMemory(paths.state_dir / PEERS_DATABASE), own)
     except BaseException:
         lock.release()
         raise

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, DeferredList
 
+from ensemble.config import read_own_statements
 from ensemble.daemon.control import Answer, Refusal, Request, Verb, Watch
 from ensemble.daemon.report import peer_rows, status
 from ensemble.errors import ConfigurationError
-from ensemble.identity import HumdId
+from ensemble.identity import BadStatement, HumdId, Revocation, statement_from
+from ensemble.mesh import Learned
+from ensemble.protocols import REKEY_FEATURE
 from ensemble.tone import Qualifier
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ def verbs(humd: Humd) -> dict[str, Verb]:
         "peers": lambda request: {"ok": True, "peers": peer_rows(humd)},
         "probe": lambda request: _probe(humd, request),
         "forget": lambda request: _forget(humd, request),
+        "rekey": lambda request: _rekey(humd),
+        "revoke": lambda request: _revoke(humd, request),
         "reload": lambda request: _reload(humd),
         "tap": lambda request: _tap(humd, request),
     }
@@ -46,6 +51,32 @@ def _forget(humd: Humd, request: Request) -> Answer:
     if peer is None:
         raise Refusal(Qualifier.TONE_MALFORMED, '"peer" is missing: an id, or an alias of the peers file')
     return {"ok": True, "peer": peer.full, "known": humd.state.memory.forget(peer)}
+
+
+def _rekey(humd: Humd) -> Answer:
+    try:
+        humd.announce(read_own_statements(humd.settings.paths.state_dir))
+    except ConfigurationError as error:
+        raise Refusal(CONFIG_BAD, str(error)) from None
+    links = [link for peer in humd.ensemble.peers() if (link := humd.ensemble.link_to(peer)) is not None]
+    told: dict[bool, list[str]] = {True: [], False: []}
+    for link in links:
+        if link.shaken is not None:
+            told[REKEY_FEATURE in link.shaken.features].append(link.shaken.peer.full)
+    return {"ok": True, "told": told[True], "deaf": told[False]}
+
+
+def _revoke(humd: Humd, request: Request) -> Answer:
+    try:
+        statement = statement_from(request.get("statement"))
+    except BadStatement as error:
+        raise Refusal(Qualifier.TONE_MALFORMED, f'"statement" cannot be used: {error}') from None
+    if not isinstance(statement, Revocation) or statement.who == humd.me:
+        raise Refusal(Qualifier.NOT_SUPPORTED, '"statement" must be the revocation of somebody else')
+    outcome = humd.ensemble.rules.learn([statement], anybody=True)
+    if outcome not in (Learned.NEW, Learned.KNOWN):
+        raise Refusal(Qualifier.NOT_SUPPORTED, f"the revocation is not taken in: {outcome}")
+    return {"ok": True, "peer": statement.who.full, "known": outcome is Learned.KNOWN}
 
 
 def _reload(humd: Humd) -> Answer:
@@ -79,7 +110,9 @@ def _peer(humd: Humd, request: Request) -> HumdId | None:
         return None
     if not isinstance(text, str):
         raise Refusal(Qualifier.TONE_MALFORMED, '"peer" must be a string: an id, or an alias of the peers file')
-    found = humd.peers.find(text)
+    # An alias means the heir, once that has linked.
+    heirs = (row.peer for row in humd.ensemble.policy.known.values() if row.heir_of is not None and row.alias == text)
+    found = next(heirs, None) or humd.peers.find(text)
     if found is None:
         raise Refusal(Qualifier.ROUTE_UNKNOWN_PEER, f"{text[:80]!r} is no id, and no alias of {humd.peers.path}")
     return found

@@ -4,9 +4,10 @@ from ensemble.identity.addr import MAX_HINT, MAX_HINTS, SECURE_SCHEMES, BadAddr,
 from ensemble.identity.certificate import BadCertificate, certificate_of, fingerprint, leaf_id
 from ensemble.identity.humd_id import BadHex, BadHumdId, HumdId, Role, UnknownPrefix, WrongLength
 from ensemble.identity.key import SEED_LENGTH, SIGNATURE_LENGTH, BadSeed, HumdKey, verify
-from ensemble.identity.keyfile import KeyFileError, KeyFileExists, KeyFileMissing, load, load_or_mint, mint
+from ensemble.identity.keyfile import KeyFileError, KeyFileExists, KeyFileMissing, load, load_or_mint, mint, save
 from ensemble.identity.signing import UnsignableText, Use, signed_bytes
 from ensemble.identity.statements import (
+    MAX_CHAIN,
     BadStatement,
     Revocation,
     Statement,
@@ -17,6 +18,7 @@ from ensemble.identity.statements import (
 )
 
 __all__ = [
+    "MAX_CHAIN",
     "MAX_HINT",
     "MAX_HINTS",
     "SECURE_SCHEMES",
@@ -51,6 +53,7 @@ __all__ = [
     "load_or_mint",
     "mint",
     "revoke",
+    "save",
     "signed_bytes",
     "statement_from",
     "succeed",

@@ -75,8 +75,18 @@ def mint(path: StrPath, entropy: Callable[[int], bytes] = os.urandom) -> HumdKey
     :raises KeyFileExists: there is a file already; it stays as it is.
     :raises KeyFileError: it could not be written; nothing is left behind.
     """
-    name = os.fspath(path)
     key = HumdKey.generate(entropy)
+    save(path, key)
+    return key
+
+
+def save(path: StrPath, key: HumdKey) -> None:
+    """
+    Write a key to a file that is not there; folders that are missing are made.
+
+    :raises KeyFileError: as L{mint}.
+    """
+    name = os.fspath(path)
     folder = os.path.dirname(os.path.abspath(name))
     try:
         os.makedirs(folder, mode=_FOLDER_MODE, exist_ok=True)
@@ -93,7 +103,6 @@ def mint(path: StrPath, entropy: Callable[[int], bytes] = os.urandom) -> HumdKey
         raise KeyFileError(f"cannot write the key file {name}: {error.strerror}") from error
     finally:
         os.unlink(temporary)
-    return key
 
 
 def load_or_mint(path: StrPath, entropy: Callable[[int], bytes] = os.urandom) -> tuple[HumdKey, bool]:

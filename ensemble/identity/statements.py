@@ -18,6 +18,7 @@ from ensemble.identity.humd_id import HumdId
 from ensemble.identity.key import HumdKey, verify
 from ensemble.identity.signing import Use, signed_bytes
 
+MAX_CHAIN: Final = 8  # successions in a hello, and from a row to the last heir
 MAX_ISSUED: Final = 2**53 - 1  # milliseconds; what every JSON reader takes
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{128}")

@@ -9,6 +9,7 @@ from ensemble.mesh.defaults import (
 from ensemble.mesh.dialler import Dial, Dialler
 from ensemble.mesh.ensemble import Ensemble
 from ensemble.mesh.limits import Limits
+from ensemble.mesh.lineage import Learned
 from ensemble.mesh.link import Link
 from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.mesh.link_owner import State
@@ -30,6 +31,7 @@ __all__ = [
     "GoodbyeReason",
     "KnownPeer",
     "Limits",
+    "Learned",
     "Link",
     "MeshListener",
     "Policy",

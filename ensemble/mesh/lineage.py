@@ -13,9 +13,9 @@ from typing import Final
 
 from attrs import evolve
 
-from ensemble.identity import HumdId, Revocation, Statement, Succession
+from ensemble.identity import MAX_CHAIN, HumdId, Revocation, Statement, Succession
 from ensemble.mesh.policy import KnownPeer, Policy
-from ensemble.protocols import MAX_CHAIN, Level
+from ensemble.protocols import Level
 
 MAX_STATEMENTS: Final = 16_384  # as many as rows; about 600 bytes each
 

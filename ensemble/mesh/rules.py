@@ -82,6 +82,8 @@ class Rules:
         self.lineage.learn(statement, (), anybody=True)  # so that it is no news when it comes back
         if statement not in self.ours:
             self.ours.append(statement)
+            if self.lineage.is_revoked(self._me):
+                self.log.error("the key of this humd is revoked: give it a new one, and everybody its new id")
             for peer in self._members.linked():
                 self._say(peer.writing, statement)
 

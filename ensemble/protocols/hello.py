@@ -37,6 +37,7 @@ from attrs import frozen
 
 from ensemble.errors import LocalWireError, RemoteWireError
 from ensemble.identity import (
+    MAX_CHAIN,
     BadHumdId,
     BadStatement,
     HumdId,
@@ -54,7 +55,6 @@ from ensemble.tone import THRUM_VERSION, decode, encode
 HELLO_WINDOW_MS: Final = 60_000  # how far signed_at may be from our time, either way
 MAX_HELLO: Final = 12 * 1024  # bytes of ours: with a proof it must fit into what a pending link may receive
 MAX_FEATURES: Final = 64
-MAX_CHAIN: Final = 8  # successions in a hello, and from a row to the last heir
 MIN_MAX_TONE: Final = 1024  # bytes
 DEFAULT_MAX_TONE: Final = 4 * 1024 * 1024  # bytes; also what a peer is taken to accept that does not say
 _LARGEST: Final = 2**53 - 1  # beyond it a max_tone is only another way to say "no limit"

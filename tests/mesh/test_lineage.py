@@ -8,10 +8,10 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.identity import HumdId, HumdKey, Revocation, Statement, Succession, revoke, succeed
+from ensemble.identity import MAX_CHAIN, HumdId, HumdKey, Revocation, Statement, Succession, revoke, succeed
 from ensemble.mesh import KnownPeer, Policy
 from ensemble.mesh.lineage import MAX_STATEMENTS, Learned, Lineage
-from ensemble.protocols import MAX_CHAIN, Level
+from ensemble.protocols import Level
 
 KEYS = [HumdKey.from_seed(bytes([number]) * 32) for number in range(24)]
 OLD, NEW, THIEF, LATER = KEYS[:4]

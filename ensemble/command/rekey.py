@@ -1,0 +1,154 @@
+"""C{ensemble rotate} and C{ensemble revoke}: a new key in place of this one, and an end to the trust in one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ensemble.command.control import DaemonRefused, NoDaemon, ask_daemon
+from ensemble.command.here import Here, shown
+from ensemble.command.outcome import OK, BadUsage, CommandFailed
+from ensemble.config import (
+    begin_rotation,
+    finish_rotation,
+    keep_revocation,
+    old_key_file,
+    read_revocation,
+    write_revocation,
+)
+from ensemble.identity import HumdId, certificate_of, fingerprint, load, revoke as sign_revocation
+
+
+def rotate(here: Here) -> int:
+    """C{rotate}: begin, or show what is begun; C{rotate --finish}: put the next key in its place."""
+    places = _Places(here)
+    if here.options.finish:
+        return _finish(here, places)
+    if places.running not in (None, load(places.key).humd_id().full):
+        raise CommandFailed(
+            "rotate.restart-first", f"the humd still runs as {places.running}, with the key before: restart it first"
+        )
+    begun = begin_rotation(places.key, places.state_dir, _now_ms())
+    told = places.tell()
+    answer = {"ok": True, "old": begun.who.full, "new": begun.heir.full, "daemon": told is not None, **(told or {})}
+    if here.screen.json:
+        here.screen.document(answer)
+        return OK
+    line = here.screen.line
+    here.screen.fields([("old id", begun.who.full), ("new id", begun.heir.full), ("told", _told(told))])
+    line()
+    line("Peers that know the old id log the new one, and what to change in their peers.json.  Those whose row says")
+    line('"follow": true let the new id in, and refuse the old one as soon as the new one has linked.')
+    line()
+    line("Next, when all who should know were linked (call this again to see who is):")
+    line("  ensemble rotate --finish")
+    line("There is no way back: what was signed may have been learned.")
+    return OK
+
+
+def _finish(here: Here, places: _Places) -> int:
+    done = finish_rotation(places.key, places.state_dir)
+    kept = old_key_file(places.key, done.who)
+    restart = places.running is not None and places.running != done.heir.full
+    if here.screen.json:
+        here.screen.document(
+            {"ok": True, "old": done.who.full, "new": done.heir.full, "kept": str(kept), "restart": restart}
+        )
+        return OK
+    line = here.screen.line
+    pin = fingerprint(certificate_of(load(places.key)))
+    here.screen.fields(
+        [("new id", done.heir.full), ("certificate", f"tls-fp:{pin}"), ("old key", f"kept as {shown(kept)}")]
+    )
+    line()
+    line("Next:")
+    if restart:
+        line("  restart the humd (`systemctl --user restart humd.service`): until then it goes on as the old id")
+    else:
+        line("  start the humd: it goes on as the new id, and its hellos say whose heir it is")
+    line("  when all have changed their rows, destroy the old key: whoever has it can take away what follows from it")
+    return OK
+
+
+def revoke(here: Here) -> int:
+    """C{revoke}: of our own key, of one in a file, or only into a file."""
+    given, places = here.options, _Places(here)
+    if given.out is not None:
+        statement = write_revocation(Path(given.out), load(places.key), _now_ms())
+        return _say(
+            here,
+            {"ok": True, "id": statement.who.full, "file": given.out, "revoked": False},
+            f"{given.out} can revoke {statement.who} (`ensemble revoke --file`); keep it where the key is not.  "
+            "Nothing is revoked yet.",
+        )
+    own = load(places.key)
+    statement = sign_revocation(own, _now_ms()) if given.file is None else read_revocation(Path(given.file))
+    if not given.yes:
+        raise BadUsage(
+            f"this ends the trust in {statement.who.full} everywhere and for ever, and there is no way back; "
+            "if that is meant, add --yes"
+        )
+    if statement.who != own.humd_id():
+        answer = here.ask("revoke", statement=statement.to_tone())
+        return _say(
+            here,
+            {"id": statement.who.full, **answer},
+            f"{statement.who} is refused from now on, on every wire.  Take its row out of peers.json.",
+        )
+    path = keep_revocation(places.state_dir, statement)
+    told = places.tell()
+    return _say(
+        here,
+        {"ok": True, "id": statement.who.full, "file": str(path), "daemon": told is not None, **(told or {})},
+        f"{statement.who} is revoked.  Told: {_told(told)}.\n"
+        f"Carry {shown(path)} to whoever was not (`ensemble revoke --file` takes it in), then stop the humd, move "
+        f"{shown(places.key)} away, start it, and give everybody its new id by another way.",
+    )
+
+
+class _Places:
+    """
+    Where the key and the state are: a daemon that answers knows best.
+
+    :ivar running: the id of the daemon; None where none answers.
+    """
+
+    def __init__(self, here: Here) -> None:
+        self._paths, _ = here.paths_at_least()
+        self.key, self.state_dir = self._paths.key, self._paths.state_dir
+        self.running: str | None = None
+        try:
+            status = ask_daemon(self._paths.control, "status")
+        except (NoDaemon, DaemonRefused):
+            return
+        self.running = str(status.get("id"))
+        self.key = Path(str(status.get("key", self.key)))
+        self.state_dir = Path(str(status.get("state_dir", self.state_dir)))
+
+    def tell(self) -> dict[str, Any] | None:
+        """Have the daemon say what is in the files; None where none answers."""
+        try:
+            answer = ask_daemon(self._paths.control, "rekey")
+        except NoDaemon:
+            return None
+        return {key: answer.get(key, []) for key in ("told", "deaf")}
+
+
+def _told(told: dict[str, Any] | None) -> str:
+    if told is None:
+        return "nobody, for no humd answers; it tells everybody when it runs"
+    who, deaf = (", ".join(HumdId.parse(each).short for each in told[key]) for key in ("told", "deaf"))
+    return (who or "nobody is linked that understands it") + (f"; not understood by {deaf}" if deaf else "")
+
+
+def _say(here: Here, answer: dict[str, Any], text: str) -> int:
+    if here.screen.json:
+        here.screen.document(answer)
+    else:
+        here.screen.line(text)
+    return OK
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,260 @@
+"""
+The owner's side of a new key: the files, and the order in which they are written.
+
+==============================  ===================================================================================
+``<key>``                       the key that counts; at no moment is it missing
+``<key>.next``                  the next one, while a rotation is begun
+``<key>.old-<12 hex>``          an earlier one, by its id
+``successions.json``            in the state dir: our successions, the oldest first, at most 8
+``revocation-<12 hex>.json``    in the state dir: the revocation of a key of ours, by its id
+==============================  ===================================================================================
+
+Each step can be taken again where it was cut short, by a crash or by a full disk.  C{docs/rekeying.rst} has the whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from attrs import frozen
+
+from ensemble.config.atomic import create_text, sync_folder, write_text
+from ensemble.errors import ConfigurationError
+from ensemble.identity import (
+    MAX_CHAIN,
+    BadStatement,
+    HumdId,
+    HumdKey,
+    KeyFileError,
+    KeyFileExists,
+    Revocation,
+    Statement,
+    Succession,
+    load,
+    load_or_mint,
+    revoke,
+    save,
+    statement_from,
+    succeed,
+)
+from ensemble.tone import BadDocument, read_document, write_document
+
+_S = TypeVar("_S", Succession, Revocation)
+
+SUCCESSIONS: Final = "successions.json"
+MAX_FILE: Final = 16 * 1024  # bytes of a file with statements
+MAX_REVOCATIONS: Final = 8  # of ours, that are still told
+
+
+@frozen
+class OwnStatements:
+    """What we have said of our own keys; every signature is right."""
+
+    successions: tuple[Succession, ...] = ()
+    revocations: tuple[Revocation, ...] = ()
+
+    def leading_to(self, me: HumdId) -> tuple[Succession, ...]:
+        """The successions that end at C{me}, for our hellos."""
+        ends = [at for at, each in enumerate(self.successions, 1) if each.heir == me]
+        return self.successions[: ends[-1]] if ends else ()
+
+    def begun(self, me: HumdId) -> Succession | None:
+        """The succession of C{me}, where there is one."""
+        return next((each for each in self.successions if each.who == me), None)
+
+    def to_tell(self, me: HumdId) -> list[Statement]:
+        """What to say on every link."""
+        begun = self.begun(me)
+        return [*([] if begun is None else [begun]), *self.revocations]
+
+
+def read_own_statements(state_dir: Path) -> OwnStatements:
+    """
+    Read what is there; nothing is no error.
+
+    :raises ConfigurationError: a file is damaged, or there are too many; the text says what to do.
+    """
+    path = state_dir / SUCCESSIONS
+    document = _read(path) if path.exists() else {"succeeds": []}
+    listed = document.get("succeeds") if isinstance(document, dict) else None
+    if not isinstance(listed, list) or len(listed) > MAX_CHAIN:
+        raise _damaged(path, f'it is no {{"succeeds": [...]}} with at most {MAX_CHAIN} in it')
+    chain = tuple(_statement(path, value, Succession) for value in listed)
+    if any(one.heir != two.who for one, two in pairwise(chain)):
+        raise _damaged(path, "one does not begin where the one before it ended")
+    found = sorted(state_dir.glob("revocation-*.json"))
+    if len(found) > MAX_REVOCATIONS:
+        raise ConfigurationError(
+            f"{state_dir} has {len(found)} revocation-*.json, at most {MAX_REVOCATIONS} are told: move the oldest away"
+        )
+    return OwnStatements(chain, tuple(map(read_revocation, found)))
+
+
+def begin_rotation(
+    key_file: Path, state_dir: Path, now_ms: int, entropy: Callable[[int], bytes] = os.urandom
+) -> Succession:
+    """
+    Mint the next key and sign it with this one.  Called again it changes nothing: of one key there is one succession.
+
+    :param now_ms: milliseconds since the epoch.
+    :raises ConfigurationError: a file cannot be read or written, our key is revoked, or the next key is lost.
+    """
+    key, own = load(key_file), read_own_statements(state_dir)
+    me = key.humd_id()
+    if any(each.who == me for each in own.revocations):
+        raise ConfigurationError(f"the key in {key_file} was revoked, so it can name no successor: move it away")
+    begun = own.begun(me)
+    if begun is not None:
+        _next_key(key_file, begun)
+        return begun
+    next_key, _ = load_or_mint(_next(key_file), entropy)
+    if next_key.humd_id() in {me, *(each.who for each in own.successions)}:
+        raise ConfigurationError(f"{_next(key_file)} has a key that was used before: move it away, and call again")
+    statement = succeed(key, next_key, now_ms)
+    _write(state_dir / SUCCESSIONS, _chain_document((*own.leading_to(me), statement)[-MAX_CHAIN:]))
+    return statement
+
+
+def finish_rotation(key_file: Path, state_dir: Path) -> Succession:
+    """
+    Put the next key in the place of this one, which is kept.  Called again it changes nothing.
+
+    :returns: the succession that is complete now.
+    :raises ConfigurationError: no rotation is begun, or a file cannot be read or written.
+    """
+    key, own = load(key_file), read_own_statements(state_dir)
+    begun = own.begun(key.humd_id())
+    if begun is None:
+        done = own.leading_to(key.humd_id())
+        if done:
+            return done[-1]
+        raise ConfigurationError(f"no rotation of {key_file} is begun: `ensemble rotate` begins one")
+    _next_key(key_file, begun)
+    kept = old_key_file(key_file, begun.who)
+    try:
+        save(kept, key)
+    except KeyFileExists:
+        if load(kept) != key:
+            raise ConfigurationError(f"{kept} is in the way, with another key in it: move it away") from None
+    real = Path(os.path.realpath(key_file))
+    try:
+        os.replace(_next(key_file), real)
+        # The renaming is to be on the disk before anybody is told that it is done.
+        sync_folder(real.parent)
+    except OSError as error:
+        raise ConfigurationError(f"cannot rename {_next(key_file)} to {real}: {error.strerror}") from None
+    return begun
+
+
+def keep_revocation(state_dir: Path, revocation: Revocation) -> Path:
+    """
+    Put a revocation of a key of ours where the daemon finds it.
+
+    :raises ConfigurationError: it cannot be written.
+    """
+    path = state_dir / f"revocation-{_short(revocation.who)}.json"
+    _write(path, revocation.to_tone())
+    return path
+
+
+def write_revocation(path: Path, key: HumdKey, now_ms: int) -> Revocation:
+    """
+    Sign a revocation into a file that is not there, to be kept for a bad day.
+
+    :raises ConfigurationError: there is such a file, or it cannot be written.
+    """
+    revocation = revoke(key, now_ms)
+    try:
+        if not create_text(path, write_document(revocation.to_tone()) + "\n"):
+            raise ConfigurationError(f"there is a file {path} already: it was not touched")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
+    return revocation
+
+
+def read_revocation(path: Path) -> Revocation:
+    """
+    Read one that somebody wrote.
+
+    :raises ConfigurationError: it cannot be read, or its key did not sign it.
+    """
+    return _statement(path, _read(path), Revocation)
+
+
+def old_key_file(key_file: Path, who: HumdId) -> Path:
+    """Where an earlier key is kept."""
+    return _beside(key_file, f".old-{_short(who)}")
+
+
+def _next(key_file: Path) -> Path:
+    return _beside(key_file, ".next")
+
+
+def _beside(key_file: Path, suffix: str) -> Path:
+    real = Path(os.path.realpath(key_file))
+    return real.with_name(real.name + suffix)
+
+
+def _short(who: HumdId) -> str:
+    return who.short.partition("_")[2]
+
+
+def _next_key(key_file: Path, begun: Succession) -> None:
+    """See that the key that C{begun} names is there."""
+    path = _next(key_file)
+    try:
+        if load(path).humd_id() == begun.heir:
+            return
+        cause = f"{path} has another key"
+    except KeyFileError as error:
+        cause = str(error)
+    raise ConfigurationError(
+        f"{cause}, and {begun.heir} is named as the successor already: put its key back there from a copy. "
+        "A second successor is never signed; if that key is lost, `ensemble revoke --yes` ends this one"
+    )
+
+
+def _chain_document(chain: Iterable[Succession]) -> dict[str, Any]:
+    return {"succeeds": [each.to_tone() for each in chain]}
+
+
+def _statement(path: Path, value: object, kind: type[_S]) -> _S:
+    try:
+        statement = statement_from(value)
+    except BadStatement as error:
+        raise _damaged(path, str(error)) from None
+    if not isinstance(statement, kind):
+        raise _damaged(path, f"it is no {kind.__name__.lower()}")
+    if not statement.is_signed():
+        raise _damaged(path, "a signature in it is wrong")
+    return statement
+
+
+def _read(path: Path) -> Any:
+    try:
+        # Not blocking: a FIFO of that name must not hang anybody.
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            raw = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
+    if len(raw) > MAX_FILE:
+        raise _damaged(path, f"it is larger than {MAX_FILE} bytes")
+    try:
+        return read_document(raw)
+    except BadDocument as error:
+        raise _damaged(path, str(error)) from None
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    try:
+        write_text(path, write_document(document) + "\n")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _damaged(path: Path, cause: str) -> ConfigurationError:
+    return ConfigurationError(f"{path} cannot be used: {cause}; put a copy back, or move it away")

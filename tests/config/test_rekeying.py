@@ -1,0 +1,258 @@
+"""The owner's files of a new key: each step, cut short anywhere, can be taken again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.config import (
+    OwnStatements,
+    begin_rotation,
+    finish_rotation,
+    keep_revocation,
+    old_key_file,
+    read_own_statements,
+    read_revocation,
+    write_revocation,
+)
+from ensemble.config.rekeying import MAX_FILE, MAX_REVOCATIONS, SUCCESSIONS
+from ensemble.errors import ConfigurationError
+from ensemble.identity import MAX_CHAIN, HumdId, HumdKey, KeyFileExists, Succession, load, mint, revoke, save
+
+NOW = 1_700_000_000_000
+
+
+class Crash(BaseException):
+    """The power is gone."""
+
+
+@contextmanager
+def dies_after(steps: int) -> Iterator[None]:
+    """So many links, renames and syncs succeed; at the next one the process is gone."""
+    left = iter(range(steps))
+
+    def step(real: Callable[..., None]) -> Callable[..., None]:
+        def call(*args: Any) -> None:
+            if next(left, None) is None:
+                raise Crash
+            real(*args)
+
+        return call
+
+    with ExitStack() as patches:
+        for name in ("replace", "link", "fsync"):
+            patches.enter_context(patch(f"os.{name}", step(getattr(os, name))))
+        yield
+
+
+class RekeyingTestCase(SynchronousTestCase):
+    """A machine with a key."""
+
+    def setUp(self) -> None:
+        self.state = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.state)
+        self.key_file, self.next = self.state / "humd.key", self.state / "humd.key.next"
+        self.random = Random(1)
+        self.old = mint(self.key_file, self.random.randbytes)
+        self.me = self.old.humd_id()
+
+    def begin(self) -> Succession:
+        return begin_rotation(self.key_file, self.state, NOW, self.random.randbytes)
+
+    def finish(self) -> Succession:
+        return finish_rotation(self.key_file, self.state)
+
+    def own(self) -> OwnStatements:
+        return read_own_statements(self.state)
+
+    def refused(self, call: Callable[[], object], *words: str) -> None:
+        """The call fails and names these."""
+        error = self.assertRaises(ConfigurationError, call)
+        for word in words:
+            self.assertIn(word, str(error))
+
+
+class RotationTests(RekeyingTestCase):
+    """C{ensemble rotate}."""
+
+    def test_begin_and_finish(self) -> None:
+        """The next key is minted and named, then takes the place of the key, which is kept; all for us alone."""
+        begun = self.begin()
+        self.assertEqual((begun.who, begun.heir), (self.me, load(self.next).humd_id()))
+        self.assertEqual(load(self.key_file), self.old)
+        self.assertEqual((self.own().begun(self.me), self.own().leading_to(self.me)), (begun, ()))
+        self.assertEqual(self.own().to_tell(self.me), [begun])
+        self.assertEqual(self.finish(), begun)
+        self.assertEqual(load(self.key_file).humd_id(), begun.heir)
+        self.assertEqual(load(old_key_file(self.key_file, self.me)), self.old)
+        self.assertFalse(self.next.exists())
+        self.assertEqual((self.own().begun(begun.heir), self.own().leading_to(begun.heir)), (None, (begun,)))
+        for path in self.state.iterdir():
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600, path)
+
+    def test_again(self) -> None:
+        """Called again, each says what is so and signs nothing more."""
+        begun = self.begin()
+        self.assertEqual(begin_rotation(self.key_file, self.state, NOW + 1), begun)
+        self.finish()
+        self.assertEqual(self.finish(), begun)
+
+    def test_cut_short(self) -> None:
+        """Wherever it is cut short, there is a key, never a second succession, and calling it again completes it."""
+        cut = 0
+        for steps in range(20):
+            self.setUp()
+            heirs = set[HumdId]()
+            try:
+                with dies_after(steps):
+                    heirs.add(self.begin().heir)
+                    self.finish()
+            except Crash:
+                cut += 1
+            if load(self.key_file) == self.old:
+                heirs |= {each.heir for each in self.own().successions}
+                heirs.add(self.begin().heir)
+            heirs.add(self.finish().heir)
+            self.assertEqual(heirs, {load(self.key_file).humd_id()})
+            self.assertEqual(load(old_key_file(self.key_file, self.me)), self.old)
+        self.assertGreater(cut, 8)
+
+    def test_chain(self) -> None:
+        """Nine rotations later the chain has its eight latest, and leads to the key."""
+        begun = []
+        for _ in range(MAX_CHAIN + 1):
+            begun.append(self.begin())
+            self.finish()
+        self.assertEqual(list(self.own().leading_to(load(self.key_file).humd_id())), begun[1:])
+
+    def test_lost_next_key(self) -> None:
+        """Where the next key is lost or another there is no second succession, and the mend is named."""
+        begun = self.begin()
+        self.next.unlink()
+        self.refused(self.begin, "humd.key.next", begun.heir.full, "revoke")
+        self.refused(self.finish, "humd.key.next", begun.heir.full)
+        mint(self.next)
+        self.refused(self.begin, "another key")
+        self.assertEqual(load(self.key_file), self.old)
+
+    def test_not_begun(self) -> None:
+        """Nothing can be finished that was not begun."""
+        self.refused(self.finish, "ensemble rotate")
+
+    def test_used_before(self) -> None:
+        """A next key that is there already counts, unless it is this one or an earlier one."""
+        save(self.next, self.old)
+        self.refused(self.begin, "used before")
+        self.next.unlink()
+        ready = mint(self.next)
+        self.assertEqual(self.begin().heir, ready.humd_id())
+        self.finish()
+        save(self.next, self.old)
+        self.refused(self.begin, "used before")
+
+    def test_in_the_way(self) -> None:
+        """An old key is never written over; where the same is there already it is kept."""
+        self.begin()
+        kept = old_key_file(self.key_file, self.me)
+        mint(kept)
+        self.refused(self.finish, "in the way")
+        kept.unlink()
+        save(kept, self.old)
+        self.finish()
+
+    def test_linked_key(self) -> None:
+        """Where the key file is a link, its target changes and the link stays."""
+        link = self.state / "link.key"
+        link.symlink_to(self.key_file)
+        begun = begin_rotation(link, self.state, NOW)
+        finish_rotation(link, self.state)
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(load(self.key_file).humd_id(), begun.heir)
+
+    def test_no_rename(self) -> None:
+        """A rename that fails is told, and the key stays."""
+        self.begin()
+        with patch("os.replace", side_effect=OSError(28, "No space left on device")):
+            self.refused(self.finish, "No space left")
+        self.assertEqual(load(self.key_file), self.old)
+
+
+class RevocationTests(RekeyingTestCase):
+    """C{ensemble revoke}."""
+
+    def test_kept(self) -> None:
+        """A revocation is told from then on, also by the next key; the key names no successor any more."""
+        revocation = revoke(self.old, NOW)
+        path = keep_revocation(self.state, revocation)
+        self.assertEqual(read_revocation(path), revocation)
+        self.assertEqual(self.own().to_tell(self.me), [revocation])
+        self.assertEqual(self.own().to_tell(HumdId.from_public(bytes(32))), [revocation])
+        self.refused(self.begin, "was revoked")
+
+    def test_for_a_bad_day(self) -> None:
+        """One that is only written changes nothing, and never writes over a file."""
+        path = self.state / "spare.json"
+        written = write_revocation(path, self.old, NOW)
+        self.assertEqual(read_revocation(path), written)
+        self.assertEqual(self.own().to_tell(self.me), [])
+        self.refused(lambda: write_revocation(path, self.old, NOW), "not touched")
+        self.refused(lambda: write_revocation(self.state / "humd.key" / "x", self.old, NOW), "cannot write")
+        self.refused(lambda: keep_revocation(self.state / "humd.key", revoke(self.old, NOW)), "cannot write")
+
+    def test_too_many(self) -> None:
+        """Only so many are told."""
+        for number in range(MAX_REVOCATIONS + 1):
+            keep_revocation(self.state, revoke(HumdKey.from_seed(bytes([number]) * 32), NOW))
+        self.refused(self.own, "move the oldest away")
+
+
+class DamageTests(RekeyingTestCase):
+    """Files that are not as we wrote them."""
+
+    def test_successions(self) -> None:
+        """What has another shape, a wrong signature, or no order is named, with the mend."""
+        self.begin()
+        self.finish()
+        self.begin()
+        path = self.state / SUCCESSIONS
+        good = json.loads(path.read_text())
+        one, two = good["succeeds"]
+        damaged: list[Any] = [
+            "{",
+            "[]",
+            '{"succeeds": {}}',
+            {"succeeds": [two, one]},
+            {"succeeds": [one | {"issued": 1}]},
+            {"succeeds": [{}]},
+            {"succeeds": [revoke(self.old, NOW).to_tone()]},
+            {"succeeds": [one] * (MAX_CHAIN + 1)},
+            " " * (MAX_FILE + 1),
+        ]
+        for bad in damaged:
+            path.write_text(bad if isinstance(bad, str) else json.dumps(bad))
+            self.refused(self.own, SUCCESSIONS, "move it away")
+
+    def test_revocation(self) -> None:
+        """The same for a revocation, and for what is no file."""
+        path = self.state / "r.json"
+        self.refused(lambda: read_revocation(path), "No such file")
+        self.refused(lambda: read_revocation(self.state), "directory")
+        path.write_text(json.dumps(revoke(self.old, NOW).to_tone() | {"issued": 1}))
+        self.refused(lambda: read_revocation(path), "signature")
+        path.write_text(json.dumps(self.begin().to_tone()))
+        self.refused(lambda: read_revocation(path), "no revocation")
+
+    def test_save(self) -> None:
+        """A key is never saved over another."""
+        self.assertRaises(KeyFileExists, save, self.key_file, self.old)
