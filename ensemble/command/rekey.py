@@ -109,7 +109,7 @@ def revoke(here: Here) -> int:
 
 class _Places:
     """
-    Where the key and the state are: a daemon that answers knows best.
+    Where the key and the state are: where it is not said, a daemon that answers knows best.
 
     :ivar running: the id of the daemon; None where none answers.
     """
@@ -123,8 +123,10 @@ class _Places:
         except (NoDaemon, DaemonRefused):
             return
         self.running = str(status.get("id"))
-        self.key = Path(str(status.get("key", self.key)))
-        self.state_dir = Path(str(status.get("state_dir", self.state_dir)))
+        if here.options.key is None:
+            self.key = Path(str(status.get("key", self.key)))
+        if here.options.state_dir is None:
+            self.state_dir = Path(str(status.get("state_dir", self.state_dir)))
 
     def tell(self) -> dict[str, Any] | None:
         """Have the daemon say what is in the files; None where none answers."""

@@ -15,6 +15,8 @@ from ensemble.daemon.descriptors import KEPT
 from ensemble.identity import HumdId
 from ensemble.mesh import (
     GONE_SECONDS,
+    LINK_STATEMENTS,
+    MAX_STATEMENTS,
     PENDING_SECONDS,
     PING_SECONDS,
     STOP_SECONDS,
@@ -80,6 +82,8 @@ def limits(humd: Humd) -> dict[str, int | float]:
         "ping_after_seconds": PING_SECONDS,
         "gone_after_seconds": GONE_SECONDS,
         "goodbye_seconds": STOP_SECONDS,
+        "key_statements": MAX_STATEMENTS,
+        "key_statements_per_link": LINK_STATEMENTS,
         "tap_tones": TAP_TONES,
         "control_connections": CONNECTIONS,
         "control_idle_seconds": IDLE_SECONDS,

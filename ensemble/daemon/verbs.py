@@ -50,6 +50,12 @@ def _forget(humd: Humd, request: Request) -> Answer:
     peer = _peer(humd, request)
     if peer is None:
         raise Refusal(Qualifier.TONE_MALFORMED, '"peer" is missing: an id, or an alias of the peers file')
+    if humd.ensemble.rules.lends_to(peer):
+        raise Refusal(
+            Qualifier.NOT_SUPPORTED,
+            f"{peer} goes on for an id whose row says to follow, and is let in with a proof only: put its own id into "
+            "that row first",
+        )
     return {"ok": True, "peer": peer.full, "known": humd.state.memory.forget(peer)}
 
 

@@ -2,6 +2,8 @@
 
 from ensemble.mesh.defaults import (
     GONE_SECONDS,
+    LINK_STATEMENTS,
+    MAX_STATEMENTS,
     PENDING_SECONDS,
     PING_SECONDS,
     STOP_SECONDS,
@@ -20,6 +22,8 @@ from ensemble.mesh.tap import TAP_TONES, Tap, TapClosed
 
 __all__ = [
     "GONE_SECONDS",
+    "LINK_STATEMENTS",
+    "MAX_STATEMENTS",
     "PEERS_DATABASE",
     "PENDING_SECONDS",
     "PING_SECONDS",

@@ -41,5 +41,9 @@ STAGGER_SECONDS: Final = 0.25  # between the starts of racing hints (RFC 8305 se
 # Tones (sections 2 and 7).
 HOLD_BYTES: Final = 8 * 1024 * 1024  # tones that wait for a link, per peer
 
+# What peers say of their keys (docs/rekeying.rst).
+MAX_STATEMENTS: Final = 16_384  # kept; as many as rows, about 600 bytes each
+LINK_STATEMENTS: Final = 32  # looked at on one link; an honest one has two
+
 STOP_SECONDS: Final = 1.5  # from the goodbye of a shutdown until links are cut; all of it has two
 MESSAGE_CHARACTERS: Final = 256  # of a goodbye's message: it goes to the log only

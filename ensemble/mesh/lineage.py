@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
 from enum import StrEnum
-from typing import Final
 
 from attrs import evolve
 
 from ensemble.identity import MAX_CHAIN, HumdId, Revocation, Statement, Succession
+from ensemble.mesh.defaults import MAX_STATEMENTS
 from ensemble.mesh.policy import KnownPeer, Policy
 from ensemble.protocols import Level
-
-MAX_STATEMENTS: Final = 16_384  # as many as rows; about 600 bytes each
 
 
 class Learned(StrEnum):
@@ -55,7 +53,7 @@ class Lineage:
         who = statement.who
         if self._holds(statement, who):
             return Learned.KNOWN
-        if not anybody and not self._leads_to(who, rows, isinstance(statement, Succession)):
+        if not anybody and not self.leads_to(who, rows, isinstance(statement, Succession)):
             return Learned.UNCOVERED
         if self._size >= MAX_STATEMENTS:
             return Learned.FULL
@@ -114,6 +112,21 @@ class Lineage:
             seen.update(ahead)
         return False
 
+    def leads_to(self, who: HumdId, rows: Container[HumdId], further: bool = False) -> bool:
+        """
+        Is C{who} an id of C{rows}, or does one lead to it, over nobody who is dead?
+
+        :param further: with room for one more succession.
+        """
+        behind, seen = {who}, {who}
+        for _ in range(MAX_CHAIN if further else MAX_CHAIN + 1):
+            if any(each in rows for each in behind):
+                return True
+            named = set().union(*(self._before.get(each, ()) for each in behind)) - seen
+            behind = {each for each in named if self.dead(each) is None}
+            seen |= named
+        return False
+
     def is_heir(self, who: HumdId) -> bool:
         """Somebody named it."""
         return who in self._before
@@ -149,17 +162,6 @@ class Lineage:
             return who in self._revoked
         said = self._successions.get(who, ())
         return len(said) > 1 or any(each.new_key == statement.new_key for each in said)
-
-    def _leads_to(self, who: HumdId, rows: Container[HumdId], further: bool) -> bool:
-        """Is C{who} an id of C{rows}, or does one lead to it; C{further}: with room for one more succession?"""
-        behind, seen = {who}, {who}
-        for _ in range(MAX_CHAIN if further else MAX_CHAIN + 1):
-            if any(each in rows for each in behind):
-                return True
-            named = set().union(*(self._before.get(each, ()) for each in behind)) - seen
-            behind = {each for each in named if self.dead(each) is None}
-            seen |= named
-        return False
 
 
 def _heir_row(row: KnownPeer, heir: HumdId, has_linked: bool) -> KnownPeer:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Sequence
 from twisted.logger import Logger
 
 from ensemble.identity import BadStatement, HumdId, Statement, statement_from
+from ensemble.mesh.defaults import LINK_STATEMENTS
 from ensemble.mesh.lineage import Learned, Lineage
 from ensemble.mesh.link import Link
 from ensemble.mesh.membership import Membership
@@ -20,8 +21,6 @@ from ensemble.mesh.policy import Policy
 from ensemble.mesh.proof_memory import ProofMemory
 from ensemble.protocols import REKEY_FEATURE, Level
 from ensemble.tone import BadDocument, read_document, write_document
-
-LINK_STATEMENTS = 32  # taken from one link; an honest one has two
 
 
 class Rules:
@@ -123,6 +122,10 @@ class Rules:
         if fresh:
             self._judge()
         return outcome
+
+    def lends_to(self, who: HumdId) -> bool:
+        """A row that says C{follow} leads to C{who}, so that what it proved here is what keeps the old key out."""
+        return self.lineage.leads_to(who, {row.peer for row in self._wanted.known.values() if row.follow} - {who})
 
     def remarks(self) -> list[str]:
         """One line, with the mend, for each row of the owner's that statements have something to say about."""

@@ -51,5 +51,5 @@ class ManualTests(SynchronousTestCase):
 
     def test_every_qualifier(self) -> None:
         """The guide has exactly the qualifiers that the command itself gives."""
-        given = set(re.findall(r'"((?:command|config|daemon|peer|send|trust|init)\.[a-z-]+)"', SOURCES))
+        given = set(re.findall(r'"((?:command|config|daemon|peer|send|trust|init|rotate)\.[a-z-]+)"', SOURCES))
         self.assertEqual(set(re.findall(r"^``([a-z]+\.[a-z-]+)``", GUIDE, re.MULTILINE)), given)

@@ -9,8 +9,8 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.identity import MAX_CHAIN, HumdId, HumdKey, Revocation, Statement, Succession, revoke, succeed
-from ensemble.mesh import KnownPeer, Policy
-from ensemble.mesh.lineage import MAX_STATEMENTS, Learned, Lineage
+from ensemble.mesh import MAX_STATEMENTS, KnownPeer, Learned, Policy
+from ensemble.mesh.lineage import Lineage
 from ensemble.protocols import Level
 
 KEYS = [HumdKey.from_seed(bytes([number]) * 32) for number in range(24)]

@@ -13,8 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import LinkRefused
 from ensemble.identity import HumdId, HumdKey, Statement, Succession, revoke, succeed
-from ensemble.mesh import Ensemble, KnownPeer, Policy, ProofMemory, RamProofMemory, SqliteProofMemory
-from ensemble.mesh.rules import LINK_STATEMENTS
+from ensemble.mesh import LINK_STATEMENTS, Ensemble, KnownPeer, Policy, ProofMemory, RamProofMemory, SqliteProofMemory
 from ensemble.protocols import InMemoryEndpoint, Level
 from ensemble.testing import World
 from ensemble.tone import write_document

@@ -1,0 +1,137 @@
+"""C{rotate} and C{revoke}, with and without a daemon."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ensemble.command.outcome import BAD_USAGE, FAILED, NO_DAEMON, OK
+from ensemble.config import keep_revocation
+from ensemble.identity import HumdKey, load, revoke
+from tests.command.calling import ALPHA, BETA, CommandTestCase, FakeSocket
+
+NOBODY = HumdKey.from_seed(b"\3" * 32)
+
+
+class RekeyTestCase(CommandTestCase):
+    """A machine with a key."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.me = self.mint().humd_id()
+
+    def runs(self, id: str = "", **more: Any) -> FakeSocket:
+        """A daemon that runs with the key, or as that id."""
+        status = {"ok": True, "id": id or self.me.full, "key": str(self.key), "state_dir": str(self.key.parent)}
+        rekey = {"ok": True, "told": [ALPHA.full], "deaf": [BETA.full]}
+        return self.serve_control(**{"status": status, "rekey": rekey, **more})
+
+
+class RotateTests(RekeyTestCase):
+    """C{ensemble rotate}."""
+
+    def test_for_people(self) -> None:
+        """It shows both ids, who was told, and what comes next; again it shows the same."""
+        self.runs()
+        said = self.call("rotate")
+        self.assertEqual((said.status, said.err), (OK, ""))
+        self.assertRegex(said.out, rf"old id +{self.me}\nnew id +humd_[0-9a-f]{{64}}\ntold +{ALPHA.short}; not under")
+        self.assertIn(f"not understood by {BETA.short}", said.out)
+        self.assertIn("ensemble rotate --finish", said.out)
+        self.assertEqual(self.call("rotate").out, said.out)
+
+    def test_for_programs(self) -> None:
+        """The same as one document."""
+        self.runs()
+        said = self.call("rotate", "--json").document
+        self.assertEqual((said["old"], said["daemon"]), (self.me.full, True))
+        self.assertEqual((said["told"], said["deaf"]), ([ALPHA.full], [BETA.full]))
+        done = self.call("rotate", "--finish", "--json").document
+        self.assertEqual((done["new"], done["restart"]), (said["new"], True))
+        self.assertEqual(load(self.key).humd_id().full, said["new"])
+
+    def test_without_a_daemon(self) -> None:
+        """It is told later, and nothing need be restarted."""
+        self.assertIn("nobody, for no humd answers", self.call("rotate").out)
+        self.assertIs(self.call("rotate", "--json").document["daemon"], False)
+        said = self.call("rotate", "--finish").out
+        self.assertIn("start the humd", said)
+        self.assertIn("destroy the old key", said)
+
+    def test_restart_first(self) -> None:
+        """Between finish and restart nothing new is begun."""
+        self.call("rotate")
+        self.call("rotate", "--finish")
+        self.runs(self.me.full)
+        said = self.call("rotate", "--json")
+        self.assertEqual((said.status, said.failure["qualifier"]), (FAILED, "rotate.restart-first"))
+        self.assertIn("restart the humd", self.call("rotate", "--finish").out)
+
+    def test_nothing_begun(self) -> None:
+        """There is nothing to finish, and no key to rotate."""
+        self.assertEqual(self.call("rotate", "--finish").status, FAILED)
+        self.key.unlink()
+        self.assertEqual(self.call("rotate").status, FAILED)
+
+    def test_nobody_linked(self) -> None:
+        """A daemon without links, or one that is older, is told of."""
+        self.runs(rekey={"ok": True, "told": [], "deaf": []})
+        self.assertIn("nobody is linked", self.call("rotate").out)
+
+    def test_older_daemon(self) -> None:
+        """A daemon that does not know the word is a failure that names it; what was signed stays."""
+        self.serve_control(status={"ok": True, "id": self.me.full})
+        self.assertEqual(self.call("rotate").status, FAILED)
+
+
+class RevokeTests(RekeyTestCase):
+    """C{ensemble revoke}."""
+
+    def test_needs_yes(self) -> None:
+        """Nothing happens without the word."""
+        said = self.call("revoke")
+        self.assertEqual(said.status, BAD_USAGE)
+        self.assertIn("--yes", said.err)
+        self.assertEqual(list(self.key.parent.glob("revocation*")), [])
+
+    def test_own(self) -> None:
+        """The statement is in the state dir, is told, and the way on is shown."""
+        self.runs()
+        said = self.call("revoke", "--yes")
+        self.assertIn(f"Told: {ALPHA.short}", said.out)
+        self.assertIn("by another way", said.out)
+        (path,) = self.key.parent.glob("revocation-*.json")
+        self.assertIn(str(path), said.out)
+        self.assertEqual(self.call("rotate").status, FAILED)
+
+    def test_for_a_bad_day(self) -> None:
+        """C{--out} only writes; taken in later it is as if it were signed then."""
+        spare = str(self.home / "spare.json")
+        self.assertIn("Nothing is revoked yet", self.call("revoke", "--out", spare).out)
+        self.assertEqual(self.call("revoke", "--out", spare).status, FAILED)
+        self.assertEqual(self.call("rotate").status, OK)
+        self.assertEqual(self.call("revoke", "--file", spare).status, BAD_USAGE)
+        said = self.call("revoke", "--file", spare, "--yes", "--json").document
+        self.assertEqual((said["id"], said["daemon"]), (self.me.full, False))
+        self.assertEqual(self.call("rotate").status, FAILED)
+
+    def test_of_somebody(self) -> None:
+        """That of somebody else goes to the daemon, which must be there."""
+        path = keep_revocation(self.home, revoke(NOBODY, 1))
+        self.assertEqual(self.call("revoke", "--yes", "--file", str(path)).status, NO_DAEMON)
+        fake = self.runs(revoke={"ok": True, "peer": NOBODY.humd_id().full, "known": False})
+        said = self.call("revoke", "--yes", "--file", str(path))
+        self.assertIn(f"{NOBODY.humd_id()} is refused from now on", said.out)
+        self.assertEqual(fake.heard[-1], {"do": "revoke", "statement": revoke(NOBODY, 1).to_tone()})
+
+    def test_earlier_key(self) -> None:
+        """C{--key} names an earlier key of ours, also where a daemon runs with the one of today."""
+        self.call("rotate")
+        kept = self.call("rotate", "--finish", "--json").document["kept"]
+        fake = self.runs(load(self.key).humd_id().full)
+        said = self.call("revoke", "--yes", "--key", kept, "--json").document
+        self.assertEqual((said["id"], said["told"]), (self.me.full, [ALPHA.full]))
+        self.assertEqual(fake.heard[-1], {"do": "rekey"})
+
+    def test_no_file(self) -> None:
+        """A file that is none is a failure."""
+        self.assertEqual(self.call("revoke", "--yes", "--file", str(self.home / "none")).status, FAILED)
