@@ -80,7 +80,7 @@ def own_hints(listening: list[str], reached: dict[str, Reached]) -> list[Finding
 
 def unread(file: PeersFile, rows: list[dict[str, Any]], own: HumdId | None) -> list[Finding]:
     """Whether the daemon knows what the file says now."""
-    known = {str(row.get("id")): _hints(row) for row in rows if not row.get("stranger")}
+    known = {str(row.get("id")): _hints(row) for row in rows if not (row.get("stranger") or row.get("heir_of"))}
     ours = {row.humd_id.full: list(row.hints) for row in file.rows if row.humd_id != own}
     differing = [name for name in {*known, *ours} if known.get(name) != ours.get(name)]
     if not differing:
@@ -99,6 +99,11 @@ def judge(row: dict[str, Any], reached: dict[str, Reached], own: HumdId | None, 
     """One peer: the link and its clock, or why there is none."""
     alias, short = row.get("alias"), str(row.get("id", ""))[:17]
     name = f"{alias} ({short})" if alias else short
+    if row.get("refused"):
+        mend = f"put {row.get('heir') or 'the id that its owner tells you by another way'} into its row"
+        return warn("peer", f"{name}: refused, {row['refused']}", mend)
+    if row.get("heir_of") and row.get("state") != "linked":
+        return warn("peer", f"{name}: goes on for {row['heir_of']}, and is not linked yet", "has its owner finished?")
     if row.get("state") == "linked":
         return _linked(name, row)
     hints = _hints(row)

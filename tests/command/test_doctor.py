@@ -221,6 +221,15 @@ class PeerTests(CommandTestCase):
         self.assertTrue(found.what.endswith("last: a wrong pin"))
         self.assertEqual(found.mend, mend)
 
+    def test_new_keys(self) -> None:
+        """Of an id that is refused for its key the mend is the new id; an heir that has not come yet is no failure."""
+        found = self.judge(linked(state="down", refused="its key was revoked"))
+        self.assertEqual((found.grade, "owner" in found.mend), (Grade.WARN, True))
+        self.assertIn(ALPHA.full, self.judge(linked(state="down", refused="replaced", heir=ALPHA.full)).mend)
+        found = self.judge(linked(state="dialling", heir_of=ALPHA.full))
+        self.assertEqual((found.grade, ALPHA.full in found.what), (Grade.WARN, True))
+        self.assertEqual(self.judge(linked(heir_of=ALPHA.full, skew_ms=0)).grade, Grade.OK)
+
     def test_unreachable(self) -> None:
         """Who cannot be reached is told with the cause of each hint."""
         found = self.judge(linked(state="down"), trouble="connection refused")

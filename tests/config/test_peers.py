@@ -45,11 +45,12 @@ class RowTests(SynchronousTestCase):
                 "auth": "signed",
                 "relays": True,
                 "plain": True,
+                "follow": True,
                 "colour": {"of": "the door"},
             }
         )
         hints = ("tcp:192.0.2.10:14730", "tls:192.0.2.10:14731")
-        self.assertEqual(found, PeersFile((PeerRow(ME, hints, "workstation", "signed", True, True),)))
+        self.assertEqual(found, PeersFile((PeerRow(ME, hints, "workstation", "signed", True, True, True),)))
         self.assertEqual(found.rows[0].addr, HumdAddr(ME, hints))
 
     def test_least_row(self) -> None:
@@ -79,6 +80,7 @@ class RowTests(SynchronousTestCase):
             ("relays", 1),
             ("relays", None),
             ("plain", "true"),
+            ("follow", 1),
         ]:
             self.assertIn(f'"{key}"', self.problem({"humd_id": ME.full, key: value}))
 
@@ -210,7 +212,9 @@ class FileTests(SynchronousTestCase):
             st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")) | st.just(BARE),
             lambda inner: (
                 st.lists(inner)
-                | st.dictionaries(st.sampled_from(["humd_id", "hints", "alias", "auth", "relays", "plain", "x"]), inner)
+                | st.dictionaries(
+                    st.sampled_from(["humd_id", "hints", "alias", "auth", "relays", "plain", "follow", "x"]), inner
+                )
             ),
             max_leaves=20,
         )

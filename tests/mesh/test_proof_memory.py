@@ -57,6 +57,13 @@ class Promises(_Case):
         memory.note_proven(TWO, False)
         self.assertEqual([memory.ever_proven(who) for who in (ONE, TWO, THREE)], [True, True, False])
 
+    def test_statements(self) -> None:
+        """What was noted is there, once."""
+        memory = self.memory()
+        for text in ("one", "two", "one"):
+            memory.note_statement(text)
+        self.assertEqual(sorted(memory.statements()), ["one", "two"])
+
     def test_strangers_are_bounded(self) -> None:
         """Of those without a row the latest to prove are kept, of those with one all."""
         memory = self.memory(max_strangers=2)
@@ -298,6 +305,34 @@ class SqliteTests(Promises, SynchronousTestCase):
         db.execute(f"PRAGMA user_version = {SCHEMA + 1}")
         db.close()
         self.assertUnusable("newer humd")
+
+    def test_of_an_older_version(self) -> None:
+        """A file from before statements were kept loses nothing and keeps them from now on."""
+        memory = self.reopened()
+        memory.note_proven(ONE, True)
+        memory.close()
+        db = sqlite3.connect(self.path)
+        db.execute("DROP TABLE statement")
+        db.execute("PRAGMA user_version = 1")
+        db.close()
+        memory = SqliteProofMemory(self.path)
+        memory.note_statement("said")
+        memory = self.reopened(memory)
+        self.assertEqual((memory.ever_proven(ONE), list(memory.statements())), (True, ["said"]))
+
+    def test_statements_while_the_disk_refuses(self) -> None:
+        """What was said of a key is written when the disk takes it again."""
+        memory = self.reopened()
+        other = sqlite3.connect(self.path, isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        with capturedLogs() as events:
+            memory.note_statement("said")
+        self.assertEqual(len(events), 1)
+        other.execute("ROLLBACK")
+        memory.note_proven(ONE, True)
+        memory = self.reopened(memory)
+        self.assertEqual(list(memory.statements()), ["said"])
 
     def test_of_somebody_else(self) -> None:
         """A database with our version and other tables is a clear error."""
