@@ -82,7 +82,7 @@ class MainTests(CommandTestCase):
         """No command takes a name that the services platform needs."""
         names = {command.name for command in commands_of(build())}
         self.assertEqual(names & FREE, set())
-        self.assertEqual(names, {"id", "status", "peers", "trust", "untrust", *OTHERS})
+        self.assertEqual(names, {"id", "status", "peers", "trust", "untrust", "rotate", "revoke", *OTHERS})
 
     def test_interrupt_in_process(self) -> None:
         """Ctrl-C is an ordinary end, with the status that shells expect."""
