@@ -42,7 +42,7 @@ STAGGER_SECONDS: Final = 0.25  # between the starts of racing hints (RFC 8305 se
 HOLD_BYTES: Final = 8 * 1024 * 1024  # tones that wait for a link, per peer
 
 # What peers say of their keys (docs/rekeying.rst).
-MAX_STATEMENTS: Final = 16_384  # kept; as many as rows, about 600 bytes each
+MAX_STATEMENTS: Final = 16_384  # of each kind, kept: as many as rows, about 600 bytes each
 LINK_STATEMENTS: Final = 32  # looked at on one link; an honest one has two
 
 STOP_SECONDS: Final = 1.5  # from the goodbye of a shutdown until links are cut; all of it has two

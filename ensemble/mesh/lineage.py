@@ -36,7 +36,7 @@ class Lineage:
         self._successions: dict[HumdId, list[Succession]] = {}  # by the old id; one, or two that differ
         self._revoked: dict[HumdId, Revocation] = {}
         self._before: dict[HumdId, set[HumdId]] = {}  # by the new id: who named it
-        self._size = 0
+        self._size = 0  # successions
 
     def __iter__(self) -> Iterator[Statement]:
         for successions in self._successions.values():
@@ -55,14 +55,14 @@ class Lineage:
             return Learned.KNOWN
         if not anybody and not self.leads_to(who, rows, isinstance(statement, Succession)):
             return Learned.UNCOVERED
-        if self._size >= MAX_STATEMENTS:
+        if (len(self._revoked) if isinstance(statement, Revocation) else self._size) >= MAX_STATEMENTS:
             return Learned.FULL
         if not statement.is_signed():
             return Learned.FORGED
-        self._size += 1
         if isinstance(statement, Revocation):
             self._revoked[who] = statement
             return Learned.NEW
+        self._size += 1
         said = self._successions.setdefault(who, [])
         said.append(statement)
         self._before.setdefault(statement.heir, set()).add(who)

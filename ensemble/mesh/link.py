@@ -294,6 +294,8 @@ class Link:
 
     def _handle(self, events: Sequence[Event]) -> None:
         for event in events:
+            if self.state is State.GONE or self._handshake is None:
+                return  # also where the line itself was what ended it: it may change the rules
             if isinstance(event, Send):
                 self.wire.write([event.line])
                 if not self.wire.dialled:
@@ -308,8 +310,6 @@ class Link:
                 self._refuse(event)
             else:
                 self._came_up(event)
-            if self.state is State.GONE or self._handshake is None:
-                return
 
     def _came_up(self, up: Up) -> None:
         self._stop_timer()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Sequence
 from twisted.logger import Logger
 
 from ensemble.identity import BadStatement, HumdId, Statement, statement_from
-from ensemble.mesh.defaults import LINK_STATEMENTS
+from ensemble.mesh.defaults import LINK_STATEMENTS, MAX_STATEMENTS
 from ensemble.mesh.lineage import Learned, Lineage
 from ensemble.mesh.link import Link
 from ensemble.mesh.membership import Membership
@@ -116,6 +116,12 @@ class Rules:
                 self._memory.note_statement(write_document(statement.to_tone()))
                 fresh.append(statement)
             elif outcome is not Learned.KNOWN:
+                if outcome is Learned.FULL and self._counters["rekey.full"] == 1:
+                    self.log.error(
+                        "no more is learned of the keys of peers: {limit} statements are kept already, as many as fit",
+                        limit=MAX_STATEMENTS,
+                        event="rekey-full",
+                    )
                 break
         for statement in fresh:
             self._tell(statement)

@@ -102,10 +102,15 @@ class LearningTests(LineageTestCase):
         self.assertEqual(self.learn(succeed(NEW, LATER, 1)), Learned.UNCOVERED)
 
     def test_full(self) -> None:
-        """There is a ceiling over all of them."""
+        """There is a ceiling for each kind, so that no flood of successions keeps a revocation out."""
         self.lineage._size = MAX_STATEMENTS
         self.assertEqual(self.learn(succeed(OLD, NEW, 1)), Learned.FULL)
-        self.assertEqual(list(self.lineage), [])
+        self.assertEqual(self.learn(revoke(OLD, 1)), Learned.NEW)
+        self.lineage._revoked = dict.fromkeys(map(HumdId, map(self.digest, range(MAX_STATEMENTS))), revoke(NEW, 1))
+        self.assertEqual(self.learn(revoke(OLD, 1)), Learned.FULL)
+
+    def digest(self, number: int) -> bytes:
+        return number.to_bytes(32, "big")
 
 
 class FollowingTests(LineageTestCase):

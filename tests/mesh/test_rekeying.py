@@ -13,10 +13,20 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import LinkRefused
 from ensemble.identity import HumdId, HumdKey, Statement, Succession, revoke, succeed
-from ensemble.mesh import LINK_STATEMENTS, Ensemble, KnownPeer, Policy, ProofMemory, RamProofMemory, SqliteProofMemory
+from ensemble.mesh import (
+    LINK_STATEMENTS,
+    MAX_STATEMENTS,
+    Ensemble,
+    KnownPeer,
+    Policy,
+    ProofMemory,
+    RamProofMemory,
+    SqliteProofMemory,
+)
 from ensemble.protocols import InMemoryEndpoint, Level
 from ensemble.testing import World
 from ensemble.tone import write_document
+from tests.mesh.plain_peer import PlainPeer
 
 
 class RekeyTestCase(SynchronousTestCase):
@@ -177,6 +187,15 @@ class LinkTests(RekeyTestCase):
         self.link(self.old)
         self.assertEqual(self.linked(), [self.old])
 
+    def test_full(self) -> None:
+        """Where no more fit the log says so once."""
+        humd = self.link(self.old)
+        self.peer.rules.lineage._size = MAX_STATEMENTS
+        with capturedLogs() as events:
+            self.said(humd, *[succeed(self.old, self.new, 1).to_tone()] * 2)
+        self.assertEqual([event["limit"] for event in events], [MAX_STATEMENTS])
+        self.assertEqual(self.count("full"), 2)
+
     def test_reflected(self) -> None:
         """Our own statement that comes back is no news; one of our key that we never made is an error."""
         own, humd = self.peer, self.link(self.old)
@@ -306,6 +325,19 @@ class MemoryTests(RekeyTestCase):
         self.link(self.old)
         self.peer.rules.learn([revoke(self.old, 1)])
         self.assertEqual(self.linked(), [self.new])
+
+    def test_rules_change_in_a_handshake(self) -> None:
+        """A hello that makes whoever dials give this very link up brings nothing up, without a proof either."""
+        rows = [KnownPeer(self.old.humd_id(), follow=True), KnownPeer(self.new.humd_id(), level=Level.OPEN)]
+        self.peer.judge_again(Policy(Level.PROVEN, admit_any=False, known=rows))
+        other = PlainPeer(self.world, self.peer, self.new, dials=False)
+        self.peer.rules.changed.append(other.outcome.cancel)
+        told: list[bool] = []
+        self.peer.watch(lambda peer, up: told.append(up))
+        chain = succeed(self.old, self.thief, 1), succeed(self.thief, self.new, 1)
+        other.say(other.hello(succeeds=[each.to_tone() for each in chain]))
+        self.assertEqual((self.linked(), self.count("learned")), ([], 2))
+        self.assertEqual((told, other.lost is None), ([], False))
 
     def test_watchers(self) -> None:
         """Whoever keeps rows dialled is told when they change, and only then."""
