@@ -14,6 +14,7 @@ from ensemble.config import (
     finish_rotation,
     keep_revocation,
     old_key_file,
+    read_own_statements,
     read_revocation,
     write_revocation,
 )
@@ -89,7 +90,8 @@ def revoke(here: Here) -> int:
             f"this ends the trust in {statement.who.full} everywhere and for ever, and there is no way back; "
             "if that is meant, add --yes"
         )
-    if statement.who != own.humd_id():
+    ours = {own.humd_id(), *(each.who for each in read_own_statements(places.state_dir).successions)}
+    if statement.who not in ours:
         answer = here.ask("revoke", statement=statement.to_tone())
         return _say(
             here,
@@ -102,8 +104,8 @@ def revoke(here: Here) -> int:
         here,
         {"ok": True, "id": statement.who.full, "file": str(path), "daemon": told is not None, **(told or {})},
         f"{statement.who} is revoked.  Told: {_told(told)}.\n"
-        f"Carry {shown(path)} to whoever was not (`ensemble revoke --file` takes it in), then stop the humd, move "
-        f"{shown(places.key)} away, start it, and give everybody its new id by another way.",
+        f"Carry {shown(path)} to whoever was not (`ensemble revoke --file` takes it in).  If the humd runs with that "
+        f"key, stop it, move {shown(places.key)} away, start it, and give everybody its new id by another way.",
     )
 
 

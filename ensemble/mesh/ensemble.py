@@ -333,11 +333,9 @@ class Ensemble(Service):
         self._members.has_room(link)
 
     def link_up(self, link: Link) -> None:
-        assert link.peer is not None
-        assert link.shaken is not None
-        denied = self.policy.denies(
-            link.peer, link.shaken.level, link.wire.secure
-        )  # rules change: not only at its hello
+        assert link.peer is not None and link.shaken is not None
+        # Asked again: the rules may be newer than its hello.
+        denied = self.policy.denies(link.peer, link.shaken.level, link.wire.secure)
         if denied is not None:
             self.link_refused(link, Refused(denied, "handshake.not-admitted", "", link.peer))
             link.abort()

@@ -191,8 +191,8 @@ class Link:
             self.state = State.LEAVING
 
     def say(self, tone: Mapping[str, object]) -> None:
-        """Queue a line of the link's own; nothing where it is not up."""
-        self._push_own(tone)
+        """Queue a line of the link's own, though the queue be full; nothing where it is not up."""
+        self._push_own(tone, whatever=True)
 
     def close(self) -> None:
         """Orderly: what is queued leaves as far as the wire takes it."""

@@ -132,6 +132,16 @@ class RevokeTests(RekeyTestCase):
         self.assertEqual((said["id"], said["told"]), (self.me.full, [ALPHA.full]))
         self.assertEqual(fake.heard[-1], {"do": "rekey"})
 
+    def test_earlier_key_in_a_file(self) -> None:
+        """A revocation that was made for a bad day is still ours, and is told, when the key has changed since."""
+        spare = str(self.home / "spare.json")
+        self.call("revoke", "--out", spare)
+        self.call("rotate")
+        self.call("rotate", "--finish")
+        said = self.call("revoke", "--yes", "--file", spare, "--json").document
+        self.assertEqual((said["id"], said["daemon"]), (self.me.full, False))
+        self.assertTrue(list(self.key.parent.glob("revocation-*.json")))
+
     def test_no_file(self) -> None:
         """A file that is none is a failure."""
         self.assertEqual(self.call("revoke", "--yes", "--file", str(self.home / "none")).status, FAILED)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.identity import load
 from tests.command.test_end_to_end import Machine
 from tests.daemon.process import Daemon
 
@@ -87,15 +83,14 @@ class RekeyEndToEndTests(SynchronousTestCase):
         self.assertEqual(daemon.wait(), 1)
         self.assertIn("was revoked", "\n".join(daemon.errors.finish()))
 
-    def test_without_a_daemon(self) -> None:
-        """The files are all that it takes; what was signed is told when the daemon runs."""
-        machine = Machine(self)
-        key = machine.folder.path / ".local/state/hum/humd.key"
-        spare = machine.folder.path / "spare.json"
-        machine.run("revoke", "--out", str(spare))
-        self.assertEqual(json.loads(spare.read_text())["chi"], "revocation")
-        self.assertIn("nobody, for no humd answers", machine.run("rotate"))
-        new = machine.document("rotate", "--finish")
-        self.assertEqual((new["restart"], load(key).humd_id().full), (False, new["new"]))
-        self.assertEqual(load(Path(new["kept"])).humd_id(), machine.id)
-        self.assertEqual(machine.document("rotate", "--finish"), new)
+    def test_away(self) -> None:
+        """Whoever was away and listens over TLS learns it from the hello of the one that it would refuse."""
+        self.alpha, self.beta = Machine(self), Machine(self)
+        self.beta.folder.write_peers({"humd_id": self.alpha.id.full, "alias": "alpha", "follow": True})
+        other = self.beta.start("--listen", "tls:0:interface=127.0.0.1")
+        self.alpha.knows(self.beta, "beta", other.ask("status")["listening"])
+        new = self.alpha.document("rotate")["new"]
+        self.alpha.run("rotate", "--finish")
+        self.alpha.start()
+        self.assertIn(f"goes on as {new} and is followed", other.lines.wait_for("goes on as"))
+        other.lines.wait_for(f"linked {new} over tls (proven)")
