@@ -167,6 +167,8 @@ class Outbox:
         if not self._closed:
             self._block = block
             self._mark()
+        if self.size > self._unnoted:
+            self._tell_size()  # last of all: whoever is told may have everything forgotten, and say a last line
 
     def want_room(self) -> None:
         """Have C{on_room} called when the queue is at most half full; at the end of this turn where it is already."""
@@ -215,13 +217,14 @@ class Outbox:
 
     def forget(self) -> None:
         """Let go of what is queued."""
+        self._block = None
         self._forget_all()
         self._tell_size()
 
     def close(self) -> None:
         """The wire is gone: forget what is queued and take nothing more."""
         self._closed = True
-        self._when_empty = self._block = None
+        self._when_empty = None
         self.forget()
 
     def _settle(self, block: Block) -> None:
@@ -229,8 +232,6 @@ class Outbox:
         self._block, block.open = None, False
         for line in block:
             self._push_with_care(line, droppable=True)
-        if self.size > self._unnoted:
-            self._tell_size()
 
     def _mark(self) -> None:
         if not self._marked and not self._closed:

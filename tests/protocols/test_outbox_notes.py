@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.protocols import Outbox, Turn
+from ensemble.protocols import Block, Outbox, Turn
 from ensemble.protocols.outbox import NOTE_EVERY
 from tests.protocols.test_outbox import Writes
 
@@ -74,10 +74,32 @@ class NoteTests(SynchronousTestCase):
         self.turn.flush_now()
         self.assertEqual(self.writes.lines, [b"bye"])
 
+    def test_blocks_are_noted(self) -> None:
+        """Blocks behind a full wire grow the queue, too; the last line stays the last, whatever was being queued."""
+        for queue in (lambda: self.outbox.push(b"more"), lambda: self.outbox.add_block(Block(b"more"))):
+            self.setUp()
+            told: list[int] = []
+
+            def shed(size: int, told: list[int] = told) -> None:
+                told.append(size)
+                if size > NOTE_EVERY:
+                    self.outbox.forget()
+                    self.outbox.push(b"bye", whatever=True)
+
+            self.outbox = self.writes.outbox = Outbox(self.writes, self.turn, LIMIT, note=shed)
+            self.outbox.full()
+            self.outbox.add_block(Block(b"x" * NOTE_EVERY))
+            self.assertEqual(told, [])
+            queue()
+            self.assertGreater(max(told), NOTE_EVERY)
+            self.outbox.drained()
+            self.assertEqual(self.writes.lines, [b"bye"])
+
     @given(
         st.lists(
             st.one_of(
                 st.tuples(st.just("push"), st.integers(0, 100_000), st.booleans()),
+                st.tuples(st.just("add_block"), st.integers(0, NOTE_EVERY - 1), st.just(True)),
                 st.tuples(st.sampled_from(["flush", "full", "drained", "forget"]), st.just(0), st.just(False)),
             )
         )
@@ -88,6 +110,8 @@ class NoteTests(SynchronousTestCase):
         for what, size, droppable in steps:
             if what == "push":
                 self.outbox.push(b"x" * size, droppable)
+            elif what == "add_block":
+                self.outbox.add_block(Block(b"x" * size))
             else:
                 getattr(self.outbox, what)()
             noted = self.notes[-1] if self.notes else 0
