@@ -11,6 +11,8 @@ Theory of operation:
 - I{When.}  C{built} gets the wire when the handshake is complete and the leaf accepted, not before; so nothing of ours
   leaves earlier.  A connection has L{HANDSHAKE_SECONDS} for that, which bytes do not extend.
 - I{Binding.}  C{tls-} and 32 bytes of the exporter (RFC 8446 7.5), the same at both ends of this one session.
+- I{Keys.}  A peer may change its keys as often as the standard wants, not as often as it likes: OpenSSL has no ceiling
+  for KeyUpdate, and each one that asks for an answer costs us 27 bytes that a peer which does not read leaves with us.
 - I{No resumption.}  There is no session cache and OpenSSL makes no tickets that hold a session; what it still sends
   after a handshake opens nothing.  Early data is never accepted.
 
@@ -28,6 +30,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from OpenSSL import SSL, crypto
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -44,7 +47,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ensemble.errors import LinkRefused
+from ensemble.errors import LinkRefused, RemoteWireError
 from ensemble.identity import BadCertificate, HumdAddr, HumdId, HumdKey, certificate_of, fingerprint, leaf_id
 from ensemble.protocols.budget import LineBudget
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
     from ensemble.identity import Hint
 
 HANDSHAKE_SECONDS: Final = 10.0  # from accept to the end of the TLS handshake; a dial has its own deadline
+KEY_UPDATES: Final = 64  # within KEY_UPDATE_SECONDS; one that asks for an answer is two.  Honest: one in 2**24 records
+KEY_UPDATE_SECONDS: Final = 600.0
 EXPORTER_LABEL: Final = b"EXPORTER-hum-ensemble"
 EXPORTER_LENGTH: Final = 32  # bytes
 SERVER_NAME: Final = b"localhost"  # what 0.7.0 sends; nobody looks at it
@@ -65,6 +70,13 @@ Admits = Callable[["HumdId | None"], "str | None"]
 
 Told = Callable[[str, str, str], None]
 """Told of a handshake that failed: the counter, the cause for people, the address."""
+
+
+class TooManyKeyUpdates(RemoteWireError):
+    """The peer changes its keys again and again, which costs us and says nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(f"more than {KEY_UPDATES} TLS key updates within {KEY_UPDATE_SECONDS:g} s")
 
 
 @implementer(IHandshakeListener)
@@ -78,7 +90,18 @@ class TlsWire(StreamWire):
     :ivar began: seconds on our clock when it was connected: the deadline of a pending link counts from here.
     """
 
-    __slots__ = ("_admits", "_deadline", "_failed", "_refusal", "began", "binding", "leaf", "mend")
+    __slots__ = (
+        "_admits",
+        "_deadline",
+        "_failed",
+        "_refusal",
+        "_updates",
+        "_updates_from",
+        "began",
+        "binding",
+        "leaf",
+        "mend",
+    )
 
     secure = True
 
@@ -107,6 +130,7 @@ class TlsWire(StreamWire):
         self._failed: Told | None = failed  # while the handshake runs
         self._refusal = self.mend = ""  # why the leaf was not accepted
         self._deadline: IDelayedCall | None = None
+        self._updates, self._updates_from = 0, 0.0
 
     def connectionMade(self) -> None:
         """TCP is connected, TLS begins."""
@@ -153,19 +177,32 @@ class TlsWire(StreamWire):
         self._shaken()
         super().connectionMade()
 
+    def key_updated(self) -> None:
+        """OpenSSL took or answered a message of its own; it is busy, so what follows waits for the next turn."""
+        if self._failed is not None:
+            return  # the handshake itself
+        now = self._clock.seconds()
+        if now - self._updates_from > KEY_UPDATE_SECONDS:
+            self._updates, self._updates_from = 0, now
+        self._updates += 1
+        if self._updates > KEY_UPDATES and self._deadline is None:
+            self._deadline = self._clock.callLater(0, self._too_many_updates)
+
     def abort(self) -> None:
         self._shaken()
         super().abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         failed = self._shaken()
+        if failed is None and isinstance(reason.value, SSL.Error):
+            reason = Failure(ConnectionLost(_in_words(reason, "TLS")))
         super().connectionLost(reason)
         if failed is None:
             return
         if self._refusal:
             failed("tls.leaf", self._refusal, self.address)
         else:
-            failed("tls.handshake", _in_words(reason), self.address)
+            failed("tls.handshake", _in_words(reason, "the TLS handshake"), self.address)
 
     def _look_at(self, certificate: Any) -> str | None:
         """:returns: why it is not accepted."""
@@ -184,6 +221,11 @@ class TlsWire(StreamWire):
     def _late(self) -> None:
         self._deadline = None
         self._give_up("tls.late", f"no TLS handshake within {HANDSHAKE_SECONDS:g} s")
+
+    def _too_many_updates(self) -> None:
+        self._deadline = None
+        self._refuse(TooManyKeyUpdates())
+        self.abort()
 
     def _give_up(self, counter: str, cause: str) -> None:
         failed = self._shaken()
@@ -214,7 +256,9 @@ class TlsSessions:
         return connection
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        return SSL.Connection(self._listening, None)
+        connection = SSL.Connection(self._listening, None)
+        connection.set_app_data(tlsProtocol)
+        return connection
 
 
 class TlsTransport(TcpTransport):
@@ -321,6 +365,7 @@ def _context(key: HumdKey, verify: _Verify) -> SSL.Context:
     context.set_options(SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle link holds none
+    context.set_info_callback(_progressed)
     context.set_verify(SSL.VERIFY_PEER, verify)
     context.set_verify_depth(0)  # what else is in a chain costs nothing
     context.use_certificate(x509.load_der_x509_certificate(certificate_of(key)))
@@ -336,16 +381,22 @@ def _judge(connection: SSL.Connection, certificate: crypto.X509, _error: int, de
     return wire.accepts(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
 
 
+def _progressed(connection: SSL.Connection, where: int, _: int) -> None:
+    """Once or twice for each message of TLS's own, never for data."""
+    if where & SSL.SSL_CB_EXIT:
+        connection.get_app_data().wrappedProtocol.key_updated()
+
+
 def _anybody(*_: object) -> bool:
     """The listener decides once the handshake has proved that the leaf is the peer's."""
     return True
 
 
-def _in_words(reason: Failure) -> str:
+def _in_words(reason: Failure, what: str) -> str:
     error = reason.value
     if isinstance(error, SSL.Error) and error.args and error.args[0]:
-        return f"the TLS handshake failed: {'; '.join(str(each[-1]) for each in error.args[0])}"
-    return f"the connection ended in the TLS handshake: {reason.getErrorMessage()}"
+        return f"{what} failed: {'; '.join(str(each[-1]) for each in error.args[0])}"
+    return f"the connection ended in {what}: {reason.getErrorMessage()}"
 
 
 def _untold(_counter: str, _cause: str, _address: str) -> None:

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet import reactor as real_reactor
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -53,9 +53,11 @@ class Rogue:
     :ivar lines: everything that came.
     :ivar lost: True once the connection is gone.
     :ivar key: who it is to others, where it has linked.
+    :ivar binding: what a proof on this connection is bound to.
     """
 
     key: HumdKey
+    binding = "none"
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -159,6 +161,9 @@ class RealRogue(Rogue, TwistedProtocol):
         self.lost = True
 
 
+R = TypeVar("R", bound=RealRogue)
+
+
 class Arena(Protocol):
     """Where a test happens."""
 
@@ -230,10 +235,18 @@ class MemoryArena:
 
 
 class RealHouse:
-    """A humd on the real reactor: loopback TCP, and a thrum socket in a directory of its own."""
+    """
+    A humd on the real reactor: loopback TCP, and a thrum socket in a directory of its own.
+
+    :ivar transport: how it dials.
+    :ivar addr: where it is dialled.
+    :ivar port: of the listener that C{addr} names.
+    """
+
+    transport: TcpTransport
 
     def __init__(self, key: HumdKey, **more: Any) -> None:
-        self.ensemble = Ensemble(key.humd_id(), clock=reactor, key=key, **more)
+        self.ensemble = Ensemble(key.humd_id(), key=key, **{"clock": reactor, **more})
         self.ensemble.startService()
         routes = Routes(self.ensemble.me, Roster(), _wall_ms, home="/home/someone")
         self.node = Node(self.ensemble, routes, reactor)
@@ -252,9 +265,15 @@ class RealHouse:
             queues=self.ensemble.queues,
         )
         self.thrum.startService()
-        self._listening = reactor.listenTCP(0, self.ensemble.factory(), backlog=4096, interface="127.0.0.1")
-        self.port: int = self._listening.getHost().port
-        self.addr = HumdAddr(self.ensemble.me).with_hint(f"tcp:127.0.0.1:{self.port}")
+        self._ports: list[Any] = []
+        self.transport = TcpTransport(reactor, budget=self.ensemble.budget)
+        self.listen("tcp", self.ensemble.factory())
+
+    def listen(self, scheme: str, factory: Any) -> None:
+        """Listen on a port of the system's choice, and be found there."""
+        self._ports.append(reactor.listenTCP(0, factory, backlog=4096, interface="127.0.0.1"))
+        self.port: int = self._ports[-1].getHost().port
+        self.addr = HumdAddr(self.ensemble.me).with_hint(f"{scheme}:127.0.0.1:{self.port}")
 
     def _client_id(self) -> str:
         self._clients += 1
@@ -262,7 +281,8 @@ class RealHouse:
 
     async def close(self) -> None:
         """Stop everything; the connections that are left close soon."""
-        await maybeDeferred(self._listening.stopListening)
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
         await self.ensemble.stopService()
         await self.thrum.stopService()
         shutil.rmtree(self.directory)
@@ -275,6 +295,8 @@ def _wall_ms() -> int:
 class RealArena:
     """Real sockets on the real reactor."""
 
+    make_house: type[RealHouse] = RealHouse
+
     def __init__(self) -> None:
         self.houses: list[RealHouse] = []
         self.rogues: list[RealRogue] = []
@@ -282,24 +304,23 @@ class RealArena:
         self.now_ms = _wall_ms
 
     def house(self, key: HumdKey | None = None, **more: Any) -> RealHouse:
-        house = RealHouse(key if key is not None else HumdKey.generate(), **more)
+        house = self.make_house(key if key is not None else HumdKey.generate(), **more)
         self.houses.append(house)
         return house
 
     async def link(self, dialler: Humd, listener: Humd) -> None:
-        assert isinstance(listener, RealHouse)
-        transport = TcpTransport(reactor, budget=dialler.ensemble.budget)
-        await dialler.ensemble.install(await transport.connect(listener.addr))
+        assert isinstance(dialler, RealHouse) and isinstance(listener, RealHouse)
+        await dialler.ensemble.install(await dialler.transport.connect(listener.addr))
         await self.until(lambda: listener.ensemble.linked(dialler.ensemble.me))
 
     async def rogue(self, house: Humd, source: str = "127.0.0.1") -> RealRogue:
         assert isinstance(house, RealHouse)
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", house.port, bindAddress=(source, 0))
-        return self._keep(await connectProtocol(endpoint, RealRogue()))
+        return self.keep(await connectProtocol(endpoint, RealRogue()))
 
     async def program(self, house: Humd) -> RealRogue:
         assert isinstance(house, RealHouse)
-        return self._keep(await connectProtocol(UNIXClientEndpoint(reactor, house.path), RealRogue()))
+        return self.keep(await connectProtocol(UNIXClientEndpoint(reactor, house.path), RealRogue()))
 
     async def join(self, house: Humd, name: str, **hello: Any) -> ThrumClient:
         assert isinstance(house, RealHouse)
@@ -326,6 +347,7 @@ class RealArena:
         await self.until(lambda: all(rogue.lost for rogue in self.rogues) and all(one.called for one in gone))
         await self.until(lambda: not any(house.thrum.sessions or house.ensemble._links for house in self.houses))
 
-    def _keep(self, rogue: RealRogue) -> RealRogue:
+    def keep(self, rogue: R) -> R:
+        """Have it end with the test."""
         self.rogues.append(rogue)
         return rogue

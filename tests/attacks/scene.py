@@ -36,6 +36,7 @@ class Scene(TestCase):
     timeout = 60
     level = Level.OPEN
     limits: Limits | None = None
+    losses = 0  # of links of the attacker's
     make_arena: Callable[[], Arena]
 
     arena: Arena
@@ -75,8 +76,14 @@ class Scene(TestCase):
         tones = [await tap.get() for tap in (self.tap, self.at_the_friend)]
         self.assertEqual([tone["n"] for tone in tones], [number, number])
         self.assertEqual([tone["from"] for tone in tones], [self.friend.ensemble.me.full, self.victim.ensemble.me.full])
-        self.assertEqual(self.victim.ensemble.counters["peers.lost"], 0)
+        self.assertEqual(self.victim.ensemble.counters["peers.lost"], self.losses)
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    async def all_is_well_but_the_tap(self) -> None:
+        """As L{all_is_well}, where the attacker's own tones are good ones, and a tap sees them."""
+        self.tap._lines.clear()
+        self.tap._size = 0
+        await self.all_is_well()
 
     def nothing_leaked(self) -> None:
         """Not one tone of the attacker reached the bee, a tap, or the friend."""
@@ -94,15 +101,15 @@ class Scene(TestCase):
         """A fresh one."""
         return HumdKey.generate()
 
-    def dialler(self, key: HumdKey) -> End:
+    def dialler(self, key: HumdKey, binding: str = "none") -> End:
         """The handshake of an attacker that dials the victim under an id of its own."""
-        return End(Shaker(key).shake(Role.DIALLER, self.victim.ensemble.me))
+        return End(Shaker(key).shake(Role.DIALLER, self.victim.ensemble.me, binding=binding))
 
     async def linked(self, rogue: Rogue | None = None) -> Rogue:
         """An attacker that is a peer: it proved who it is, and misbehaves from now on."""
         rogue = rogue if rogue is not None else await self.arena.rogue(self.victim)
         rogue.key = self.key()
-        await self.shake(rogue, self.dialler(rogue.key))
+        await self.shake(rogue, self.dialler(rogue.key, rogue.binding))
         await self.arena.until(lambda: self.victim.ensemble.linked(rogue.id))
         return rogue
 
@@ -128,9 +135,14 @@ class Scene(TestCase):
 
 def in_both(*bodies: type[Scene]) -> dict[str, type[Scene]]:
     """For each of these, a test case on memory wires and one on real sockets, by their names."""
+    return on(*bodies, Memory=MemoryArena, Real=RealArena)
+
+
+def on(*bodies: type[Scene], **arenas: type[Any]) -> dict[str, type[Scene]]:
+    """For each of these, a test case in each of these arenas, by their names."""
     made: dict[str, type[Scene]] = {}
     for body in bodies:
-        for word, arena in (("Memory", MemoryArena), ("Real", RealArena)):
+        for word, arena in arenas.items():
             name = f"{word}{body.__name__}Tests"
             made[name] = type(
                 name, (body,), {"make_arena": arena, "__module__": body.__module__, "__doc__": body.__doc__}

@@ -189,11 +189,5 @@ class CrowdTests(Scene):
         lazy.leave()
         await self.all_is_well()
 
-    async def all_is_well_but_the_tap(self) -> None:
-        """As L{all_is_well}, where the attacker's own tones are good ones, and a tap sees them."""
-        self.tap._lines.clear()
-        self.tap._size = 0
-        await self.all_is_well()
-
 
 del Scene

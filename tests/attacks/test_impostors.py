@@ -6,7 +6,8 @@ from typing import Any
 
 from ensemble.thrum.client import Stream
 from tests.attacks.arena import Rogue
-from tests.attacks.scene import MODEL, NEWS, Scene, in_both
+from tests.attacks.scene import MODEL, NEWS, Scene, in_both, on
+from tests.attacks.tls_arena import TlsArena
 
 REPLIES = (
     "chunk",
@@ -162,5 +163,5 @@ class Impostors(Scene):
         await self.all_is_well()
 
 
-globals().update(in_both(Impostors))
+globals().update(in_both(Impostors) | on(Impostors, Tls=TlsArena))
 del Impostors

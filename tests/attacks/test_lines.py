@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from ensemble.tone import Qualifier
-from tests.attacks.scene import MODEL, Scene, in_both
+from tests.attacks.scene import MODEL, Scene, in_both, on
+from tests.attacks.tls_arena import TlsArena
 
 ENVELOPE: dict[str, tuple[Any, ...]] = {
     "chi": (7, "", None, [], {}, True, "x" * 4097),
@@ -127,7 +128,7 @@ class PeerLines(Scene):
         """What an honest peer says in one breath with its proof may be as long as any tone."""
         rogue = await self.arena.rogue(self.victim)
         key = self.key()
-        end = self.dialler(key)
+        end = self.dialler(key, rogue.binding)
         rogue.say(*end.start(self.arena.now_ms()))
         await self.arena.until(lambda: len(rogue.lines) == 2)
         said = [line for heard in rogue.lines for line in end.hear(heard, self.arena.now_ms())]
@@ -162,5 +163,5 @@ class ProgramLines(Scene):
         await self.all_is_well()
 
 
-globals().update(in_both(PeerLines, ProgramLines))
+globals().update(in_both(PeerLines, ProgramLines) | on(PeerLines, Tls=TlsArena))
 del PeerLines, ProgramLines

@@ -1,4 +1,4 @@
-"""What a user of the mesh sees is the same on memory wires and on real TCP: one body, both wires."""
+"""What a user of the mesh sees is the same on memory wires, on real TCP and over TLS: one body, all wires."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from ensemble.errors import LinkRefused, UnknownPeer
 from ensemble.identity import Hint, HumdAddr, HumdId, Use, signed_bytes
 from ensemble.interfaces import IWire
 from ensemble.mesh import Dialler, Ensemble, KnownPeer, Policy
-from ensemble.protocols import InMemoryEndpoint, Level, PeerCapabilities, TcpTransport
+from ensemble.protocols import InMemoryEndpoint, Level, PeerCapabilities
 from tests.attacks.arena import Humd, MemoryArena, RealArena, RealHouse, reactor
+from tests.attacks.tls_arena import TlsArena
 
 Dial = Callable[[Hint, HumdAddr], "Deferred[IWire]"]
 
 
 class MemoryWires(MemoryArena):
     """Also dials: a hint names a house."""
+
+    refused = "handshake.not-admitted"
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,9 +58,11 @@ class RealWires(RealArena):
     """Dials over loopback."""
 
     clock = reactor
+    refused = "handshake.not-admitted"
 
     def dial_of(self, house: Humd) -> Dial:
-        return TcpTransport(reactor, budget=house.ensemble.budget).dial
+        assert isinstance(house, RealHouse)
+        return house.transport.dial
 
     def row(self, house: Humd) -> KnownPeer:
         assert isinstance(house, RealHouse)
@@ -65,6 +70,12 @@ class RealWires(RealArena):
 
     async def later(self, holds: Callable[[], Any]) -> None:
         await self.until(holds)
+
+
+class TlsWires(TlsArena, RealWires):
+    """Dials over TLS, where a certificate is refused before any hello."""
+
+    refused = "tls.leaf"
 
 
 class Alike(TestCase):
@@ -83,7 +94,8 @@ class Alike(TestCase):
 
     def dialler(self, house: Humd, *others: Humd) -> Dialler:
         """Keeps the others linked, until the end of the test."""
-        dialler = Dialler(house.ensemble, {"tcp": self.arena.dial_of(house)}, self.arena.clock, lambda: 0.0)
+        dial = self.arena.dial_of(house)
+        dialler = Dialler(house.ensemble, {"tcp": dial, "tls": dial}, self.arena.clock, lambda: 0.0)
         dialler.set_peers([self.arena.row(other) for other in others])
         dialler.startService()
         self.addCleanup(dialler.stopService)
@@ -213,7 +225,7 @@ class Alike(TestCase):
         done.addBoth(outcome.append)
         await self.arena.until(lambda: outcome)
         outcome[0].trap(LinkRefused)
-        self.assertEqual(strict.ensemble.counters["handshake.not-admitted"], 1)
+        self.assertEqual(strict.ensemble.counters[self.arena.refused], 1)
         self.assertEqual((self.a.ensemble.peers(), strict.ensemble.peers()), ([], []))
 
 
@@ -227,6 +239,12 @@ class RealAlikeTests(Alike):
     """On the reactor, over loopback."""
 
     make = RealWires
+
+
+class TlsAlikeTests(Alike):
+    """On the reactor, inside TLS."""
+
+    make = TlsWires
 
 
 del Alike

@@ -1,0 +1,199 @@
+"""Peers that proved who they are and abuse TLS itself: records of any size, key updates without end, ends that lie."""
+
+from __future__ import annotations
+
+from twisted.logger import capturedLogs
+
+from ensemble.mesh import Tap
+from ensemble.protocols.tls import KEY_UPDATES, TooManyKeyUpdates
+from tests.attacks.scene import Scene
+from tests.attacks.test_crowds import MEGABYTE, resident
+from tests.attacks.tls_arena import ALERT, APPLICATION, CLOSE_NOTIFY, FULL, HANDSHAKE, Sealer, TlsArena, TlsRogue
+
+TONE = b'{"chi":"perf-mark","n":%d}\n'  # taps see it, bees do not
+
+
+class Records(Scene):
+    """A rogue with a sealer of its own, linked."""
+
+    make_arena = TlsArena
+    arena: TlsArena
+
+    async def linked_over_tls(self, size: int = FULL) -> tuple[TlsRogue, Sealer]:
+        """A rogue whose lines leave in records of this size, from its hello on."""
+        rogue = await self.arena.rogue(self.victim)
+        rogue.size = size
+        await self.linked(rogue)
+        assert rogue.sealer is not None
+        return rogue, rogue.sealer
+
+    async def in_tones(self, tap: Tap, count: int) -> list[int]:
+        """The numbers of that many tones."""
+        await self.arena.until(lambda: len(tap._lines) >= count)
+        return [(await tap.get())["n"] for _ in range(count)]
+
+    async def lost(self, rogue: TlsRogue) -> str:
+        """Wait until the victim has lost it, alone.  :returns: the cause in the log."""
+        with capturedLogs() as events:
+            await self.arena.until(lambda: rogue.lost and not self.victim.ensemble.linked(rogue.id))
+        self.losses += 1
+        (cause,) = [event["reason"] for event in events if event.get("peer") == rogue.id.full and "reason" in event]
+        return str(cause)
+
+
+class SizeTests(Records):
+    """How a stream is cut into records changes nothing of what it says."""
+
+    async def test_one_byte_each(self) -> None:
+        """A hello, a proof and tones in records of one byte make a link and arrive once each, in order."""
+        rogue, _ = await self.linked_over_tls(size=1)
+        rogue.raw(b"".join(TONE % number for number in range(200)))
+        self.assertEqual(await self.in_tones(self.tap, 200), list(range(200)))
+        await self.all_is_well_but_the_tap()
+
+    async def test_full(self) -> None:
+        """Records of 16 KiB carry hundreds of tones each, a tone of three megabytes, and padding around one byte."""
+        rogue, sealer = await self.linked_over_tls()
+        rogue.raw(b"".join(TONE % number for number in range(200)))
+        rogue.raw(b'{"chi":"perf-mark","n":200,"s":"' + b"x" * 3_000_000 + b'"}\n')
+        rogue.send(b"".join(sealer.seal(bytes([byte]), padding=FULL - 1) for byte in TONE % 201))
+        self.assertEqual(await self.in_tones(self.tap, 202), list(range(202)))
+        await self.all_is_well_but_the_tap()
+
+    async def test_too_long(self) -> None:
+        """A record of more than 16 KiB ends the link, and says so."""
+        rogue, sealer = await self.linked_over_tls()
+        rogue.send(sealer.seal(TONE % 1 + bytes(FULL)))
+        self.assertIn("TLS failed: ", await self.lost(rogue))
+        self.nothing_leaked()
+        await self.all_is_well()
+
+    async def test_empty(self) -> None:
+        """Some empty records are nothing; an endless row of them ends the link."""
+        rogue, sealer = await self.linked_over_tls()
+        rogue.send(b"".join(sealer.seal(b"") for _ in range(20)) + sealer.seal(TONE % 1))
+        self.assertEqual(await self.in_tones(self.tap, 1), [1])
+        rogue.send(b"".join(sealer.seal(b"") for _ in range(5000)))
+        self.assertIn("TLS failed: record too small", await self.lost(rogue))
+        await self.all_is_well_but_the_tap()
+
+
+class UpdateTests(Records):
+    """Key updates, for which OpenSSL has no ceiling."""
+
+    async def test_some(self) -> None:
+        """A peer that changes its keys now and then, and wants ours changed, keeps its link both ways."""
+        rogue, sealer = await self.linked_over_tls()
+        for number in range(KEY_UPDATES // 3):
+            rogue.send(sealer.key_update(answer=number % 2 == 0) + sealer.seal(TONE % number))
+        self.assertEqual(await self.in_tones(self.tap, KEY_UPDATES // 3), list(range(KEY_UPDATES // 3)))
+        await self.served(rogue)
+        self.assertFalse(rogue.lost)
+        await self.all_is_well_but_the_tap()
+
+    async def flooded(self, *, answer: bool, data: bytes, read: bool) -> None:
+        """Updates until the link is gone."""
+        rogue, sealer = await self.linked_over_tls()
+        if not read:
+            rogue.stop_reading()
+        before = resident()
+        link = self.victim.ensemble.link_to(rogue.id)
+        assert link is not None
+        flood = b"".join(sealer.key_update(answer) + (sealer.seal(data) if data else b"") for _ in range(20_000))
+        rogue.send(flood)
+        with capturedLogs() as events:
+            await self.arena.until(lambda: not self.victim.ensemble.linked(rogue.id))
+        self.losses += 1
+        causes = [event["cause"] for event in events if event.get("counter") == "links.broke"]
+        self.assertEqual(causes, [str(TooManyKeyUpdates())])
+        self.assertEqual(self.counted("links.broke"), 1)
+        self.assertLess(link.wire.received, len(flood) // 10)
+        self.assertLess(resident() - before, 10 * MEGABYTE)
+        rogue.leave()
+        await self.all_is_well_but_the_tap()
+
+    async def test_flood(self) -> None:
+        """A flood of key updates ends its link at once, with its cause in the log, and only that."""
+        await self.flooded(answer=False, data=b"", read=True)
+
+    async def test_flood_for_answers(self) -> None:
+        """A peer that wants an answer to each update and reads none leaves nothing behind with us."""
+        await self.flooded(answer=True, data=b"", read=False)
+
+    async def test_flood_with_bytes(self) -> None:
+        """A byte between the updates changes nothing."""
+        await self.flooded(answer=True, data=b"\n", read=True)
+
+    async def test_flood_with_tones(self) -> None:
+        """Nor does a tone."""
+        await self.flooded(answer=False, data=TONE % 1, read=True)
+
+
+class EndTests(Records):
+    """Ends of a session, and those that only look like one."""
+
+    half, whole = b'{"chi":"perf-mark","n":', b'{"chi":"perf-mark","n":7}'
+
+    async def test_close_notify_in_a_line(self) -> None:
+        """An end in the middle of a line ends the link in order; the half line is no tone."""
+        rogue, sealer = await self.linked_over_tls()
+        rogue.send(sealer.seal(TONE % 1 + self.half) + sealer.seal(CLOSE_NOTIFY, ALERT) + sealer.seal(TONE % 2))
+        self.assertEqual(await self.lost(rogue), "Connection was closed cleanly.")
+        self.assertEqual(await self.in_tones(self.tap, 1), [1])
+        await self.all_is_well_but_the_tap()
+
+    async def test_last_line_without_lf(self) -> None:
+        """The last line may come without its LF where the peer itself ended the session (mesh 2.2)."""
+        rogue, sealer = await self.linked_over_tls()
+        rogue.send(sealer.seal(self.whole) + sealer.seal(CLOSE_NOTIFY, ALERT))
+        await self.lost(rogue)
+        self.assertEqual(await self.in_tones(self.tap, 1), [7])
+
+    async def test_truncated(self) -> None:
+        """Whoever cuts TCP cannot make a tone of what stands in a line: an end without close_notify ends no line."""
+        for said in (self.half, self.whole):
+            rogue, sealer = await self.linked_over_tls()
+            rogue.send(sealer.seal(said))
+            rogue.transport.loseConnection()  # type: ignore[union-attr]
+            self.assertIn("non-clean", await self.lost(rogue))
+        self.nothing_leaked()
+        await self.all_is_well()
+
+    async def test_half_a_record(self) -> None:
+        """Nor does an end in the middle of a record, or a record that was changed on its way."""
+        for spoil in (lambda record: record[:-3], lambda record: record[:-1] + bytes([record[-1] ^ 1])):
+            rogue, sealer = await self.linked_over_tls()
+            rogue.send(spoil(sealer.seal(TONE % 1)))
+            rogue.transport.loseConnection()  # type: ignore[union-attr]
+            await self.lost(rogue)
+        self.nothing_leaked()
+        await self.all_is_well()
+
+    async def test_out_of_place(self) -> None:
+        """Messages that have no place on a link that is up, or no sense at all, end it."""
+        wrong = (
+            ("a ClientHello", HANDSHAKE, b"\x01\0\0\0"),
+            ("a session ticket", HANDSHAKE, b"\x04\0\0\0"),
+            ("a Finished", HANDSHAKE, b"\x14\0\0\x30" + bytes(48)),
+            ("an update of no kind", HANDSHAKE, b"\x18\0\0\x01\x07"),
+            ("an alert", ALERT, b"\x02\x50"),
+            ("half an alert", ALERT, b"\x02"),
+            ("no content type", 0, b""),
+            ("another content type", APPLICATION + 1, b"x"),
+        )
+        for what, kind, content in wrong:
+            rogue, sealer = await self.linked_over_tls()
+            rogue.send(sealer.seal(content, kind) + sealer.seal(TONE % 1))
+            self.assertIn("TLS failed: ", await self.lost(rogue), what)
+        self.nothing_leaked()
+        await self.all_is_well()
+
+    async def test_plain_text(self) -> None:
+        """Bytes that are no record end the link: nobody can fall back to plain text on it."""
+        rogue, _ = await self.linked_over_tls()
+        rogue.send(TONE % 1)
+        self.assertIn("TLS failed: ", await self.lost(rogue))
+        self.nothing_leaked()
+
+
+del Scene, Records
