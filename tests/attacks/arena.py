@@ -316,11 +316,15 @@ class RealArena:
     async def rogue(self, house: Humd, source: str = "127.0.0.1") -> RealRogue:
         assert isinstance(house, RealHouse)
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", house.port, bindAddress=(source, 0))
-        return self.keep(await connectProtocol(endpoint, RealRogue()))
+        rogue = self.keep(RealRogue())
+        await connectProtocol(endpoint, rogue)
+        return rogue
 
     async def program(self, house: Humd) -> RealRogue:
         assert isinstance(house, RealHouse)
-        return self.keep(await connectProtocol(UNIXClientEndpoint(reactor, house.path), RealRogue()))
+        rogue = self.keep(RealRogue())
+        await connectProtocol(UNIXClientEndpoint(reactor, house.path), rogue)
+        return rogue
 
     async def join(self, house: Humd, name: str, **hello: Any) -> ThrumClient:
         assert isinstance(house, RealHouse)

@@ -19,7 +19,7 @@ from ensemble.identity import HumdKey
 from ensemble.protocols import TlsTransport
 from ensemble.protocols.tls import EXPORTER_LABEL, EXPORTER_LENGTH
 from tests.attacks.arena import Humd, RealArena, RealHouse, RealRogue, reactor
-from tests.protocols.tls_peers import Credential, Sessions
+from tests.protocols.tls_peers import Sessions
 
 ALERT, HANDSHAKE, APPLICATION = 21, 22, 23  # RFC 8446 5.1
 CLOSE_NOTIFY = b"\x01\x00"
@@ -67,9 +67,10 @@ class TlsRogue(RealRogue):
     :ivar size: bytes of content in a record of what it says.
     """
 
-    def __init__(self, credential: Credential | None = None) -> None:
+    def __init__(self, sessions: Sessions | None = None) -> None:
         super().__init__()
-        sessions = Sessions(credential, tamper=lambda context: context.set_keylog_callback(self._learn))
+        sessions = sessions if sessions is not None else Sessions(None)
+        sessions.tamper = lambda context: context.set_keylog_callback(self._learn)
         self.session = sessions.clientConnectionForTLS(None)  # type: ignore[arg-type]
         self.session.set_connect_state()
         self.sealer: Sealer | None = None
@@ -105,13 +106,16 @@ class TlsRogue(RealRogue):
     def _shake(self) -> None:
         try:
             self.session.do_handshake()
-        except SSL.WantReadError:
+        except SSL.Error:  # it wants more, or this is the end
             pass
         else:
             assert self.session.get_cipher_name() == "TLS_AES_256_GCM_SHA384"
             self.sealer = Sealer(self._secrets[b"CLIENT_TRAFFIC_SECRET_0"])
             self.binding = f"tls-{self.session.export_keying_material(EXPORTER_LABEL, EXPORTER_LENGTH).hex()}"
-        self.send(self.session.bio_read(2**16))
+        try:
+            self.send(self.session.bio_read(2**16))
+        except SSL.WantReadError:
+            pass  # it has nothing to say
 
 
 class TlsHouse(RealHouse):
@@ -140,9 +144,10 @@ class TlsArena(RealArena):
 
     make_house = TlsHouse
 
-    async def rogue(self, house: Humd, source: str = "127.0.0.1", credential: Credential | None = None) -> TlsRogue:
+    async def rogue(self, house: Humd, source: str = "127.0.0.1", sessions: Sessions | None = None) -> TlsRogue:
         assert isinstance(house, TlsHouse)
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", house.port, bindAddress=(source, 0))
-        rogue = self.keep(await connectProtocol(endpoint, TlsRogue(credential)))
+        rogue = self.keep(TlsRogue(sessions))
+        await connectProtocol(endpoint, rogue)
         await self.until(lambda: rogue.sealer is not None or rogue.lost)
         return rogue

@@ -46,7 +46,13 @@ class Credential:
         return f"tls-fp:{fingerprint(self.certificate.public_bytes(Encoding.DER))}"
 
     @classmethod
-    def of(cls, key: Key, until: datetime = datetime(2100, 1, 1), issuer: Credential | None = None) -> Credential:
+    def of(
+        cls,
+        key: Key,
+        until: datetime = datetime(2100, 1, 1),
+        issuer: Credential | None = None,
+        begins: datetime = datetime(1990, 1, 1),
+    ) -> Credential:
         """Signed by itself or an issuer, as other programs make them."""
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "peer")])
         root = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "root")])
@@ -56,7 +62,7 @@ class Credential:
             .issuer_name(name if issuer is None else root)
             .serial_number(7)
             .public_key(key.public_key())
-            .not_valid_before(datetime(1990, 1, 1))
+            .not_valid_before(begins)
             .not_valid_after(until)
         )
         signer = key if issuer is None else issuer.key
