@@ -98,15 +98,21 @@ class Connection:
 
     def cut(self) -> None:
         """End both sides with a reset, at once."""
-        for side in (self.near, self.far):
-            if side.transport is not None and not side.gone:
-                side.transport.abortConnection()  # type: ignore[attr-defined]
+        for side in self._there():
+            side.transport.abortConnection()  # type: ignore[union-attr]
 
     def finish(self) -> None:
         """End both sides with a FIN behind what went on: what a proxy, or a dying kernel, does."""
-        for side in (self.near, self.far):
-            if side.transport is not None and not side.gone:
-                side.transport.loseConnection()
+        for side in self._there():
+            side.transport.loseConnection()  # type: ignore[union-attr]
+
+    def cut_near(self) -> None:
+        """End the side of the one that dialled; the other is told nothing."""
+        self.mute = True
+        self.near.transport.abortConnection()  # type: ignore[union-attr]
+
+    def _there(self) -> list[Side]:
+        return [side for side in (self.near, self.far) if side.transport is not None and not side.gone]
 
     def _ended(self, side: Side) -> None:
         if not self.mute:
