@@ -6,9 +6,11 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from ensemble.errors import RouteError
 from ensemble.thrum.client import Stream, ThrumClient
-from ensemble.tone import Envelope, decode_checked
+from ensemble.tone import Envelope, MalformedTone, decode_checked, encode, peek
 from tests.attacks.arena import RealArena
 from tests.attacks.between import Between
 from tests.attacks.network import Connection
@@ -111,6 +113,17 @@ class Cuts(Between):
     async def test_another_storm(self) -> None:
         """The same, cut elsewhere."""
         await self.storm(2)
+
+
+class PrefixTests(SynchronousTestCase):
+    """Why the last line may come without its LF (mesh 2.2), on plain TCP too, where anything may cut it."""
+
+    def test_no_part_is_a_tone(self) -> None:
+        """A tone that was cut anywhere is no other tone: all of it is there, or it is malformed."""
+        line = encode({"chi": "x", "rid": "{}", "n": 1.5, "s": "}\\", "deep": {"a": [{}, None]}, "to": "t"})
+        peek(line)
+        for at in range(len(line)):
+            self.assertRaises(MalformedTone, peek, line[:at])
 
 
 class TcpCutTests(Cuts):

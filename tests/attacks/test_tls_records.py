@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.mesh import Tap
-from ensemble.protocols.tls import KEY_UPDATES, TooManyKeyUpdates
+from ensemble.protocols import TlsTransport
+from ensemble.protocols.tls import KEY_UPDATE_SECONDS, KEY_UPDATES, TooManyKeyUpdates
+from tests.attacks.arena import RealRogue, reactor
 from tests.attacks.scene import Scene
 from tests.attacks.test_crowds import MEGABYTE, resident
-from tests.attacks.tls_arena import ALERT, APPLICATION, CLOSE_NOTIFY, FULL, HANDSHAKE, Sealer, TlsArena, TlsRogue
+from tests.attacks.tls_arena import (
+    ALERT,
+    APPLICATION,
+    CLOSE_NOTIFY,
+    FULL,
+    HANDSHAKE,
+    Sealer,
+    TlsArena,
+    TlsHouse,
+    TlsRogue,
+)
+from tests.protocols.tls_peers import ALICE
 
 TONE = b'{"chi":"perf-mark","n":%d}\n'  # taps see it, bees do not
 
@@ -18,6 +38,7 @@ class Records(Scene):
 
     make_arena = TlsArena
     arena: TlsArena
+    victim: TlsHouse
 
     async def linked_over_tls(self, size: int = FULL) -> tuple[TlsRogue, Sealer]:
         """A rogue whose lines leave in records of this size, from its hello on."""
@@ -50,6 +71,27 @@ class SizeTests(Records):
         rogue.raw(b"".join(TONE % number for number in range(200)))
         self.assertEqual(await self.in_tones(self.tap, 200), list(range(200)))
         await self.all_is_well_but_the_tap()
+
+    async def test_one_byte_each_from_the_start(self) -> None:
+        """Nor does it matter for a ClientHello."""
+
+        class Shredder(TlsRogue):
+            def connectionMade(self) -> None:
+                send, self.send = self.send, self.shred  # type: ignore[method-assign]
+                super().connectionMade()
+                self.send = send  # type: ignore[method-assign]
+
+            def shred(self, records: bytes) -> None:
+                head, content = records[:3], records[5:]
+                RealRogue.raw(self, b"".join(head + b"\0\x01" + bytes([byte]) for byte in content))
+
+        rogue = self.arena.keep(Shredder())
+        await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", self.victim.port), rogue)
+        await self.arena.until(lambda: rogue.sealer is not None or rogue.lost)
+        await self.linked(rogue)
+        await self.served(rogue)
+        self.assertFalse(rogue.lost)
+        await self.all_is_well()
 
     async def test_full(self) -> None:
         """Records of 16 KiB carry hundreds of tones each, a tone of three megabytes, and padding around one byte."""
@@ -99,7 +141,7 @@ class UpdateTests(Records):
         before = resident()
         link = self.victim.ensemble.link_to(rogue.id)
         assert link is not None
-        flood = b"".join(sealer.key_update(answer) + (sealer.seal(data) if data else b"") for _ in range(20_000))
+        flood = b"".join(sealer.key_update(answer) + (sealer.seal(data) if data else b"") for _ in range(10_000))
         rogue.send(flood)
         with capturedLogs() as events:
             await self.arena.until(lambda: not self.victim.ensemble.linked(rogue.id))
@@ -127,6 +169,46 @@ class UpdateTests(Records):
     async def test_flood_with_tones(self) -> None:
         """Nor does a tone."""
         await self.flooded(answer=False, data=TONE % 1, read=True)
+
+    async def test_flood_before_a_hello(self) -> None:
+        """Nor does it need a link: a connection that says nothing else is gone as fast."""
+        rogue = await self.arena.rogue(self.victim)
+        assert rogue.sealer is not None
+        await self.arena.until(lambda: self.victim.ensemble.pending)
+        rogue.send(b"".join(rogue.sealer.key_update() for _ in range(1000)))
+        with capturedLogs() as events:
+            await self.arena.until(lambda: rogue.lost)
+        self.assertEqual((self.counted("handshake.line"), self.victim.ensemble.pending), (1, 0))
+        causes = [event["cause"] for event in events if event.get("counter") == "handshake.line"]
+        self.assertEqual(causes, [str(TooManyKeyUpdates())])
+        await self.all_is_well()
+
+
+class AllowanceTests(SynchronousTestCase):
+    """What a patient peer may do."""
+
+    def test_time_gives_it_back(self) -> None:
+        """Who changes its keys rarely may do so for ever; who does it too often is cut off once, in the next turn."""
+        clock = Clock()
+        factory = TlsTransport(clock, ALICE).factory(self.fail)
+        protocol: Any = factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 1))
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        wire = protocol.wrappedProtocol
+        for _ in range(1000):
+            wire.key_updated()  # of the handshake
+        wire._shaken()
+        for _ in range(10):
+            for _ in range(KEY_UPDATES):
+                wire.key_updated()
+            clock.advance(KEY_UPDATE_SECONDS + 1)
+        self.assertFalse(transport.disconnected)
+        for _ in range(KEY_UPDATES + 100):
+            wire.key_updated()
+        self.assertFalse(transport.disconnected)
+        clock.advance(0)
+        self.assertTrue(transport.disconnected)
+        self.assertEqual(clock.getDelayedCalls(), [])
 
 
 class EndTests(Records):

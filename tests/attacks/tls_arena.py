@@ -99,6 +99,9 @@ class TlsRogue(RealRogue):
         while self.sealer is not None:
             try:
                 plain = self.session.recv(FULL)
+            except SSL.ZeroReturnError:  # they ended the session, and wait for our end
+                self.leave()
+                return
             except SSL.Error:  # it wants more, or this is the end
                 return
             super().dataReceived(plain)
