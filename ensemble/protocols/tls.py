@@ -76,7 +76,7 @@ class TooManyKeyUpdates(RemoteWireError):
     """The peer changes its keys again and again, which costs us and says nothing."""
 
     def __init__(self) -> None:
-        super().__init__(f"more than {KEY_UPDATES} TLS key updates within {KEY_UPDATE_SECONDS:g} s")
+        super().__init__(f"more than {KEY_UPDATES} TLS key updates or tickets within {KEY_UPDATE_SECONDS:g} s")
 
 
 @implementer(IHandshakeListener)

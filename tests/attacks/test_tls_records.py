@@ -6,11 +6,14 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from ensemble.errors import LinkRefused
+from ensemble.identity import HumdAddr
 from ensemble.mesh import Tap
 from ensemble.protocols import TlsTransport
 from ensemble.protocols.tls import KEY_UPDATE_SECONDS, KEY_UPDATES, TooManyKeyUpdates
@@ -28,7 +31,7 @@ from tests.attacks.tls_arena import (
     TlsHouse,
     TlsRogue,
 )
-from tests.protocols.tls_peers import ALICE
+from tests.protocols.tls_peers import ALICE, Credential, Sessions
 
 TONE = b'{"chi":"perf-mark","n":%d}\n'  # taps see it, bees do not
 
@@ -181,6 +184,23 @@ class UpdateTests(Records):
         self.assertEqual((self.counted("handshake.line"), self.victim.ensemble.pending), (1, 0))
         causes = [event["cause"] for event in events if event.get("counter") == "handshake.line"]
         self.assertEqual(causes, [str(TooManyKeyUpdates())])
+        await self.all_is_well()
+
+    async def test_flood_of_a_listener(self) -> None:
+        """Whoever we dial can flood us neither, with updates or with tickets for sessions that we never resume."""
+        ticket = b"\x04\0\0\x12" + b"\0\0\xff\0" + bytes(4) + b"\x01a" + b"\0\x04abcd" + bytes(2)
+        credential = Credential.humd(ALICE)
+        for seal in (Sealer.key_update, lambda sealer: sealer.seal(ticket, HANDSHAKE)):
+            rogue = self.arena.keep(TlsRogue(Sessions(credential), listens=True))
+            port = reactor.listenTCP(0, Factory.forProtocol(lambda: rogue), interface="127.0.0.1")  # noqa: B023
+            self.addCleanup(port.stopListening)
+            address = HumdAddr(ALICE.humd_id(), (f"tls:127.0.0.1:{port.getHost().port}",))
+            linking = self.victim.ensemble.install(await self.victim.transport.connect(address))
+            await self.arena.until(lambda: rogue.lines)  # noqa: B023
+            assert rogue.sealer is not None
+            rogue.send(b"".join(seal(rogue.sealer) for _ in range(1000)))
+            with self.assertRaisesRegex(LinkRefused, "key updates"):
+                await linking
         await self.all_is_well()
 
 

@@ -23,6 +23,7 @@ from tests.protocols.tls_peers import Sessions
 
 ALERT, HANDSHAKE, APPLICATION = 21, 22, 23  # RFC 8446 5.1
 CLOSE_NOTIFY = b"\x01\x00"
+TICKETS = 2  # that OpenSSL sends behind the handshake of a listener
 FULL = 2**14  # bytes of content in one record, at most
 
 
@@ -36,8 +37,10 @@ def expand(secret: bytes, label: bytes, length: int) -> bytes:
 class Sealer:
     """One direction of a session with TLS_AES_256_GCM_SHA384."""
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, number: int = 0) -> None:
+        """:param number: of records that were sealed with it already."""
         self._use(secret)
+        self._number = number
 
     def _use(self, secret: bytes) -> None:
         self._secret, self._number = secret, 0
@@ -67,12 +70,13 @@ class TlsRogue(RealRogue):
     :ivar size: bytes of content in a record of what it says.
     """
 
-    def __init__(self, sessions: Sessions | None = None) -> None:
+    def __init__(self, sessions: Sessions | None = None, listens: bool = False) -> None:
         super().__init__()
+        self._listens = listens
         sessions = sessions if sessions is not None else Sessions(None)
         sessions.tamper = lambda context: context.set_keylog_callback(self._learn)
         self.session = sessions.clientConnectionForTLS(None)  # type: ignore[arg-type]
-        self.session.set_connect_state()
+        (self.session.set_accept_state if listens else self.session.set_connect_state)()
         self.sealer: Sealer | None = None
         self.size = FULL
         self._secrets: dict[bytes, bytes] = {}
@@ -113,7 +117,8 @@ class TlsRogue(RealRogue):
             pass
         else:
             assert self.session.get_cipher_name() == "TLS_AES_256_GCM_SHA384"
-            self.sealer = Sealer(self._secrets[b"CLIENT_TRAFFIC_SECRET_0"])
+            side, tickets = (b"SERVER", TICKETS) if self._listens else (b"CLIENT", 0)
+            self.sealer = Sealer(self._secrets[side + b"_TRAFFIC_SECRET_0"], tickets)
             self.binding = f"tls-{self.session.export_keying_material(EXPORTER_LABEL, EXPORTER_LENGTH).hex()}"
         try:
             self.send(self.session.bio_read(2**16))
