@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -74,6 +75,8 @@ class Cuts(Between):
         await self.arena.until(lambda: all(stream._done for stream in streams))
         for numbers in (at_bob, at_alice):
             self.assertEqual(numbers, sorted(set(numbers)))
+            gaps = sum(after != before + 1 for before, after in pairwise(numbers))
+            self.assertLessEqual(gaps, CUTS, "something was lost on a link that was up")
         finished = [await self.judge(stream) for stream in streams]
         self.assertTrue(finished[-1])
         self.assertIn(False, finished)

@@ -113,7 +113,7 @@ class PeerLines(Scene):
         """A line over `max_tone` ends that link with a goodbye that says why, and no other."""
         rogue = await self.linked()
         rogue.say({"chi": "x-evil", "n": 1}, b'{"chi":"x-evil","s":"' + b"x" * 8 * 1024 * 1024 + b'"}')
-        await self.arena.until(lambda: rogue.lost)
+        await self.arena.until(lambda: rogue.lost and not self.victim.ensemble.linked(rogue.id))
         goodbye = rogue.tones("goodbye")
         self.assertEqual([tone["reason"] for tone in goodbye], ["limit"])
         self.assertIn("4194304", goodbye[0]["message"])

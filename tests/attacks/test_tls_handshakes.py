@@ -159,7 +159,7 @@ class DiallerTests(Scene):
         await self.refused("version", Sessions(Credential.humd(BOB), newest=SSL.TLS1_2_VERSION))
 
 
-class HalfOpenTests(CrowdTests):
+class TlsCrowdTests(CrowdTests):
     """The crowds, over TLS: those that never read, and those that never finish a handshake."""
 
     make_arena = TlsArena
