@@ -127,7 +127,7 @@ class Humd(MultiService):
         self.ensemble.rules.changed.append(self._dial)
         self.ensemble.watch(self._dial_heir)
         self.listeners.accepted = self._accepted
-        self.listeners.serve_tls(self.tls, self._admits_leaf)
+        self.listeners.serve_tls(self.tls, self._admits_leaf, self.ensemble.porch)
         self.listeners.refused = self.ensemble.refusals.refused
         for service in self._parts():
             service.setServiceParent(self)

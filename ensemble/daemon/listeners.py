@@ -11,16 +11,23 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IProtocolFactory,
+    IReadDescriptor,
+    IStreamServerEndpoint,
+)
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ensemble.daemon.descriptors import KEPT, Descriptors
+from ensemble.daemon.paced_port import PacedPort
 from ensemble.daemon.settings import wire_of
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId
-from ensemble.protocols import StreamWire, TcpTransport, TlsTransport
+from ensemble.protocols import Porch, StreamWire, TcpTransport, TlsTransport
 
 BACKLOG: Final = 1024  # connections that the system holds for us; Twisted's 50 are gone in the first storm
 # Documentation addresses: to ask the routing table takes an address far away, and nothing is ever sent there.
@@ -57,7 +64,9 @@ class Listeners(Service):
         self._descriptors = descriptors
         self._tls: IProtocolFactory | None = None
         self._outward = outward_address if outward is None else outward
+        self._porch = Porch(reactor)  # of nobody, until there is a mesh
         self._ports: list[IListeningPort] = []
+        self._paced: list[PacedPort] = []
 
     def bind(self) -> None:
         """
@@ -70,15 +79,19 @@ class Listeners(Service):
         for description in self._descriptions:
             port = self._bind(description)
             self._ports.append(port)
+            if IReadDescriptor.providedBy(port):
+                self._paced.append(PacedPort(self._reactor, port, lambda: self._porch.accepting))
             self.hints.append(self._hint(port, wire_of(description)))
 
-    def serve_tls(self, transport: TlsTransport, admits: Callable[[HumdId | None], str | None]) -> None:
+    def serve_tls(self, transport: TlsTransport, admits: Callable[[HumdId | None], str | None], porch: Porch) -> None:
         """
         From now on C{tls} ports make wires; they may be open before the key is known.
 
         :param admits: asked with the id that a peer's certificate proved, before its hello is read.
+        :param porch: asked about whoever comes to any port.
         """
-        self._tls = transport.factory(self._built, admits=admits, failed=lambda *told: self.refused(*told))
+        self._porch = porch
+        self._tls = transport.factory(self._built, admits=admits, failed=lambda *told: self.refused(*told), porch=porch)
 
     def startService(self) -> None:
         """As L{bind}."""
@@ -88,6 +101,9 @@ class Listeners(Service):
     def stopService(self) -> Deferred[None]:
         super().stopService()
         ports, self._ports = self._ports, []
+        paced, self._paced = self._paced, []
+        for each in paced:
+            each.stop()
         done = DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
         return done.addCallback(lambda _: None)
 
@@ -115,10 +131,10 @@ class Listeners(Service):
         return f"{wire}:[{host}]:{number}" if ":" in host else f"{wire}:{host}:{number}"
 
     def _may_come(self, address: IAddress | None) -> bool:
-        """Accepting never pauses; but the last descriptors are for local programs and our own dials."""
-        if self._descriptors.spare():
-            return True
+        """Not where its address is full of newcomers; and the last descriptors are for local programs and our dials."""
         who = str(getattr(address, "host", ""))
+        if self._descriptors.spare():
+            return self._porch.has_room(who)
         self.refused("descriptors.refused", f"only {KEPT} descriptors are left, which are kept", who)
         return False
 

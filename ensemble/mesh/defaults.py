@@ -10,6 +10,8 @@ from typing import Final
 # A link that is pending (section 2).
 PENDING_SECONDS: Final = 10.0  # from connect or accept to up, TLS included
 PENDING_LINKS: Final = 256  # accepted links that are pending at once
+ADDRESS_PENDING_LINKS: Final = 64  # of them from one address: a quarter, and a NAT full of peers still gets in
+SETTLED_SECONDS: Final = 2.0  # whoever has had so long may go for a newcomer of its address; enough to serve all 64
 
 # Two links to one peer (section 3).
 CROSSED_SECONDS: Final = 15.0  # a second link later than this was not dialled at once: more than PENDING_SECONDS

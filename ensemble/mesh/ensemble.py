@@ -55,6 +55,7 @@ class Ensemble(Service):
     Links to other humds.
 
     A library user calls L{install}, L{route} and L{subscribe}; as an C{IService} it says goodbye when it stops.
+    :ivar porch: for C{TlsTransport.listen}, so that accepted connections are pending before TLS is spoken.
     """
 
     log = Logger()
@@ -101,8 +102,9 @@ class Ensemble(Service):
         self._clock, self._wall, self._entropy = clock, wall, entropy
         self._hello_clock, self._succeeds = HelloClock(), succeeds
         self._inbound = Inbound(me, self.counters, self.answer)
-        self._reception = Reception(clock, self.refusals, self.limits.pending_links)
+        self._reception = Reception(clock, self.refusals, self.limits, lambda: self._members.traffic())
         self._members = Membership(me, clock, self._reception, self.counters, self.limits, self.queues)
+        self.porch = self._reception.porch
         self._broadcast = Broadcast(self._members)
         self.rules = Rules(me, policy if policy is not None else Policy(), self.memory, self.counters, self._members)
         self._links: set[Link] = set()

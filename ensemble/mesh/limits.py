@@ -14,8 +14,14 @@ from typing import Any, Final
 from attrs import Attribute, field, fields, frozen
 
 from ensemble.errors import ConfigurationError
-from ensemble.mesh.defaults import HOLD_BYTES, PENDING_LINKS
-from ensemble.protocols import DEFAULT_LINE_BUDGET, DEFAULT_OUTBOX_LIMIT, DEFAULT_QUEUE_BUDGET
+from ensemble.mesh.defaults import ADDRESS_PENDING_LINKS, HOLD_BYTES, PENDING_LINKS
+from ensemble.protocols import (
+    ACCEPT_PERCENT,
+    DEFAULT_LINE_BUDGET,
+    DEFAULT_OUTBOX_LIMIT,
+    DEFAULT_QUEUE_BUDGET,
+    HANDSHAKE_PERCENT,
+)
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -57,6 +63,15 @@ class Limits:
 
     pending_links: int = _limit(
         PENDING_LINKS, "links", 1, 65536, "accepted links that may shake hands at once; beyond that one goes"
+    )
+    address_pending_links: int = _limit(
+        ADDRESS_PENDING_LINKS, "links", 1, 65536, "of them from one address (IPv6: /64); beyond that its oldest goes"
+    )
+    handshake_percent: int = _limit(
+        HANDSHAKE_PERCENT, "percent", 1, 100, "of the time for TLS handshakes of others, while tones flow"
+    )
+    accept_percent: int = _limit(
+        ACCEPT_PERCENT, "percent", 1, 100, "of the time to accept connections, while tones flow"
     )
     unfinished_lines_bytes: int = _limit(
         DEFAULT_LINE_BUDGET, "bytes", 16 * MIB, 16 * GIB, "all unfinished lines together; then the longest is closed"

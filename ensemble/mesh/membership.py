@@ -59,6 +59,11 @@ class Membership:
             self._linked = tuple(peer for peer in self._peers.values() if peer.linked)
         return self._linked
 
+    def traffic(self) -> dict[HumdId, int]:
+        """The bytes of lines that came and went on each link that is up."""
+        links = [(peer.id, peer.writing) for peer in self._peers.values()]
+        return {peer: link.wire.sent + link.wire.received for peer, link in links if link is not None}
+
     def get(self, peer: HumdId) -> Peer | None:
         """What is known of C{peer}; None where there is no link and none is coming."""
         return self._peers.get(peer)

@@ -13,41 +13,31 @@ The newcomer is counted with its crowd, but does not itself go: it had no time t
 wherever all others have spoken, then 26 hellos a second in the name of one id that we admit (a hello is not yet a
 proof, and ids are public) would keep everybody out.
 
+An address may besides have no more than its part of the places: beyond that its own go, by the same order.  That the
+oldest goes, and not the newcomer, is for those who share an address with a flooder (one NAT, one machine): to keep
+them out he must open so many connections in the time of one handshake, and not in ten seconds.  But a connection that
+has to go cost us more than it cost him, and a hundred honest peers of one address, all back at once, must not throw
+each other out.  So whoever accepts asks L{PendingLinks.has_room} first, and refuses a newcomer whose address is full
+of links that are younger than L{SETTLED_SECONDS}, before anything is made of it.
+
 Each step costs the logarithm of the number of addresses and a look at the links of one: a heap of crowds, with
 entries that are no longer true skipped when they come to the top.  Deadlines need no heap: they are looked
-through when one is due.  (All links have the same ten seconds, but those over TLS come here with some of them used.)
+through when one is due.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
-from ipaddress import AddressValueError, IPv6Address
 from operator import itemgetter
 from typing import Generic, TypeVar
 
 from attrs import define
 
-from ensemble.mesh.defaults import PENDING_LINKS, PENDING_SECONDS
+from ensemble.mesh.defaults import PENDING_LINKS, PENDING_SECONDS, SETTLED_SECONDS
+from ensemble.protocols import crowd_of
 
 L = TypeVar("L", bound=Hashable)
-
-
-def crowd_of(address: str) -> str:
-    """
-    Who counts as one: an IPv6 address stands for its /64, an IPv4 one (also written as ``::ffff:1.2.3.4``) for itself.
-
-    :param address: a host without port; what is no IP address stands for itself.
-    """
-    if ":" not in address:
-        return address
-    try:
-        parsed = IPv6Address(address.partition("%")[0])
-    except AddressValueError:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
 
 
 class _Crowds(Generic[L]):
@@ -69,11 +59,18 @@ class _Crowds(Generic[L]):
         else:
             del self._members[crowd]
 
+    def size(self, crowd: str) -> int:
+        return len(self._members.get(crowd, ()))
+
+    def oldest_of(self, crowd: str) -> L:
+        """The oldest link of this crowd; there must be one."""
+        return min(self._members[crowd].items(), key=itemgetter(1))[0]
+
     def worst(self) -> L:
         """The link that is to go first; there must be one."""
         while self._entry(self._heap[0][2]) != self._heap[0]:
             heappop(self._heap)
-        return min(self._members[self._heap[0][2]].items(), key=itemgetter(1))[0]
+        return self.oldest_of(self._heap[0][2])
 
     def _entry(self, crowd: str) -> tuple[int, int, str] | None:
         members = self._members.get(crowd)
@@ -103,12 +100,16 @@ class _Pending:
 class PendingLinks(Generic[L]):
     """The pending links of one humd, of all its wires."""
 
-    def __init__(self, limit: int = PENDING_LINKS, seconds: float = PENDING_SECONDS) -> None:
+    def __init__(
+        self, limit: int = PENDING_LINKS, seconds: float = PENDING_SECONDS, per_address: int | None = None
+    ) -> None:
         """
         :param limit: accepted links that may be pending at once, at least 1; our own dials are not counted.
         :param seconds: from accept or connect to up.
+        :param per_address: of them from one address (IPv6: /64), at least 1; None for as many as all together.
         """
         self._limit, self._seconds = max(1, limit), seconds
+        self._per_address = max(1, self._limit if per_address is None else per_address)
         self._links: dict[L, _Pending] = {}  # in the order in which they came
         self._accepted = 0
         self._numbers = 0
@@ -118,6 +119,10 @@ class PendingLinks(Generic[L]):
     def __len__(self) -> int:
         """How many accepted links are pending."""
         return self._accepted
+
+    def __contains__(self, link: L) -> bool:
+        """Is it pending?"""
+        return link in self._links
 
     def accepted(self, link: L, address: str, now: float) -> L | None:
         """
@@ -131,13 +136,30 @@ class PendingLinks(Generic[L]):
         self._begin(link, crowd, now)
         self._accepted += 1
         self._silent.add(link, crowd, self._numbers)
-        if self._accepted <= self._limit:
+        if self._size(crowd) > self._per_address:
+            worst = self._silent.oldest_of(crowd)
+            if worst == link:  # the only one of its address that has not spoken
+                worst = self._spoke.oldest_of(crowd)  # there is one: both limits are at least 1
+        elif self._accepted > self._limit:
+            worst = self._silent.worst()
+            if worst == link:  # the only one that has not spoken, for of equal crowds the oldest goes
+                worst = self._spoke.worst()
+        else:
             return None
-        worst = self._silent.worst()
-        if worst == link:  # the only one that has not spoken, for of equal crowds the oldest goes
-            worst = self._spoke.worst()  # there is one: the limit is at least 1
         self.gone(worst)
         return worst
+
+    def has_room(self, address: str, now: float) -> bool:
+        """
+        Should another connection of this address be accepted?
+
+        :returns: False where the link that would have to go for it has only just come.
+        """
+        crowd = crowd_of(address)
+        if self._size(crowd) < self._per_address:
+            return True
+        first = (self._silent if self._silent.size(crowd) else self._spoke).oldest_of(crowd)
+        return self._links[first].until - self._seconds + SETTLED_SECONDS <= now
 
     def dialled(self, link: L, now: float) -> None:
         """We began to connect: it has a deadline, and is not counted."""
@@ -173,6 +195,9 @@ class PendingLinks(Generic[L]):
     def next_deadline(self) -> float | None:
         """When to call L{tick}; None while nothing is pending."""
         return min((pending.until for pending in self._links.values()), default=None)
+
+    def _size(self, crowd: str) -> int:
+        return self._silent.size(crowd) + self._spoke.size(crowd)
 
     def _begin(self, link: L, crowd: str | None, now: float) -> None:
         self._numbers += 1

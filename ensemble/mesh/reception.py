@@ -9,25 +9,60 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ensemble.errors import LinkRefused
 from ensemble.identity import HumdId
+from ensemble.interfaces import IWire
+from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.pending import PendingLinks
 from ensemble.mesh.refusals import Refusals
-from ensemble.protocols import Refused
+from ensemble.protocols import Porch, Refused, Traffic
 
 
 class Reception:
-    """The pending links of one ensemble, over all its wires."""
+    """
+    The pending links of one ensemble, over all its wires; and the wires that are not links yet, for TLS comes first.
+    """
 
-    def __init__(self, clock: IReactorTime, refusals: Refusals, limit: int) -> None:
-        """:param limit: accepted links that may be pending at once; our own dials are not counted."""
-        self._clock, self._refusals, self._limit = clock, refusals, limit
-        self._pending: PendingLinks[Link] = PendingLinks(limit)
+    def __init__(self, clock: IReactorTime, refusals: Refusals, limits: Limits, traffic: Traffic) -> None:
+        """:param traffic: of the links that are up."""
+        self._clock, self._refusals, self._limits = clock, refusals, limits
+        self._pending: PendingLinks[IWire] = PendingLinks(
+            limits.pending_links, per_address=limits.address_pending_links
+        )
+        self.porch = Porch(
+            clock,
+            self,
+            traffic=traffic,
+            handshake_percent=limits.handshake_percent,
+            accept_percent=limits.accept_percent,
+        )
         self._timer: IDelayedCall | None = None
         self._waiting: dict[Link, Deferred[HumdId]] = {}
+        self._links: dict[IWire, Link] = {}  # of those that wait
 
     def __len__(self) -> int:
         """How many accepted links are pending."""
         return len(self._pending)
+
+    def has_room(self, address: str) -> bool:
+        if self._pending.has_room(address, self._clock.seconds()):
+            return True
+        self._refusals.refused("pending.address", self._crowded(), address)
+        return False
+
+    def came(self, wire: IWire) -> None:
+        full = len(self._pending) >= self._limits.pending_links
+        evicted = self._pending.accepted(wire, wire.address, self._began(wire))
+        if evicted is not None:
+            if full:
+                cause = f"more than {self._limits.pending_links} links are pending"
+                self._refusals.refused("pending.limit", cause, evicted.address)
+            else:
+                self._refusals.refused("pending.address", self._crowded(), evicted.address)
+            self._links.get(evicted, evicted).abort()
+        self._arm()
+
+    def gone(self, wire: IWire) -> None:
+        self._pending.gone(wire)
 
     def begin(self, link: Link) -> Deferred[HumdId]:
         """
@@ -35,23 +70,18 @@ class Reception:
 
         :returns: fires with the peer's id, or L{LinkRefused}.  Cancelling drops the link.
         """
-        began, evicted = link.wire.began, None
-        now = self._clock.seconds() if began is None else began
         done: Deferred[HumdId] = Deferred(lambda _: self._given_up(link))
-        self._waiting[link] = done
+        self._waiting[link], self._links[link.wire] = done, link
         if link.wire.dialled:
-            self._pending.dialled(link, now)
-        else:
-            evicted = self._pending.accepted(link, link.wire.address, now)
-        if evicted is not None:
-            self._refusals.refused("pending.limit", f"more than {self._limit} links are pending", evicted.wire.address)
-            evicted.abort()
-        self._arm()
+            self._pending.dialled(link.wire, self._began(link.wire))
+            self._arm()
+        elif link.wire not in self._pending:  # it spoke no TLS
+            self.came(link.wire)
         return done
 
     def admissible(self, link: Link) -> None:
         """It showed a hello that would be let in."""
-        self._pending.admissible(link)
+        self._pending.admissible(link.wire)
 
     def refused(self, link: Link, refused: Refused) -> None:
         """The handshake of C{link} failed."""
@@ -67,8 +97,7 @@ class Reception:
 
         :returns: tells whoever waits for it; to be called when everybody else has been told.
         """
-        self._pending.gone(link)
-        done = self._waiting.pop(link, None)
+        done = self._taken(link)
 
         def tell(peer: HumdId) -> None:
             if done is not None and not done.called:  # who is told of the link first may give this up
@@ -78,8 +107,7 @@ class Reception:
 
     def ended(self, link: Link, outcome: HumdId | LinkRefused) -> None:
         """C{link} will never be up.  Nothing for a link that is not pending."""
-        self._pending.gone(link)
-        done = self._waiting.pop(link, None)
+        done = self._taken(link)
         if done is None or done.called:
             return
         if isinstance(outcome, LinkRefused):
@@ -100,8 +128,8 @@ class Reception:
 
     def close(self) -> None:
         """Drop all that is pending."""
-        for link in list(self._waiting):
-            link.abort()
+        for wire in self._pending.tick(float("inf")):
+            self._links.get(wire, wire).abort()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -109,6 +137,18 @@ class Reception:
     def _given_up(self, link: Link) -> None:
         if link in self._waiting:
             link.abort()
+
+    def _taken(self, link: Link) -> Deferred[HumdId] | None:
+        """C{link} is not pending any more.  :returns: who waits for it."""
+        self._pending.gone(link.wire)
+        self._links.pop(link.wire, None)
+        return self._waiting.pop(link, None)
+
+    def _began(self, wire: IWire) -> float:
+        return self._clock.seconds() if wire.began is None else wire.began
+
+    def _crowded(self) -> str:
+        return f"more than {self._limits.address_pending_links} links of its address are pending"
 
     def _arm(self) -> None:
         """One timer for all of them; it is left alone while it fires early enough."""
@@ -123,6 +163,8 @@ class Reception:
 
     def _due(self) -> None:
         self._timer = None
-        for link in self._pending.tick(self._clock.seconds()):
-            link.too_late()
+        for wire in self._pending.tick(self._clock.seconds()):
+            link = self._links.get(wire)
+            if link is not None:
+                link.too_late()  # else TLS is still spoken: the wire has the same deadline
         self._arm()

@@ -27,11 +27,14 @@ from ensemble.protocols.hello import (
 from ensemble.protocols.memory import InMemoryEndpoint
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, TotalExceeded, UnfinishedLine
 from ensemble.protocols.outbox import DEFAULT_OUTBOX_LIMIT, Block, Outbox
+from ensemble.protocols.porch import ACCEPT_PERCENT, HANDSHAKE_PERCENT, Porch
 from ensemble.protocols.proof import Role
+from ensemble.protocols.share import Share, Traffic, crowd_of
 from ensemble.protocols.stream import StreamWire
 from ensemble.protocols.stream_factory import StreamWireFactory
 from ensemble.protocols.tcp import TcpTransport
-from ensemble.protocols.tls import TlsTransport, TlsWire
+from ensemble.protocols.tls import TlsWire
+from ensemble.protocols.tls_transport import TlsTransport
 from ensemble.protocols.turn import Turn
 
 __all__ = [
@@ -82,6 +85,13 @@ __all__ = [
     "Outbox",
     # turn
     "Turn",
+    # share, porch
+    "ACCEPT_PERCENT",
+    "HANDSHAKE_PERCENT",
+    "Porch",
+    "Share",
+    "Traffic",
+    "crowd_of",
     # stream
     "StreamWire",
     "StreamWireFactory",

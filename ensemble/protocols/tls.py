@@ -8,8 +8,9 @@ Theory of operation:
   certificate, so an impostor learns an address and no id.  OpenSSL verifies that the peer holds the leaf's key: the
   verify callback only judges the chain, the CertificateVerify is not in its hands.  The listener asks for a certificate
   and, once possession is proved, asks its owner whether that id may come.
-- I{When.}  C{built} gets the wire when the handshake is complete and the leaf accepted, not before; so nothing of ours
-  leaves earlier.  A connection has L{HANDSHAKE_SECONDS} for that, which bytes do not extend.
+- I{When.}  An accepted connection stands on the L{Porch} until it is its turn: a socket that is not read, and no TLS.
+  C{built} gets the wire when the handshake is complete and the leaf accepted, not before; so nothing of ours leaves
+  earlier.  A connection has L{HANDSHAKE_SECONDS} for all of that, which bytes do not extend.
 - I{Binding.}  C{tls-} and 32 bytes of the exporter (RFC 8446 7.5), the same at both ends of this one session.
 - I{Keys.}  A peer may change its keys as often as the standard wants, not as often as it likes: OpenSSL has no ceiling
   for KeyUpdate, and each one that asks for an answer costs us 27 bytes that a peer which does not read leaves with us.
@@ -24,46 +25,35 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from OpenSSL import SSL, crypto
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import (
-    IAddress,
     IDelayedCall,
     IHandshakeListener,
-    IListeningPort,
-    IOpenSSLClientConnectionCreator,
-    IOpenSSLServerConnectionCreator,
     IReactorTime,
-    IStreamClientEndpoint,
-    IStreamServerEndpoint,
 )
-from twisted.internet.protocol import Factory, connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ensemble.errors import LinkRefused, RemoteWireError
-from ensemble.identity import BadCertificate, HumdAddr, HumdId, HumdKey, certificate_of, fingerprint, leaf_id
+from ensemble.errors import RemoteWireError
+from ensemble.identity import BadCertificate, HumdAddr, HumdId, fingerprint, leaf_id
 from ensemble.protocols.budget import LineBudget
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
+from ensemble.protocols.porch import Porch
 from ensemble.protocols.sockets import host_of
 from ensemble.protocols.stream import StreamWire
-from ensemble.protocols.tcp import TcpTransport
 
 if TYPE_CHECKING:
-    from ensemble.identity import Hint
+    pass
 
 HANDSHAKE_SECONDS: Final = 10.0  # from accept to the end of the TLS handshake; a dial has its own deadline
 KEY_UPDATES: Final = 64  # within KEY_UPDATE_SECONDS; one that asks for an answer is two.  Honest: one in 2**24 records
 KEY_UPDATE_SECONDS: Final = 600.0
 EXPORTER_LABEL: Final = b"EXPORTER-hum-ensemble"
 EXPORTER_LENGTH: Final = 32  # bytes
-SERVER_NAME: Final = b"localhost"  # what 0.7.0 sends; nobody looks at it
 
 Admits = Callable[["HumdId | None"], "str | None"]
 """Asked with the id of an accepted leaf, None where there is none: None lets it in, else why not."""
@@ -82,7 +72,7 @@ class TooManyKeyUpdates(RemoteWireError):
 @implementer(IHandshakeListener)
 class TlsWire(StreamWire):
     """
-    One connection inside TLS; its transport is Twisted's C{TLSMemoryBIOProtocol}.
+    One connection inside TLS; its transport is Twisted's C{TLSMemoryBIOProtocol}, and the socket's until TLS begins.
 
     :ivar leaf: whose Ed25519 key the other end's certificate shows, possession proved; None where there is no
         certificate, or one with another kind of key.  A hello on this wire must not claim another id.
@@ -94,7 +84,10 @@ class TlsWire(StreamWire):
         "_admits",
         "_deadline",
         "_failed",
+        "_inside",
+        "_porch",
         "_refusal",
+        "_shown",
         "_updates",
         "_updates_from",
         "began",
@@ -113,6 +106,8 @@ class TlsWire(StreamWire):
         *,
         peer: HumdAddr | None = None,
         admits: Admits | None = None,
+        porch: Porch | None = None,
+        inside: Callable[[TlsWire], Protocol] | None = None,
         budget: LineBudget | None = None,
         max_line: int = DEFAULT_MAX_LINE,
     ) -> None:
@@ -120,6 +115,8 @@ class TlsWire(StreamWire):
         :param failed: called where C{built} never will be, but not after C{abort}.
         :param peer: whom we dialled; None for a connection that was accepted.
         :param admits: for an accepted one; None lets everybody in.
+        :param porch: where an accepted one waits; None where TLS began already.
+        :param inside: makes the TLS for it.
         """
         super().__init__(
             clock, built, kind="tls", peer=peer, dialled=peer is not None, budget=budget, max_line=max_line
@@ -129,15 +126,39 @@ class TlsWire(StreamWire):
         self._admits = admits
         self._failed: Told | None = failed  # while the handshake runs
         self._refusal = self.mend = ""  # why the leaf was not accepted
+        self._shown: tuple[bytes, HumdId | None] | None = None  # the last leaf that was read, and whose it is
         self._deadline: IDelayedCall | None = None
+        self._porch, self._inside = porch, inside
         self._updates, self._updates_from = 0, 0.0
 
+    @property
+    def shaking(self) -> bool:
+        """True until the TLS handshake is over."""
+        return self._failed is not None
+
     def connectionMade(self) -> None:
-        """TCP is connected, TLS begins."""
-        self.began = self._clock.seconds()
-        self.address = host_of(self.transport.getPeer())
-        if not self.dialled:
+        """TCP is connected; where we dialled TLS begins, else it does when it is our turn."""
+        if self.dialled or self._inside is not None:
+            self.began = self._clock.seconds()
+            self.address = host_of(self.transport.getPeer())
+        if self._inside is not None:
+            assert self._porch is not None
             self._deadline = self._clock.callLater(HANDSHAKE_SECONDS, self._late)
+            self.transport.pauseProducing()
+            self._porch.enter(self, self.shake)
+
+    def shake(self) -> None:
+        """Begin TLS on an accepted connection."""
+        socket, inside, self._inside = self.transport, self._inside, None
+        assert inside is not None
+        socket.protocol = inside(self)
+        socket.protocol.makeConnection(socket)
+        socket.resumeProducing()
+
+    def shake_on(self, step: Callable[[], None]) -> None:
+        """Do what the handshake needs of us."""
+        assert self._porch is not None
+        self._porch.work(step)
 
     def accepts(self, der: bytes) -> bool:
         """As a dialler: is this the certificate of whom we want?  Asked while the handshake runs."""
@@ -147,7 +168,7 @@ class TlsWire(StreamWire):
         if shown in pins:
             return True
         try:
-            leaf = leaf_id(der)
+            leaf = self._leaf_of(der)
         except BadCertificate as error:
             self._refusal = str(error)
             return False
@@ -190,9 +211,11 @@ class TlsWire(StreamWire):
 
     def abort(self) -> None:
         self._shaken()
+        self._leave_porch()
         super().abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._leave_porch()
         failed = self._shaken()
         if failed is None and isinstance(reason.value, SSL.Error):
             reason = Failure(ConnectionLost(_in_words(reason, "TLS")))
@@ -204,12 +227,18 @@ class TlsWire(StreamWire):
         else:
             failed("tls.handshake", _in_words(reason, "the TLS handshake"), self.address)
 
+    def _leaf_of(self, der: bytes) -> HumdId | None:
+        """As L{leaf_id}, once for the three times that OpenSSL and we ask in one handshake."""
+        if self._shown is None or self._shown[0] != der:
+            self._shown = der, leaf_id(der)
+        return self._shown[1]
+
     def _look_at(self, certificate: Any) -> str | None:
         """:returns: why it is not accepted."""
         if certificate is not None:
             der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
             try:
-                self.leaf = leaf_id(der)
+                self.leaf = self._leaf_of(der)
             except BadCertificate as error:
                 if not self.dialled:
                     return str(error)  # a pin may name what we cannot read
@@ -239,157 +268,13 @@ class TlsWire(StreamWire):
         deadline, self._deadline = self._deadline, None
         if deadline is not None:
             deadline.cancel()
+        self._shown = None
         return failed
 
-
-@implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
-class TlsSessions:
-    """What Twisted asks for the OpenSSL half of each connection: our certificate, and the rules of the module."""
-
-    def __init__(self, key: HumdKey) -> None:
-        self._dialling, self._listening = _context(key, _judge), _context(key, _anybody)
-
-    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        connection = SSL.Connection(self._dialling, None)
-        connection.set_tlsext_host_name(SERVER_NAME)
-        connection.set_app_data(tlsProtocol)
-        return connection
-
-    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        connection = SSL.Connection(self._listening, None)
-        connection.set_app_data(tlsProtocol)
-        return connection
-
-
-class TlsTransport(TcpTransport):
-    """
-    Dials and listens over TLS.
-
-    :ivar fingerprint: of our certificate: what others write behind C{tls-fp:}.
-    """
-
-    scheme: ClassVar[str] = "tls"
-
-    def __init__(
-        self, reactor: Any, key: HumdKey, *, budget: LineBudget | None = None, max_line: int = DEFAULT_MAX_LINE
-    ) -> None:
-        """As L{TcpTransport}; C{key} is the humd's own."""
-        super().__init__(reactor, budget=budget, max_line=max_line)
-        self.fingerprint = fingerprint(certificate_of(key))
-        self._sessions = TlsSessions(key)
-
-    def listen(
-        self,
-        endpoint: IStreamServerEndpoint,
-        built: Callable[[StreamWire], None],
-        *,
-        admits: Admits | None = None,
-        failed: Told | None = None,
-    ) -> Deferred[IListeningPort]:
-        """
-        Accept connections.
-
-        :param endpoint: any stream endpoint, for instance C{serverFromString(reactor, "tcp:14731")}.
-        :param built: called with each L{TlsWire} whose handshake is complete.
-        :param admits: asked before that; None lets everybody in.
-        :param failed: told of the others.
-        """
-        return endpoint.listen(self.factory(built, admits=admits, failed=failed))
-
-    def factory(
-        self, built: Callable[[StreamWire], None], *, admits: Admits | None = None, failed: Told | None = None
-    ) -> TLSMemoryBIOFactory:
-        """As L{listen}: for whatever accepts connections."""
-        told = failed if failed is not None else _untold
-
-        def wire() -> TlsWire:
-            return TlsWire(self._reactor, built, told, admits=admits, budget=self._budget, max_line=self._max_line)
-
-        return self._inside_tls(wire, dialling=False)
-
-    def _attempt(self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr) -> Deferred[StreamWire]:
-        wires: list[TlsWire] = []
-
-        def cancel(shaken: Deferred[StreamWire]) -> None:
-            shaken.errback(CancelledError())  # first, or what follows would say what nobody asked
-            connecting.cancel()
-            for wire in wires:
-                wire.abort()
-
-        def built(wire: StreamWire) -> None:
-            if shaken.called:
-                wire.abort()  # of two connections to one name the other was faster
-            else:
-                shaken.callback(wire)
-
-        def failed(_counter: str, cause: str, _address: str) -> None:
-            if not shaken.called:
-                shaken.errback(LinkRefused(f"{hint}: {cause}", next((each.mend for each in wires if each.mend), "")))
-
-        def lost(failure: Failure) -> None:
-            if not shaken.called:
-                shaken.errback(failure)
-
-        def wire() -> TlsWire:
-            wires.append(TlsWire(self._reactor, built, failed, peer=addr, budget=self._budget, max_line=self._max_line))
-            return wires[-1]
-
-        shaken: Deferred[StreamWire] = Deferred(cancel)
-        connecting = endpoint.connect(self._inside_tls(wire, dialling=True))
-        connecting.addErrback(lost)
-        return shaken
-
-    def _inside_tls(self, wire: Callable[[], TlsWire], dialling: bool) -> TLSMemoryBIOFactory:
-        factory = TLSMemoryBIOFactory(self._sessions, dialling, _Wires(wire), self._reactor)
-        factory.protocol = TLSMemoryBIOProtocol  # not the one that gathers small writes for a turn: an outbox does
-        return factory
-
-
-class _Wires(Factory):
-    noisy = False
-
-    def __init__(self, wire: Callable[[], TlsWire]) -> None:
-        self._wire = wire
-
-    def buildProtocol(self, addr: IAddress | None) -> TlsWire:
-        return self._wire()
-
-
-_Verify = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
-
-
-def _context(key: HumdKey, verify: _Verify) -> SSL.Context:
-    context = SSL.Context(SSL.TLS_METHOD)
-    context.set_min_proto_version(SSL.TLS1_3_VERSION)
-    context.set_max_proto_version(SSL.TLS1_3_VERSION)
-    context.set_options(SSL.OP_NO_TICKET)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle link holds none
-    context.set_info_callback(_progressed)
-    context.set_verify(SSL.VERIFY_PEER, verify)
-    context.set_verify_depth(0)  # what else is in a chain costs nothing
-    context.use_certificate(x509.load_der_x509_certificate(certificate_of(key)))
-    context.use_privatekey(Ed25519PrivateKey.from_private_bytes(key.seed))
-    return context
-
-
-def _judge(connection: SSL.Connection, certificate: crypto.X509, _error: int, depth: int, _fine: int) -> bool:
-    """Whatever OpenSSL finds wrong with a chain (self-signed, expired): the leaf alone decides."""
-    if depth:
-        return True
-    wire: TlsWire = connection.get_app_data().wrappedProtocol
-    return wire.accepts(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
-
-
-def _progressed(connection: SSL.Connection, where: int, _: int) -> None:
-    """Once or twice for each message of TLS's own, never for data."""
-    if where & SSL.SSL_CB_EXIT:
-        connection.get_app_data().wrappedProtocol.key_updated()
-
-
-def _anybody(*_: object) -> bool:
-    """The listener decides once the handshake has proved that the leaf is the peer's."""
-    return True
+    def _leave_porch(self) -> None:
+        porch, self._porch = self._porch, None
+        if porch is not None:
+            porch.leave(self, self.shake)
 
 
 def _in_words(reason: Failure, what: str) -> str:
@@ -397,7 +282,3 @@ def _in_words(reason: Failure, what: str) -> str:
     if isinstance(error, SSL.Error) and error.args and error.args[0]:
         return f"{what} failed: {'; '.join(str(each[-1]) for each in error.args[0])}"
     return f"the connection ended in {what}: {reason.getErrorMessage()}"
-
-
-def _untold(_counter: str, _cause: str, _address: str) -> None:
-    """Nobody wants to know."""

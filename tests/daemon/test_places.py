@@ -22,7 +22,7 @@ from ensemble.daemon.state import LOCK, StateLock, open_state
 from ensemble.errors import ConfigurationError
 from ensemble.hives import NestlingManifest
 from ensemble.identity import HumdId, HumdKey, KeyFileError
-from ensemble.protocols import Level, StreamWire, TcpTransport, TlsTransport
+from ensemble.protocols import Level, Porch, StreamWire, TcpTransport, TlsTransport
 from ensemble.tone import read_document
 from tests.daemon.memory import HumdTestCase
 
@@ -251,7 +251,7 @@ class ListenerTests(HumdTestCase):
         self.assertIsNone(self.accept())
         refused: list[tuple[str, str, str]] = []
         listeners.refused = lambda *told: refused.append(told)
-        listeners.serve_tls(TlsTransport(self.reactor, HumdKey(bytes(32))), lambda leaf: None)
+        listeners.serve_tls(TlsTransport(self.reactor, HumdKey(bytes(32))), lambda leaf: None, Porch(self.reactor))
         transport = self.accept()
         assert transport is not None
         transport.protocol.dataReceived(b"no ClientHello\n")

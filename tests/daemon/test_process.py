@@ -130,7 +130,7 @@ class LifeTests(ProcessTestCase):
 
     def test_last_descriptors(self) -> None:
         """However many connect, local programs are still served, and the refusals counted."""
-        daemon = self.daemon("--listen", LOOPBACK, descriptors=200)
+        daemon = self.daemon("--listen", LOOPBACK, "--limit", "address_pending_links=256", descriptors=200)
         host, port = daemon.ask("status")["listening"][0].removeprefix("tcp:").rsplit(":", 1)
         crowd = [socket.create_connection((host, int(port)), 10) for _ in range(250)]
         for one in crowd:

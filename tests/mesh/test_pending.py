@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.mesh.defaults import PENDING_LINKS, PENDING_SECONDS
-from ensemble.mesh.pending import PendingLinks, crowd_of
+from ensemble.mesh.defaults import PENDING_LINKS, PENDING_SECONDS, SETTLED_SECONDS
+from ensemble.mesh.pending import PendingLinks
+from ensemble.protocols import crowd_of
 
 
 def counted(calls: list[str]) -> type:
@@ -164,6 +165,32 @@ class LimitTests(SynchronousTestCase):
                 self.assertEqual(went, expected)
                 del model[expected]
             self.assertEqual(len(pending), len(model))
+
+    def test_per_address(self) -> None:
+        """An address that has its part loses its own oldest, the silent ones first; others lose nothing."""
+        pending: PendingLinks[str] = PendingLinks(10, per_address=2)
+        for link in ("a1", "b1", "a2"):
+            self.assertIsNone(pending.accepted(link, link[0], 0.0))
+        pending.admissible("a1")
+        self.assertEqual(pending.accepted("a3", "a", 0.0), "a2")
+        pending.admissible("a3")
+        self.assertEqual(pending.accepted("a4", "a", 0.0), "a1")
+        self.assertIsNone(pending.accepted("b2", "b", 0.0))
+        self.assertEqual((len(pending), "b1" in pending, "a1" in pending), (4, True, False))
+
+    def test_room(self) -> None:
+        """A newcomer of a full address is let in where the one that would go has had its two seconds."""
+        pending: PendingLinks[str] = PendingLinks(10, per_address=2)
+        pending.accepted("a1", "2001:db8::1", 0.0)
+        self.assertTrue(pending.has_room("2001:db8::2", 0.1))
+        pending.accepted("a2", "2001:db8::2", 0.1)
+        self.assertFalse(pending.has_room("2001:db8::3", SETTLED_SECONDS - 0.01))
+        self.assertTrue(pending.has_room("2001:db8::3", SETTLED_SECONDS))
+        self.assertTrue(pending.has_room("192.0.2.1", 0.1))
+        pending.admissible("a1")
+        self.assertFalse(pending.has_room("2001:db8::3", SETTLED_SECONDS))  # now a2 would go
+        pending.admissible("a2")
+        self.assertTrue(pending.has_room("2001:db8::3", SETTLED_SECONDS))
 
     def test_thousands(self) -> None:
         """What an accept costs does not grow with the number that came before, from one address or from many."""

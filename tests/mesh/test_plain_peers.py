@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.mesh import Ensemble, KnownPeer, Policy
+from ensemble.mesh import Ensemble, KnownPeer, Limits, Policy
 from ensemble.protocols import Level
 from ensemble.testing import World
 from tests.mesh.plain_peer import PlainPeer
@@ -97,7 +97,7 @@ class PlainPeerTests(SynchronousTestCase):
 
     def test_a_crowd_of_silent_connects(self) -> None:
         """A crowd of silent connects leaves 256 pending, and an honest peer still gets in."""
-        humd = self.ensemble(Level.OPEN)
+        humd = self.world.humd(policy=Policy(level=Level.OPEN), limits=Limits(address_pending_links=256))
         crowd = [PlainPeer(self.world, humd) for _ in range(300)]
         honest = PlainPeer(self.world, humd)
         honest.say(honest.hello())

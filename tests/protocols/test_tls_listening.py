@@ -180,17 +180,18 @@ class DeadlineTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.told: list[tuple[str, str, str]] = []
-        factory = TlsTransport(self.clock, BOB).factory(self.fail, failed=lambda *told: self.told.append(told))
+        factory: Any = TlsTransport(self.clock, BOB).factory(self.fail, failed=lambda *told: self.told.append(told))
         self.protocol: Any = factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 1))
-        self.transport = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.7", 1))
+        self.transport: Any = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.7", 1))
         self.clock.advance(5)
         self.protocol.makeConnection(self.transport)
+        self.clock.advance(0)
 
     def test_half_open(self) -> None:
         """A handshake that is not complete ten seconds after the connection came ends it; trickles do not help."""
         for byte in b"\x16\x03\x01\x01\x00\x01\x00\x00\xfc":
             self.clock.advance(1)
-            self.protocol.dataReceived(bytes([byte]))
+            self.transport.protocol.dataReceived(bytes([byte]))
         self.assertFalse(self.transport.disconnected)
         self.clock.advance(1)
         self.assertTrue(self.transport.disconnected)
@@ -199,11 +200,11 @@ class DeadlineTests(SynchronousTestCase):
 
     def test_began(self) -> None:
         """A wire knows when it was connected, so that whoever admits it counts from there."""
-        self.assertEqual(self.protocol.wrappedProtocol.began, 5)
+        self.assertEqual(self.protocol.began, 5)
 
     def test_aborted_by_its_owner(self) -> None:
         """Who aborts a wire in its handshake is not told that it failed, and no timer stays."""
-        self.protocol.wrappedProtocol.abort()
+        self.protocol.abort()
         self.assertTrue(self.transport.disconnected)
         self.assertEqual((self.told, self.clock.getDelayedCalls()), ([], []))
 

@@ -1,0 +1,103 @@
+"""L{Porch}: where accepted connections wait until we begin TLS with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ensemble.interfaces import IWire
+from ensemble.protocols.share import FairQueue, Flow, Share, Traffic
+
+HANDSHAKE_PERCENT: Final = 20  # of the time, for TLS handshakes while tones flow
+ACCEPT_PERCENT: Final = 10  # and to accept connections: the links have the rest
+
+
+class Host(Protocol):
+    """Who counts those that shake hands (wire-0.8 section 2)."""
+
+    def has_room(self, address: str) -> bool:
+        """May another connection of this host come, or has it too many that have only just come?"""
+
+    def came(self, wire: IWire) -> None:
+        """A connection was accepted; it is pending from now on."""
+
+    def gone(self, wire: IWire) -> None:
+        """It ended before it was a link.  Nothing for others."""
+
+
+class Porch:
+    """
+    One for all the ports of a humd, so that they share what handshakes may take.
+
+    A connection that waits is not read; its ten seconds run.  The share binds when a handshake is to begin: those that
+    have begun go on, are at most as many as may be pending, and what they cost is earned back before the next begins.
+
+    :ivar accepting: the share of whoever accepts connections.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        host: Host | None = None,
+        *,
+        traffic: Traffic = dict,
+        handshake_percent: int = HANDSHAKE_PERCENT,
+        accept_percent: int = ACCEPT_PERCENT,
+    ) -> None:
+        """
+        :param host: told of each connection that comes and goes; without one none is counted.
+        :param traffic: of the links that are up; the default is that tones never flow.
+        """
+        flow = Flow(traffic)
+        self.accepting = Share(accept_percent / 100, flow)
+        self._shaking = Share(handshake_percent / 100, flow)
+        self._clock, self._host = clock, host
+        self._waiting: FairQueue[Callable[[], None]] = FairQueue()
+        self._timer: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        """How many wait for their turn."""
+        return len(self._waiting)
+
+    def has_room(self, address: str) -> bool:
+        """To be asked before anything is made of a connection: to refuse it then costs the least."""
+        return self._host is None or self._host.has_room(address)
+
+    def enter(self, wire: IWire, shake: Callable[[], None]) -> None:
+        """
+        A connection was accepted.
+
+        :param shake: called when TLS may begin; not from in here, where somebody else pays for our time.
+        """
+        if self._host is not None:
+            self._host.came(wire)
+        self._waiting.add(shake, wire.address)
+        if self._timer is None:
+            self._timer = self._clock.callLater(0, self._next)
+
+    def leave(self, wire: IWire, shake: Callable[[], None]) -> None:
+        """The connection of this L{enter} ended.  Nothing where that was known, or where it is a link."""
+        self._waiting.discard(shake)
+        if self._host is not None:
+            self._host.gone(wire)
+        if self._timer is not None and not self._waiting:
+            self._timer.cancel()
+            self._timer = None
+
+    def work(self, step: Callable[[], None]) -> None:
+        """Do something for a handshake that has begun: it counts."""
+        began = self._clock.seconds()
+        step()
+        now = self._clock.seconds()
+        self._shaking.spent(now - began, now)
+
+    def _next(self) -> None:
+        """One at a time: what the rest of it costs is known when the reactor comes here again."""
+        wait = self._shaking.wait(self._clock.seconds())
+        self._timer = None
+        if not wait:
+            self.work(self._waiting.next())
+        if self._waiting:
+            self._timer = self._clock.callLater(wait, self._next)

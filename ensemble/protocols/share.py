@@ -1,0 +1,133 @@
+"""
+How much of our time connections from anybody may take, and whose turn it is.
+
+To accept a connection costs us some tenths of a millisecond, and the signature and the verifications of a TLS handshake
+a whole one; to open one costs a flooder next to nothing.  So while tones flow both have a L{Share} of the time,
+and what does not fit into it waits, in a L{FairQueue}:
+
+- Addresses (IPv6: /64s) take turns.  However many connections one of them opens, another waits for one handshake of
+  each address that waits, and not for one of each connection.
+- Within an address the oldest is next.  It is the next to go should there be too many (wire-0.8 section 2), and it has
+  the least of its ten seconds left; whoever stays in line is served in the order of coming.
+
+No clock in here: time is an argument, in seconds, and may stand still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from ipaddress import AddressValueError, IPv6Address
+from typing import Any, Final, Generic, TypeVar
+
+W = TypeVar("W", bound=Hashable)
+
+BURST_SECONDS: Final = 0.05  # of work that needs no waiting after a rest
+FLOW_SECONDS: Final = 1.0  # tones flow where one came or went within this
+LOOK_SECONDS: Final = 0.1  # between two looks at the traffic
+
+
+def crowd_of(address: str) -> str:
+    """
+    Who counts as one: an IPv6 address stands for its /64, an IPv4 one (also written as ``::ffff:1.2.3.4``) for itself.
+
+    :param address: a host without port; what is no IP address stands for itself.
+    """
+    if ":" not in address:
+        return address
+    try:
+        parsed = IPv6Address(address.partition("%")[0])
+    except AddressValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
+
+
+Traffic = Callable[[], Mapping[Any, int]]
+"""For each link that is up a number that changes whenever a tone comes or goes."""
+
+
+class Flow:
+    """Do tones flow?"""
+
+    def __init__(self, traffic: Traffic) -> None:
+        """:param traffic: asked ten times a second at most."""
+        self._traffic = traffic
+        self._seen: Mapping[Any, int] = {}
+        self._looked = self._changed = float("-inf")
+
+    def flows(self, now: float) -> bool:
+        """Did a tone come or go within the last second?"""
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked, before = now, self._seen
+            self._seen = self._traffic()
+            if any(before.get(link, count) != count for link, count in self._seen.items()):
+                self._changed = now  # links that only came or went are no tones
+        return now - self._changed < FLOW_SECONDS
+
+
+class Share:
+    """
+    Work that may take a share of the time while tones flow, and all of it else.
+
+    A bucket of seconds.  While tones flow, what is done in any C{t} seconds by somebody who asks L{wait} first is at
+    most C{share * t + BURST_SECONDS} and the last piece of it.
+    """
+
+    def __init__(self, share: float, flow: Flow) -> None:
+        """:param share: of one second, above 0, at most 1."""
+        self._share, self._flow = share, flow
+        self._credit = BURST_SECONDS
+        self._at = float("-inf")
+
+    def wait(self, now: float) -> float:
+        """Seconds until more may be done; 0 where that is now."""
+        if not self._flow.flows(now):
+            return 0.0
+        self._earn(now)
+        return max(0.0, -self._credit / self._share)
+
+    def spent(self, seconds: float, now: float) -> None:
+        """So much was done until C{now}."""
+        if self._flow.flows(now):
+            self._earn(now)
+            self._credit -= seconds
+
+    def _earn(self, now: float) -> None:
+        earned = max(0.0, now - self._at) * self._share
+        self._credit, self._at = min(BURST_SECONDS, self._credit + earned), now
+
+
+class FairQueue(Generic[W]):
+    """Those who wait, by address: see the module for whose turn it is."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, dict[W, None]] = {}  # crowd: oldest first; the crowd whose turn it is is first
+        self._crowds: dict[W, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._crowds)
+
+    def add(self, waiter: W, address: str) -> None:
+        """:param address: a host without port."""
+        crowd = crowd_of(address)
+        self._crowds[waiter] = crowd
+        self._lines.setdefault(crowd, {})[waiter] = None
+
+    def discard(self, waiter: W) -> None:
+        """It waits no longer.  Nothing for one that does not wait."""
+        crowd = self._crowds.pop(waiter, None)
+        if crowd is not None:
+            line = self._lines[crowd]
+            del line[waiter]
+            if not line:
+                del self._lines[crowd]
+
+    def next(self) -> W:
+        """Whose turn it is; it waits no longer.  There must be one."""
+        crowd, line = next(iter(self._lines.items()))
+        waiter = next(iter(line))
+        self.discard(waiter)
+        if line:
+            self._lines[crowd] = self._lines.pop(crowd)  # behind all others
+        return waiter

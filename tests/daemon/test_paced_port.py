@@ -1,0 +1,82 @@
+"""A port that accepts within its share of the time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.daemon.paced_port import ACCEPTS_AT_ONCE, PacedPort
+from ensemble.protocols import Porch
+
+
+class Port:
+    """
+    One of Twisted's: to accept takes time.
+
+    :ivar cost: seconds.
+    """
+
+    def __init__(self, clock: MemoryReactorClock) -> None:
+        self.clock, self.cost, self.numberAccepts, self.reads, self.lost = clock, 0.0, 100, 0, False
+
+    def fileno(self) -> int:
+        return 7
+
+    def logPrefix(self) -> str:
+        return "port"
+
+    def doRead(self) -> None:
+        self.reads += 1
+        self.clock.rightNow += self.cost  # as time passes while we work: no timer fires meanwhile
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.lost = True
+
+
+class PacedPortTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor: Any = MemoryReactorClock()
+        self.port, self.bytes = Port(self.reactor), 0
+        self.reactor.addReader(self.port)
+        self.porch = Porch(self.reactor, traffic=self.traffic, accept_percent=10)
+        self.porch.accepting.wait(-1.0)  # the first look at the traffic
+        self.paced = PacedPort(self.reactor, self.port, lambda: self.porch.accepting)
+
+    def traffic(self) -> dict[str, int]:
+        """Tones flow."""
+        self.bytes += 1
+        return {"link": self.bytes}
+
+    def test_in_its_place(self) -> None:
+        """It reads instead of the port, a few connections at a time, and is the port to everybody else."""
+        self.assertEqual(list(self.reactor.getReaders()), [self.paced])
+        self.assertIsNone(self.paced.doRead())
+        self.assertEqual((self.port.reads, self.port.numberAccepts), (1, ACCEPTS_AT_ONCE))
+        self.assertEqual((self.paced.fileno(), self.paced.logPrefix()), (7, "port"))
+        self.paced.connectionLost(Failure(ConnectionDone()))
+        self.assertTrue(self.port.lost)
+
+    def test_rest(self) -> None:
+        """What took more than its share is earned back before the next accept."""
+        self.port.cost = 0.15
+        self.paced.doRead()
+        self.assertEqual(list(self.reactor.getReaders()), [])
+        self.reactor.advance(0.9)
+        self.assertEqual(list(self.reactor.getReaders()), [])
+        self.reactor.advance(0.11)
+        self.assertEqual(list(self.reactor.getReaders()), [self.paced])
+
+    def test_stop(self) -> None:
+        """Stopped, it reads no more, resting or not."""
+        self.paced.stop()
+        self.assertEqual(list(self.reactor.getReaders()), [])
+        self.reactor.addReader(self.port)
+        other = PacedPort(self.reactor, self.port, lambda: self.porch.accepting)
+        self.port.cost = 0.3
+        other.doRead()
+        other.stop()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])

@@ -1,0 +1,207 @@
+"""What L{ensemble.protocols.share} promises: a bounded share of the time, and turns that are fair."""
+
+from __future__ import annotations
+
+from hypothesis import given, strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.protocols.share import BURST_SECONDS, FLOW_SECONDS, LOOK_SECONDS, FairQueue, Flow, Share
+
+
+class Tones:
+    """Links whose bytes a test counts."""
+
+    def __init__(self, **links: int) -> None:
+        self.links, self.looks = links, 0
+
+    def __call__(self) -> dict[str, int]:
+        self.looks += 1
+        return dict(self.links)
+
+    def always(self) -> Flow:
+        """A flow that never ends."""
+
+        def more() -> dict[str, int]:
+            self.links["a"] = self.links.get("a", 0) + 1
+            return self()
+
+        return Flow(more)
+
+
+class FlowTests(SynchronousTestCase):
+    """When tones flow."""
+
+    def test_a_tone(self) -> None:
+        """They flow for a second from when a count was seen to change."""
+        tones = Tones(a=1)
+        flow = Flow(tones)
+        self.assertFalse(flow.flows(0.0))
+        tones.links["a"] = 2
+        self.assertTrue(flow.flows(1.0))
+        self.assertTrue(flow.flows(1.9))
+        self.assertFalse(flow.flows(1.0 + FLOW_SECONDS))
+
+    def test_links_that_come_and_go(self) -> None:
+        """A link that came up, or was lost, is no tone: or a crowd of honest peers would slow itself down."""
+        tones = Tones(a=1)
+        flow = Flow(tones)
+        for now, links in enumerate(({"a": 1}, {"a": 1, "b": 7}, {"b": 7}, {})):
+            tones.links = dict(links)
+            self.assertFalse(flow.flows(float(now)))
+
+    def test_looks_seldom(self) -> None:
+        """The traffic is looked at ten times a second, however often somebody asks."""
+        tones = Tones()
+        flow = Flow(tones)
+        for step in range(1000):
+            flow.flows(step * LOOK_SECONDS / 100)
+        self.assertLessEqual(tones.looks, 11)
+
+
+class ShareTests(SynchronousTestCase):
+    """How much of the time work may take."""
+
+    @given(
+        st.sampled_from([0.05, 0.25, 0.9]),
+        st.lists(st.tuples(st.floats(0.0001, 0.02), st.floats(0.0, 0.1)), max_size=200),
+    )
+    def test_holds(self, part: float, schedule: list[tuple[float, float]]) -> None:
+        """While tones flow no stretch of time holds more work than its share, the burst and one piece."""
+        share, now = Share(part, Tones().always()), 0.0
+        share.wait(-1.0)  # the first look at the traffic
+        done: list[tuple[float, float, float]] = []  # from, to, cost
+        for cost, idle in schedule:
+            now += idle
+            now += share.wait(now)
+            done.append((now, now + cost, cost))
+            now += cost
+            share.spent(cost, now)
+        for first, (begun, _, _) in enumerate(done):
+            work = 0.0
+            for _, ended, cost in done[first:]:
+                work += cost
+                self.assertLessEqual(work, part * (ended - begun) + BURST_SECONDS + 0.02 + 1e-9)
+
+    def test_no_tones(self) -> None:
+        """Where no tones flow, work waits for nothing, and owes nothing later."""
+        tones = Tones(a=1)
+        share = Share(0.25, Flow(tones))
+        for now in range(100):
+            self.assertEqual(share.wait(float(now)), 0.0)
+            share.spent(1.0, now + 1.0)
+        tones.links["a"] = 2
+        self.assertEqual(share.wait(101.0), 0.0)
+
+    def test_not_idle(self) -> None:
+        """Whoever waits as long as it is told may go on: the time is used."""
+        share, now, done = Share(0.25, Tones().always()), 0.0, 0.0
+        share.wait(-1.0)
+        while now < 10.0:
+            now += share.wait(now) + 0.001
+            share.spent(0.001, now)
+            done += 0.001
+        self.assertLess(abs(done - 2.5), 0.1)
+
+    def test_clock_that_goes_back(self) -> None:
+        """A clock that is set back costs what was earned in the meantime, and nothing for ever."""
+        share = Share(0.5, Tones().always())
+        share.wait(99.0)
+        share.spent(BURST_SECONDS + 1.0, 100.0)
+        self.assertAlmostEqual(share.wait(100.0), 2.0)
+        share.spent(0.0, 50.0)
+        self.assertLessEqual(share.wait(52.1), 0.0)
+
+
+class FairQueueTests(SynchronousTestCase):
+    """Whose turn it is."""
+
+    def test_turns(self) -> None:
+        """Addresses take turns; within one the oldest is next; a /64 is one address."""
+        queue: FairQueue[str] = FairQueue()
+        for waiter, address in (
+            ("a1", "192.0.2.1"),
+            ("a2", "::ffff:192.0.2.1"),
+            ("b1", "2001:db8::1"),
+            ("a3", "192.0.2.1"),
+            ("b2", "2001:db8::2"),
+            ("c1", "192.0.2.2"),
+        ):
+            queue.add(waiter, address)
+        self.assertEqual(len(queue), 6)
+        self.assertEqual([queue.next() for _ in range(6)], ["a1", "b1", "c1", "a2", "b2", "a3"])
+        self.assertEqual(len(queue), 0)
+
+    def test_gone(self) -> None:
+        """Who is gone has no turn; told twice, or of somebody who never waited, nothing changes."""
+        queue: FairQueue[str] = FairQueue()
+        for waiter in ("a1", "a2"):
+            queue.add(waiter, "a")
+        queue.add("b1", "b")
+        for waiter in ("a1", "a1", "b1", "x"):
+            queue.discard(waiter)
+        self.assertEqual((len(queue), queue.next(), len(queue)), (1, "a2", 0))
+
+    @given(st.lists(st.one_of(st.sampled_from("aaaaabbc"), st.just("next"), st.integers(0, 50)), max_size=200))
+    def test_nobody_starves(self, steps: list[str | int]) -> None:
+        """Until it is somebody's turn, nobody who came behind it at its address has one, and no other address two."""
+        queue: FairQueue[int] = FairQueue()
+        came: dict[int, str] = {}  # who waits, oldest first
+        passed: dict[int, list[int]] = {}  # of who waits: who had a turn meanwhile
+        for number, step in enumerate(steps):
+            if isinstance(step, int):
+                gone = next(iter(list(came)[step:]), -1)
+                queue.discard(gone)
+                came.pop(gone, None)
+            elif step != "next":
+                queue.add(number, step)
+                came[number], passed[number] = step, []
+            elif came:
+                served = queue.next()
+                address = came.pop(served)
+                self.assertFalse([other for other, where in came.items() if where == address and other < served])
+                for other in came:
+                    passed[other].append(served)
+                    turns = [each for each in passed[other] if steps[each] == address]
+                    if address != came[other]:
+                        mine = sum(1 for each in passed[other] if steps[each] == came[other])
+                        self.assertLessEqual(len(turns), mine + 1)
+            self.assertEqual(len(queue), len(came))
+
+
+class FloodTests(SynchronousTestCase):
+    """Both together: a flood of many times what can be done."""
+
+    @given(st.integers(1, 12), st.integers(1, 40), st.integers(0, 200))
+    def test_an_honest_peer(self, addresses: int, each: int, late: int) -> None:
+        """
+        Twelve addresses that always have forty connections waiting delay another by one handshake for each address.
+
+        Tones have three quarters of the time meanwhile, but for the burst.
+        """
+        share, queue, now, cost, spent = Share(0.25, Tones().always()), FairQueue[int](), 0.0, 0.001, 0.0
+        share.wait(-1.0)
+        number, where = 1, {}
+        for address in range(addresses):
+            for _ in range(each):
+                where[number] = address
+                queue.add(number, f"192.0.2.{address}")
+                number += 1
+        came = 0.0
+        for turn in range(late + addresses + 1):
+            if turn == late:
+                came = now
+                queue.add(0, "198.51.100.1")
+            now += share.wait(now)
+            served = queue.next()
+            now += cost
+            spent += cost
+            share.spent(cost, now)
+            if not served:
+                break
+            where[number] = where[served]
+            queue.add(number, f"192.0.2.{where[served]}")
+            number += 1
+        else:
+            self.fail("it never had its turn")
+        self.assertLessEqual(now - came, (addresses + 1) * cost / 0.25 + cost)
+        self.assertLessEqual(spent, 0.25 * now + BURST_SECONDS + cost)
