@@ -1,5 +1,5 @@
 """
-C{python -m bench wire|daemon|rtt|fanout|idle [--rounds N] [--tones N] [--peer PATH] [--json]}.
+C{python -m bench wire|daemon|rtt|fanout|idle|tls [--rounds N] [--tones N] [--peer PATH] [--json]}.
 
 Progress goes to stderr, the figures to stdout.  Exit status 0 when everything was measured, whatever the figures;
 1 when a process failed; 130 after Ctrl-C.  No process is left in any case.
@@ -20,7 +20,7 @@ from bench.contests import CONTESTS, Size
 from bench.harness import SideFailed, hold_contest
 
 LEAST_ROUNDS = 7
-SMOKE_TONES, SMOKE_PEERS, SMOKE_LINKS = 640, 5, 20
+SMOKE_TONES, SMOKE_PEERS, SMOKE_LINKS, SMOKE_HANDSHAKES = 640, 5, 20, 20
 
 
 def _count(least: int) -> type[int]:
@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
     build, defaults = CONTESTS[options.what]
     rounds = 1 if options.smoke else options.rounds
     if options.smoke:
-        size = Size(options.tones or SMOKE_TONES, peer, SMOKE_PEERS, SMOKE_LINKS)
+        size = Size(options.tones or SMOKE_TONES, peer, SMOKE_PEERS, SMOKE_LINKS, SMOKE_HANDSHAKES)
     else:
         size = Size(options.tones or defaults["tones"], peer)
     signal.signal(signal.SIGTERM, _interrupt)

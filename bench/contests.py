@@ -17,7 +17,9 @@ from bench.harness import Against, Contest, Program
 from bench.tones import GOSSIP_LINE, LINE, TURN
 
 SOCKETS, ASYNCIO, TOKIO = "sockets", "asyncio+json", "tokio-pump"
+BARE = "pyOpenSSL"
 IDLE_CEILING = 16 * 1024  # bytes of resident memory for one link
+IDLE_TLS_CEILING = 48 * 1024  # the same over TLS
 
 
 @frozen
@@ -28,6 +30,7 @@ class Size:
     peer: str | None
     peers: int = 50
     links: int = 2000
+    handshakes: int = 1000
 
 
 def wire(size: Size) -> list[Contest]:
@@ -128,10 +131,51 @@ def idle(size: Size) -> list[Contest]:
     return [Contest("idle", "resident bytes per link", programs, against, {"links": size.links})]
 
 
+def tls(size: Size) -> list[Contest]:
+    facts = {"tones": size.tones, "tone_bytes": len(LINE)}
+    links = size.links // 2
+    stream = (
+        Program("tls", "the wire contest's work, over TLS", runs.wire_tls(size.tones), "rate"),
+        Program("wire", "the same over TCP", runs.wire(size.tones), "rate"),
+    )
+    handshakes = (
+        Program("link", "dial, TLS, hellos, proofs, up, goodbye", runs.handshakes(size.handshakes), "rate"),
+        Program(BARE, "TLS alone, on blocking sockets", runs.bare_handshakes(size.handshakes), "rate"),
+    )
+    held = (
+        Program("link", "an Ensemble with proven links", runs.idle(links, "tls"), "per_link"),
+        Program("ceiling", "what a link may cost", runs.constant("per_link", IDLE_TLS_CEILING), "per_link"),
+    )
+    flood = (
+        Program("flooded", "a proven link under the flood", runs.flooded(size.tones, size.handshakes), "rate"),
+        Program("quiet", "the same link, nobody else", runs.flooded(size.tones, 0), "rate"),
+    )
+    per_turn = {**facts, "tones_per_turn": TURN}
+    return [
+        Contest("tls", "tones/s", stream, (Against("tls", "wire", goal=0.7, stretch=0.85),), per_turn),
+        Contest(
+            "handshakes",
+            "handshakes/s",
+            handshakes,
+            (Against("link", BARE, goal=0.5),),
+            {"handshakes": size.handshakes},
+        ),
+        Contest(
+            "idle over tls",
+            "resident bytes per link",
+            held,
+            (Against("link", "ceiling", goal=1.0, at_most=True),),
+            {"links": links},
+        ),
+        Contest("flood", "tones/s", flood, (Against("flooded", "quiet", goal=0.5),), per_turn),
+    ]
+
+
 CONTESTS: dict[str, tuple[Callable[[Size], list[Contest]], dict[str, Any]]] = {
     "wire": (wire, {"tones": 200_000}),
     "daemon": (daemon, {"tones": 100_000}),
     "rtt": (rtt, {"tones": 5_000}),
     "fanout": (fanout, {"tones": 6_400}),
     "idle": (idle, {"tones": 0}),
+    "tls": (tls, {"tones": 100_000}),
 }

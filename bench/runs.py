@@ -24,6 +24,9 @@ SOCKETS = "bench.socket_pump"
 STREAM = "bench.sides.stream"
 MESH = "bench.sides.mesh"
 THRUM = "bench.sides.thrum"
+TLS = "bench.sides.tls"
+FLOOD = 10  # times what the machine can do
+SWELL_SECONDS = 0.5  # of flood before the first tone
 START_SECONDS = 30.0  # for a daemon to accept on its socket
 
 
@@ -34,12 +37,12 @@ def _figures(side: Side, count: int | None = None) -> dict[str, float]:
     return {name: float(value) for name, value in figures.items()}
 
 
-def _pair(module: str, count: int) -> Run:
+def _pair(module: str, count: int, *over: str) -> Run:
     """C{recv} and C{send PORT N} of one module."""
 
     def run(crew: Crew) -> dict[str, float]:
-        receiver = crew.python(module, "recv")
-        crew.python(module, "send", receiver.ready(), count)
+        receiver = crew.python(module, *over, "recv")
+        crew.python(module, *over, "send", receiver.ready(), count)
         return _figures(receiver, count)
 
     return run
@@ -88,6 +91,10 @@ def wire(count: int) -> Run:
 
 def route(count: int) -> Run:
     return _pair(MESH, count)
+
+
+def wire_tls(count: int) -> Run:
+    return _pair(STREAM, count, "tls")
 
 
 def pump(count: int) -> Run:
@@ -185,15 +192,66 @@ def fanout(peers: int, count: int, per_turn: int, named: bool = False) -> Run:
     return run
 
 
-def idle(links: int) -> Run:
+def idle(links: int, *over: str) -> Run:
     """One Ensemble holds the links; as many others, all in a second process, dial it."""
 
     def run(crew: Crew) -> dict[str, float]:
-        holder = crew.python(MESH, "hold", links)
-        crowd = crew.python(MESH, "crowd", holder.ready(), links)
+        holder = crew.python(MESH, *over, "hold", links)
+        crowd = crew.python(MESH, *over, "crowd", holder.ready(), links)
         crowd.result()
         holder.tell("measure")
         return _per_link(holder, links)
+
+    return run
+
+
+def handshakes(count: int) -> Run:
+    """One dialler links, says goodbye and links again, one after the other; the listener counts."""
+
+    def run(crew: Crew) -> dict[str, float]:
+        listener = crew.python(MESH, "tls", "welcome", count)
+        crew.python(MESH, "tls", "greet", listener.ready(), count)
+        return _figures(listener, count)
+
+    return run
+
+
+def bare_handshakes(count: int) -> Run:
+    """Nothing but OpenSSL on blocking sockets, one after the other."""
+
+    def run(crew: Crew) -> dict[str, float]:
+        listener = crew.python(TLS, "accept", count)
+        crew.python(TLS, "shake", listener.ready(), count)
+        return _figures(listener, count)
+
+    return run
+
+
+def flooded(count: int, handshakes: int) -> Run:
+    """
+    Tones of a proven link over TLS, while strangers open ten times the handshakes that bare OpenSSL can do here.
+
+    :param handshakes: bare ones that are made first, to know how many that are; none: it stays quiet.
+    """
+
+    def run(crew: Crew) -> dict[str, float]:
+        able = bare_handshakes(handshakes)(crew)["rate"] if handshakes else 0.0
+        receiver = crew.python(MESH, "tls", "recv", count)
+        port = receiver.ready()
+        sender = crew.python(MESH, "tls", "later", port, count)
+        sender.ready()
+        told = {}
+        if handshakes:
+            flood = crew.python(TLS, "flood", port, int(FLOOD * able))
+            for side in (flood, crew.python(TLS, "finish", port)):
+                side.ready()
+            time.sleep(SWELL_SECONDS)
+        sender.tell("go")
+        figures = _figures(receiver, count)
+        if handshakes:
+            flood.tell("enough")
+            told = {"able": able, **_figures(flood)}
+        return {**figures, **told}
 
     return run
 

@@ -1,8 +1,9 @@
 """
-The whole mesh: C{Ensemble}s with keys and proven links, over TCP.
+The whole mesh: C{Ensemble}s with keys and proven links, over TCP or, after the word C{tls}, over TLS.
 
-C{recv | send PORT N | echo | rtt PORT N | fan PORT PEERS N PER_TURN NAMED | hold N | crowd PORT N}.  A listener
-prints C{READY PORT}; whoever measures ends with one line of JSON.
+C{[tls] recv [N] | send PORT N | later PORT N | echo | rtt PORT N | fan PORT PEERS N PER_TURN NAMED | hold N |
+crowd PORT N | welcome N | greet PORT N}.  A listener prints C{READY PORT}; whoever measures ends with one line of JSON.
+C{later} is C{send} that prints C{READY} when its link is up, and waits for a line on stdin.
 """
 
 from __future__ import annotations
@@ -10,39 +11,61 @@ from __future__ import annotations
 import json
 import sys
 import time
+from functools import cache
 from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory
 
 from bench.measure import percentiles, raise_descriptor_limit, resident, say
+from bench.sides.stream import TRANSPORTS
 from bench.tones import TONE, TURN, addressed, crowd_id, gossip
-from ensemble.errors import QueueFull
+from ensemble.daemon.descriptors import Descriptors
+from ensemble.daemon.listeners import Listeners
+from ensemble.errors import LinkRefused, QueueFull
 from ensemble.identity import HumdAddr, HumdId, HumdKey
-from ensemble.mesh import Ensemble, Policy
-from ensemble.protocols import Level, TcpTransport, Turn
+from ensemble.interfaces import IWire
+from ensemble.mesh import Ensemble, Limits, Policy
+from ensemble.protocols import Level, TcpTransport, TlsTransport, Turn
 from ensemble.tone import Envelope, Qualifier, decode_checked
 
 reactor = cast(Any, _reactor)
 turn = Turn(reactor)
 
+scheme = "tcp"
+
 LISTENER = HumdKey.from_seed(bytes(32))  # known to both sides, so that nobody has to be told an id
-AT_ONCE = 100  # handshakes of the crowd that are under way at a time
+AT_ONCE = 20  # handshakes of the crowd that are under way at a time
 
 
-def new_ensemble(key: HumdKey, level: Level = Level.PROVEN) -> Ensemble:
-    return Ensemble(key.humd_id(), key=key, clock=reactor, policy=Policy(level=level), turn=turn)
+def new_ensemble(key: HumdKey, level: Level = Level.PROVEN, **more: Any) -> Ensemble:
+    return Ensemble(key.humd_id(), key=key, clock=reactor, policy=Policy(level=level), turn=turn, **more)
+
+
+@cache
+def transport_of(ensemble: Ensemble) -> TcpTransport:
+    assert ensemble.key is not None
+    return TRANSPORTS[scheme](ensemble.key)
 
 
 def listen(ensemble: Ensemble) -> None:
-    port = reactor.listenTCP(0, cast(Factory, ensemble.factory()), backlog=1024, interface="127.0.0.1")
-    say(f"READY {port.getHost().port}")
+    """As the daemon does, gate, porch and all."""
+
+    def accepted(wire: IWire) -> None:
+        ensemble.install(wire).addErrback(lambda failure: failure.trap(LinkRefused) and None)
+
+    transport = transport_of(ensemble)
+    listeners = Listeners(reactor, TcpTransport(reactor), [f"{scheme}:0:interface=127.0.0.1"], Descriptors())
+    listeners.accepted, listeners.refused = accepted, ensemble.refusals.refused
+    if isinstance(transport, TlsTransport):
+        listeners.serve_tls(transport, ensemble.policy.admits_leaf, ensemble.porch)
+    listeners.bind()
+    say(f"READY {listeners.hints[0].rpartition(':')[2]}")
 
 
 def dial(ensemble: Ensemble, peer: HumdId, port: int) -> Deferred[HumdId]:
-    address = HumdAddr(peer).with_hint(f"tcp:127.0.0.1:{port}")
-    return TcpTransport(reactor).connect(address).addCallback(ensemble.install)
+    address = HumdAddr(peer).with_hint(f"{scheme}:127.0.0.1:{port}")
+    return transport_of(ensemble).connect(address).addCallback(ensemble.install)
 
 
 def or_stop(done: Deferred[Any]) -> None:
@@ -73,18 +96,28 @@ class Ear:
 
 
 class Counter(Ear):
-    """Decodes every tone in full; the clock runs from the first tone to the loss of the peer."""
+    """Decodes every tone in full; the clock runs from the first tone to the last, or to the loss of the peer."""
 
     count = 0
     began = 0.0
+
+    def __init__(self, last: int = 0) -> None:
+        """:param last: the number of tones after which no more come; 0 to wait for the loss."""
+        self.last = last
 
     def tone_arrived(self, peer: HumdId, envelope: Envelope, line: bytes) -> None:
         if not self.count:
             self.began = time.perf_counter()
         if "to" in decode_checked(line):
             self.count += 1
+        if self.count == self.last:
+            self.tell()
 
     def peer_lost(self, peer: HumdId, reason: str) -> None:
+        if not self.last:
+            self.tell()
+
+    def tell(self) -> None:
         say(json.dumps({"n": self.count, "rate": self.count / (time.perf_counter() - self.began)}))
         reactor.stop()
 
@@ -121,11 +154,44 @@ class Tripper(Ear):
         or_stop(self.ensemble.stopService().addCallback(lambda _: reactor.stop()))
 
 
-class Sender(Ear):
-    """Offers 64 tones a turn; told that the queue is full, it waits until there is room."""
+class Doorman(Ear):
+    """Counts who comes; the clock runs from the first loss to the last, so that every visit is a whole one."""
 
-    def __init__(self, ensemble: Ensemble, peer: HumdId, count: int) -> None:
-        self.ensemble, self.left = ensemble, count
+    def __init__(self, count: int) -> None:
+        self.left, self.count = count, count
+
+    def peer_lost(self, peer: HumdId, reason: str) -> None:
+        if self.left == self.count:
+            self.began = time.perf_counter()
+        elif not self.left:
+            say(json.dumps({"n": self.count, "rate": self.count / (time.perf_counter() - self.began)}))
+            reactor.stop()
+        self.left -= 1
+
+
+class Visitor(Ear):
+    """Links, says goodbye and links again."""
+
+    def __init__(self, ensemble: Ensemble, port: int, count: int) -> None:
+        self.ensemble, self.port, self.left = ensemble, port, count + 1
+
+    def go(self) -> None:
+        or_stop(dial(self.ensemble, LISTENER.humd_id(), self.port))
+
+    def peer_up(self, peer: HumdId) -> None:
+        reactor.callLater(0, self.ensemble.remove_peer, peer)
+
+    def peer_lost(self, peer: HumdId, reason: str) -> None:
+        self.left -= 1
+        if self.left:
+            self.go()
+
+
+class Sender(Ear):
+    """Offers 64 tones a turn; told that the queue is full, it waits until there is room; then it stops, or stays."""
+
+    def __init__(self, ensemble: Ensemble, peer: HumdId, count: int, stays: bool = False) -> None:
+        self.ensemble, self.left, self.stays = ensemble, count, stays
         self.tone = addressed(ensemble.me.full, peer.full)
 
     def go(self) -> None:
@@ -138,7 +204,7 @@ class Sender(Ear):
             self.left -= 1
         if self.left:
             reactor.callLater(0, self.go)
-        else:
+        elif not self.stays:
             or_stop(self.ensemble.stopService().addCallback(lambda _: reactor.stop()))
 
     def peer_has_room(self, peer: HumdId) -> None:
@@ -150,6 +216,26 @@ def send(port: int, count: int) -> None:
     sender = Sender(ensemble, LISTENER.humd_id(), count)
     ensemble.listener = sender
     or_stop(dial(ensemble, LISTENER.humd_id(), port).addCallback(lambda _: sender.go()))
+
+
+def later(port: int, count: int) -> None:
+    """As L{send}, once it is told to; and it stays, for a goodbye does not wait until a flooded peer has read all."""
+    ensemble = new_ensemble(HumdKey.generate())
+    sender = Sender(ensemble, LISTENER.humd_id(), count, stays=True)
+    ensemble.listener = sender
+
+    def wait() -> None:
+        say("READY")
+        sys.stdin.readline()
+        reactor.callFromThread(sender.go)
+
+    or_stop(dial(ensemble, LISTENER.humd_id(), port).addCallback(lambda _: reactor.callInThread(wait)))
+
+
+def greet(port: int, count: int) -> None:
+    ensemble = new_ensemble(HumdKey.generate())
+    ensemble.listener = visitor = Visitor(ensemble, port, count)
+    visitor.go()
 
 
 def rtt(port: int, count: int) -> None:
@@ -192,8 +278,9 @@ def fan(port: int, peers: int, count: int, per_turn: int, named: int) -> None:
 
 def hold(count: int) -> None:
     """Accept C{count} links, keep them, and say what they cost once asked on stdin."""
-    raise_descriptor_limit(count + 64)
-    ensemble = new_ensemble(LISTENER)
+    raise_descriptor_limit(count + 256)  # some are kept for local programs
+    # All come from one address, and believe that they are up as soon as their proof has left.
+    ensemble = new_ensemble(LISTENER, limits=Limits(pending_links=count, address_pending_links=count))
     before = resident()
     listen(ensemble)
 
@@ -231,11 +318,14 @@ def crowd(port: int, count: int) -> None:
 
 
 def main(command: str, *rest: str) -> None:
+    global scheme
+    if command in TRANSPORTS:
+        scheme, command, *rest = command, *rest  # type: ignore[assignment]
     numbers = [int(text) for text in rest]
     match command:
         case "recv":
             ensemble = new_ensemble(LISTENER)
-            ensemble.listener = Counter()
+            ensemble.listener = Counter(*numbers)
             listen(ensemble)
         case "echo":
             ensemble = new_ensemble(LISTENER)
@@ -243,6 +333,14 @@ def main(command: str, *rest: str) -> None:
             listen(ensemble)
         case "send":
             send(*numbers)
+        case "later":
+            later(*numbers)
+        case "welcome":
+            ensemble = new_ensemble(LISTENER)
+            ensemble.listener = Doorman(*numbers)
+            listen(ensemble)
+        case "greet":
+            greet(*numbers)
         case "rtt":
             rtt(*numbers)
         case "fan":

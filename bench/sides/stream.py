@@ -1,8 +1,8 @@
 """
 Our wire without a mesh around it: C{StreamWire}, C{Outbox} and the tone codec.
 
-C{recv | send PORT N | echo | rtt PORT N | relay OUT}.  A listener prints C{READY PORT}; C{recv} and C{rtt} end with
-one line of JSON.
+C{[tls] recv | send PORT N | echo | rtt PORT N | relay OUT}.  A listener prints C{READY PORT}; C{recv} and C{rtt} end
+with one line of JSON.
 """
 
 from __future__ import annotations
@@ -15,19 +15,26 @@ from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory
+from twisted.internet.endpoints import TCP4ServerEndpoint
 from zope.interface import implementer
 
 from bench.measure import percentiles, say
-from bench.tones import TONE, TURN, crowd_id
+from bench.tones import TONE, TURN
 from ensemble.errors import RemoteWireError
-from ensemble.identity import HumdAddr, HumdId
+from ensemble.identity import HumdAddr, HumdKey
 from ensemble.interfaces import IWire, IWireSink
-from ensemble.protocols import Outbox, StreamWireFactory, TcpTransport, Turn
+from ensemble.protocols import Outbox, TcpTransport, TlsTransport, Turn
 from ensemble.tone import decode, encode, peek
 
 reactor = cast(Any, _reactor)
 turn = Turn(reactor)
+
+KEY = HumdKey.from_seed(bytes(32))  # of both ends, so that nobody has to be told an id
+TRANSPORTS: dict[str, Callable[[HumdKey], TcpTransport]] = {
+    "tcp": lambda key: TcpTransport(reactor),
+    "tls": lambda key: TlsTransport(reactor, key),
+}
+transport = TRANSPORTS["tcp"](KEY)
 
 
 def finish() -> None:
@@ -178,14 +185,13 @@ class Onward(End):
 
 
 def listen(build: Callable[[IWire], None]) -> None:
-    factory = cast(Factory, StreamWireFactory(reactor, build))
-    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-    say(f"READY {port.getHost().port}")
+    listening: Deferred[Any] = transport.listen(TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"), build)
+    listening.addCallback(lambda port: say(f"READY {port.getHost().port}"))
 
 
 def dial(port: int, build: Callable[[IWire], None]) -> None:
-    address = HumdAddr(HumdId.parse(crowd_id(0))).with_hint(f"tcp:127.0.0.1:{port}")
-    dialled: Deferred[IWire] = TcpTransport(reactor).connect(address)
+    address = HumdAddr(KEY.humd_id()).with_hint(f"{transport.scheme}:127.0.0.1:{port}")
+    dialled: Deferred[IWire] = transport.connect(address)
     dialled.addCallback(build)
     dialled.addErrback(_give_up)
 
@@ -196,6 +202,10 @@ def _give_up(failure: Any) -> None:
 
 
 def main(command: str, *rest: str) -> None:
+    global transport
+    if command in TRANSPORTS:
+        transport = TRANSPORTS[command](KEY)
+        command, *rest = rest  # type: ignore[assignment]
     numbers = [int(text) for text in rest]
 
     def relay(wire: IWire) -> None:

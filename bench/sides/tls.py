@@ -1,0 +1,152 @@
+"""
+TLS without us: bare pyOpenSSL handshakes, and strangers who flood a port.
+
+C{accept N | shake PORT N | flood PORT RATE | finish PORT}.  C{accept} prints C{READY PORT} and ends with one line of
+JSON; C{flood} and C{finish} print C{READY} and go on until they are ended, C{flood} with its line of JSON whenever it
+is asked on stdin.
+
+The flood is meant to cost us more than it: the same prebuilt ClientHello each time, from sixteen addresses, and nothing
+behind it, now and then garbage instead.  Both are as nice as can be, for the machine is to be ours: what is measured is
+what the flood makes I{us} do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from OpenSSL import SSL
+
+from bench.measure import raise_descriptor_limit, say
+from ensemble.identity import HumdKey, certificate_of
+
+HELD: Final = 1000  # half-open connections of the flood at a time; the oldest is closed first
+FINISHED: Final = 100  # likewise of those that finished their handshake
+GARBAGE_EVERY: Final = 10
+SLICE: Final = 0.01  # seconds: the flood keeps its rate over so long
+WAIT: Final = 1  # seconds for one answer in a handshake under the flood
+
+
+def context(key: HumdKey) -> SSL.Context:
+    """As our own sessions: TLS 1.3 alone, no resumption, both ends show a certificate, and nobody judges it."""
+    made = SSL.Context(SSL.TLS_METHOD)
+    made.set_min_proto_version(SSL.TLS1_3_VERSION)
+    made.set_options(SSL.OP_NO_TICKET)
+    made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    made.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+    made.use_certificate(x509.load_der_x509_certificate(certificate_of(key)))
+    made.use_privatekey(Ed25519PrivateKey.from_private_bytes(key.seed))
+    return made
+
+
+def accept(count: int) -> None:
+    """One handshake after the other; the clock runs from the end of the first to that of the last."""
+    sessions = context(HumdKey.generate())
+    began = 0.0
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        say(f"READY {listening.getsockname()[1]}")
+        for number in range(count + 1):
+            end = SSL.Connection(sessions, listening.accept()[0])
+            end.set_accept_state()
+            end.do_handshake()
+            end.close()
+            if not number:
+                began = time.perf_counter()
+    say(json.dumps({"n": count, "rate": count / (time.perf_counter() - began)}))
+
+
+def shake(port: int, count: int) -> None:
+    sessions = context(HumdKey.generate())
+    for _ in range(count + 1):
+        _dial(sessions, socket.create_connection(("127.0.0.1", port)), b"localhost").close()
+
+
+def _dial(sessions: SSL.Context, below: socket.socket, name: bytes) -> SSL.Connection:
+    end = SSL.Connection(sessions, below)
+    end.set_tlsext_host_name(name)
+    end.set_connect_state()
+    end.do_handshake()
+    return end
+
+
+def client_hello() -> bytes:
+    """One that any server answers with its signature."""
+    end = SSL.Connection(context(HumdKey.generate()), None)
+    end.set_connect_state()
+    with suppress(SSL.WantReadError):
+        end.do_handshake()
+    return end.bio_read(65536)
+
+
+def flood(port: int, rate: int) -> None:
+    """Offer C{rate} connections a second, as far as the machine lets us."""
+    os.nice(19)
+    raise_descriptor_limit(2 * HELD)
+    held: deque[socket.socket] = deque()
+    hello, garbage = client_hello(), os.urandom(300)
+    offered, began = 0, time.perf_counter()
+    say("READY")
+    while True:
+        due = int((time.perf_counter() - began) * rate)
+        for number in range(offered, due):
+            end = socket.socket()
+            end.setblocking(False)
+            end.bind((f"127.1.0.{number % 16 + 1}", 0))
+            end.connect_ex(("127.0.0.1", port))
+            with suppress(OSError):
+                end.send(hello if number % GARBAGE_EVERY else garbage)
+            held.append(end)
+            if len(held) > HELD:
+                held.popleft().close()
+        offered = max(offered, due)
+        if select.select([sys.stdin], [], [], SLICE)[0]:
+            sys.stdin.readline()
+            say(json.dumps({"offered": offered / (time.perf_counter() - began)}))
+            return
+
+
+def finish(port: int) -> None:
+    """Complete handshakes one after the other, and say nothing on them."""
+    os.nice(19)
+    sessions = context(HumdKey.generate())
+    held: deque[SSL.Connection] = deque()
+    say("READY")
+    while True:
+        try:
+            below = socket.create_connection(("127.0.0.1", port), WAIT, ("127.1.1.1", 0))
+            below.settimeout(None)  # OpenSSL wants a blocking one, so the system keeps the time
+            below.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", WAIT, 0))
+            held.append(_dial(sessions, below, b"localhost"))
+        except (OSError, SSL.Error):
+            continue
+        if len(held) > FINISHED:
+            held.popleft().close()
+
+
+def main(command: str, *rest: str) -> None:
+    numbers = [int(text) for text in rest]
+    match command:
+        case "accept":
+            accept(*numbers)
+        case "shake":
+            shake(*numbers)
+        case "flood":
+            flood(*numbers)
+        case "finish":
+            finish(*numbers)
+        case _:
+            raise SystemExit(__doc__)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
