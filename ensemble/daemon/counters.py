@@ -45,6 +45,7 @@ COUNTERS: Final[dict[str, str]] = {
     "links.superseded": "second links to a peer that were refused",
     "links.throttled": "pauses of reading because a peer sent faster than it may",
     "peers.lost": "peers that were linked and are lost",
+    "pending.address": "accepted links that went, or were not let in, because too many of their address were pending",
     "pending.limit": "accepted links that went because too many were pending",
     "thrum.connected": "connections of local programs",
     "thrum.disconnected.slow": "local programs that were disconnected because they did not read",

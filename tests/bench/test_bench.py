@@ -72,6 +72,16 @@ class SmokeTests(SynchronousTestCase):
         (daemon,) = self.document("daemon")["contests"]
         self.assertEqual(daemon["programs"]["daemon"]["raw"][0]["n"], daemon["tones"])
 
+    def test_tls(self) -> None:
+        """``tls`` carries every tone under the flood too, which was there, and makes as many links as it says."""
+        tls, handshakes, idle, flood = self.document("tls")["contests"]
+        self.assertEqual(set(tls["programs"]), {"tls", "wire"})
+        self.assertEqual(handshakes["programs"]["link"]["raw"][0]["n"], handshakes["handshakes"])
+        self.assertEqual(idle["programs"]["link"]["raw"][0]["links"], idle["links"])
+        flooded = flood["programs"]["flooded"]["raw"][0]
+        self.assertEqual(flooded["n"], flood["tones"])
+        self.assertGreater(flooded["offered"], 0)
+
 
 class ReferenceTests(SynchronousTestCase):
     """The programs that we are compared with do the work that they are said to do."""
@@ -142,7 +152,9 @@ class HarnessTests(SynchronousTestCase):
             )
             for what, (build, _) in CONTESTS.items()
         }
-        self.assertEqual(named, {"wire": True, "rtt": True, "daemon": False, "fanout": False, "idle": False})
+        self.assertEqual(
+            named, {"wire": True, "rtt": True, "daemon": False, "fanout": False, "idle": False, "tls": False}
+        )
 
     def test_side_that_fails(self) -> None:
         """A process that ends badly ends the measurement with what it said last."""

@@ -254,6 +254,7 @@ class ListenerTests(HumdTestCase):
         listeners.serve_tls(TlsTransport(self.reactor, HumdKey(bytes(32))), lambda leaf: None, Porch(self.reactor))
         transport = self.accept()
         assert transport is not None
+        self.reactor.advance(0)
         transport.protocol.dataReceived(b"no ClientHello\n")
         self.assertFalse(transport.connected)
         self.assertEqual([(counter, address) for counter, _, address in refused], [("tls.handshake", "192.0.2.1")])
