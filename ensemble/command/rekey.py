@@ -37,7 +37,8 @@ def rotate(here: Here) -> int:
         here.screen.document(answer)
         return OK
     line = here.screen.line
-    here.screen.fields([("old id", begun.who.full), ("new id", begun.heir.full), ("told", _told(told))])
+    later = "" if told is not None else "; it tells everybody when it runs"
+    here.screen.fields([("old id", begun.who.full), ("new id", begun.heir.full), ("told", _told(told) + later)])
     line()
     line("Peers that know the old id log the new one, and what to change in their peers.json.  Those whose row says")
     line('"follow": true let the new id in, and refuse the old one as soon as the new one has linked.')
@@ -141,7 +142,7 @@ class _Places:
 
 def _told(told: dict[str, Any] | None) -> str:
     if told is None:
-        return "nobody, for no humd answers; it tells everybody when it runs"
+        return "nobody, for no humd answers"
     who, deaf = (", ".join(HumdId.parse(each).short for each in told[key]) for key in ("told", "deaf"))
     return (who or "nobody is linked that understands it") + (f"; not understood by {deaf}" if deaf else "")
 
