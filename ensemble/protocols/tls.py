@@ -25,33 +25,41 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from OpenSSL import SSL, crypto
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import (
+    IAddress,
     IDelayedCall,
     IHandshakeListener,
+    IListeningPort,
+    IProtocolFactory,
     IReactorTime,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
 )
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ensemble.errors import RemoteWireError
-from ensemble.identity import BadCertificate, HumdAddr, HumdId, fingerprint, leaf_id
+from ensemble.errors import LinkRefused
+from ensemble.identity import BadCertificate, HumdAddr, HumdId, HumdKey, certificate_of, fingerprint, leaf_id
 from ensemble.protocols.budget import LineBudget
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.porch import Porch
 from ensemble.protocols.sockets import host_of
 from ensemble.protocols.stream import StreamWire
+from ensemble.protocols.tcp import TcpTransport
+from ensemble.protocols.tls_sessions import KeyUpdates, TlsSessions, TooManyKeyUpdates, in_words
 
 if TYPE_CHECKING:
-    pass
+    from ensemble.identity import Hint
 
 HANDSHAKE_SECONDS: Final = 10.0  # from accept to the end of the TLS handshake; a dial has its own deadline
-KEY_UPDATES: Final = 64  # within KEY_UPDATE_SECONDS; one that asks for an answer is two.  Honest: one in 2**24 records
-KEY_UPDATE_SECONDS: Final = 600.0
 EXPORTER_LABEL: Final = b"EXPORTER-hum-ensemble"
 EXPORTER_LENGTH: Final = 32  # bytes
 
@@ -60,13 +68,6 @@ Admits = Callable[["HumdId | None"], "str | None"]
 
 Told = Callable[[str, str, str], None]
 """Told of a handshake that failed: the counter, the cause for people, the address."""
-
-
-class TooManyKeyUpdates(RemoteWireError):
-    """The peer changes its keys again and again, which costs us and says nothing."""
-
-    def __init__(self) -> None:
-        super().__init__(f"more than {KEY_UPDATES} TLS key updates or tickets within {KEY_UPDATE_SECONDS:g} s")
 
 
 @implementer(IHandshakeListener)
@@ -89,7 +90,6 @@ class TlsWire(StreamWire):
         "_refusal",
         "_shown",
         "_updates",
-        "_updates_from",
         "began",
         "binding",
         "leaf",
@@ -128,8 +128,8 @@ class TlsWire(StreamWire):
         self._refusal = self.mend = ""  # why the leaf was not accepted
         self._shown: tuple[bytes, HumdId | None] | None = None  # the last leaf that was read, and whose it is
         self._deadline: IDelayedCall | None = None
+        self._updates: KeyUpdates | None = None  # once there were any: many links are idle
         self._porch, self._inside = porch, inside
-        self._updates, self._updates_from = 0, 0.0
 
     @property
     def shaking(self) -> bool:
@@ -200,13 +200,10 @@ class TlsWire(StreamWire):
 
     def key_updated(self) -> None:
         """OpenSSL took or answered a message of its own; it is busy, so what follows waits for the next turn."""
-        if self._failed is not None:
+        if self.shaking:
             return  # the handshake itself
-        now = self._clock.seconds()
-        if now - self._updates_from > KEY_UPDATE_SECONDS:
-            self._updates, self._updates_from = 0, now
-        self._updates += 1
-        if self._updates > KEY_UPDATES and self._deadline is None:
+        self._updates = self._updates or KeyUpdates()
+        if not self._updates.one_more(self._clock.seconds()) and self._deadline is None:
             self._deadline = self._clock.callLater(0, self._too_many_updates)
 
     def abort(self) -> None:
@@ -218,14 +215,14 @@ class TlsWire(StreamWire):
         self._leave_porch()
         failed = self._shaken()
         if failed is None and isinstance(reason.value, SSL.Error):
-            reason = Failure(ConnectionLost(_in_words(reason, "TLS")))
+            reason = Failure(ConnectionLost(in_words(reason, "TLS")))
         super().connectionLost(reason)
         if failed is None:
             return
         if self._refusal:
             failed("tls.leaf", self._refusal, self.address)
         else:
-            failed("tls.handshake", _in_words(reason, "the TLS handshake"), self.address)
+            failed("tls.handshake", in_words(reason, "the TLS handshake"), self.address)
 
     def _leaf_of(self, der: bytes) -> HumdId | None:
         """As L{leaf_id}, once for the three times that OpenSSL and we ask in one handshake."""
@@ -277,8 +274,127 @@ class TlsWire(StreamWire):
             porch.leave(self, self.shake)
 
 
-def _in_words(reason: Failure, what: str) -> str:
-    error = reason.value
-    if isinstance(error, SSL.Error) and error.args and error.args[0]:
-        return f"{what} failed: {'; '.join(str(each[-1]) for each in error.args[0])}"
-    return f"the connection ended in {what}: {reason.getErrorMessage()}"
+class _Accepted(TLSMemoryBIOProtocol):
+    """The TLS of an accepted connection."""
+
+    def dataReceived(self, data: bytes) -> None:
+        wire: Any = self.wrappedProtocol
+        if wire.shaking:
+            wire.shake_on(lambda: super(_Accepted, self).dataReceived(data))
+        else:
+            super().dataReceived(data)
+
+
+class TlsTransport(TcpTransport):
+    """
+    Dials and listens over TLS.
+
+    :ivar fingerprint: of our certificate: what others write behind C{tls-fp:}.
+    """
+
+    scheme: ClassVar[str] = "tls"
+
+    def __init__(
+        self, reactor: Any, key: HumdKey, *, budget: LineBudget | None = None, max_line: int = DEFAULT_MAX_LINE
+    ) -> None:
+        """As L{TcpTransport}; C{key} is the humd's own."""
+        super().__init__(reactor, budget=budget, max_line=max_line)
+        self.fingerprint = fingerprint(certificate_of(key))
+        self._sessions = TlsSessions(key)
+
+    def listen(
+        self,
+        endpoint: IStreamServerEndpoint,
+        built: Callable[[StreamWire], None],
+        *,
+        admits: Admits | None = None,
+        failed: Told | None = None,
+        porch: Porch | None = None,
+    ) -> Deferred[IListeningPort]:
+        """
+        Accept connections.
+
+        :param endpoint: any stream endpoint, for instance C{serverFromString(reactor, "tcp:14731")}.
+        :param built: called with each L{TlsWire} whose handshake is complete.
+        :param admits: asked before that; None lets everybody in.
+        :param failed: told of the others.
+        :param porch: the L{Ensemble<ensemble.mesh.Ensemble>}'s own, where they wait for their turn and are counted; the
+            default is one that counts nobody.
+        """
+        return endpoint.listen(self.factory(built, admits=admits, failed=failed, porch=porch))
+
+    def factory(
+        self,
+        built: Callable[[StreamWire], None],
+        *,
+        admits: Admits | None = None,
+        failed: Told | None = None,
+        porch: Porch | None = None,
+    ) -> IProtocolFactory:
+        """As L{listen}: for whatever accepts connections."""
+        told = failed if failed is not None else _untold
+        waiting = porch if porch is not None else Porch(self._reactor)
+
+        def wire() -> TlsWire:
+            return TlsWire(
+                self._reactor,
+                built,
+                told,
+                admits=admits,
+                porch=waiting,
+                inside=inside,
+                budget=self._budget,
+                max_line=self._max_line,
+            )
+
+        factory = _Wires(wire)
+        inside = partial(_Accepted, TLSMemoryBIOFactory(self._sessions, False, factory, self._reactor))
+        return factory
+
+    def _attempt(self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr) -> Deferred[StreamWire]:
+        wires: list[TlsWire] = []
+
+        def cancel(shaken: Deferred[StreamWire]) -> None:
+            shaken.errback(CancelledError())  # first, or what follows would say what nobody asked
+            connecting.cancel()
+            for wire in wires:
+                wire.abort()
+
+        def built(wire: StreamWire) -> None:
+            if shaken.called:
+                wire.abort()  # of two connections to one name the other was faster
+            else:
+                shaken.callback(wire)
+
+        def failed(_counter: str, cause: str, _address: str) -> None:
+            if not shaken.called:
+                shaken.errback(LinkRefused(f"{hint}: {cause}", next((each.mend for each in wires if each.mend), "")))
+
+        def lost(failure: Failure) -> None:
+            if not shaken.called:
+                shaken.errback(failure)
+
+        def wire() -> TlsWire:
+            wires.append(TlsWire(self._reactor, built, failed, peer=addr, budget=self._budget, max_line=self._max_line))
+            return wires[-1]
+
+        shaken: Deferred[StreamWire] = Deferred(cancel)
+        tls = TLSMemoryBIOFactory(self._sessions, True, _Wires(wire), self._reactor)
+        tls.protocol = TLSMemoryBIOProtocol  # not the one that gathers small writes for a turn: an outbox does
+        connecting = endpoint.connect(tls)
+        connecting.addErrback(lost)
+        return shaken
+
+
+class _Wires(Factory):
+    noisy = False
+
+    def __init__(self, wire: Callable[[], TlsWire]) -> None:
+        self._wire = wire
+
+    def buildProtocol(self, addr: IAddress | None) -> TlsWire:
+        return self._wire()
+
+
+def _untold(_counter: str, _cause: str, _address: str) -> None:
+    """Nobody wants to know."""

@@ -1,4 +1,4 @@
-"""L{TlsSessions}: the OpenSSL half of a TLS connection, with the rules of L{ensemble.protocols.tls}."""
+"""The OpenSSL half of a TLS connection, with the rules of L{ensemble.protocols.tls}."""
 
 from __future__ import annotations
 
@@ -10,14 +10,41 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ensemble.errors import RemoteWireError
 from ensemble.identity import HumdKey, certificate_of
 
 if TYPE_CHECKING:
     from ensemble.protocols.tls import TlsWire
 
+KEY_UPDATES: Final = 64  # within KEY_UPDATE_SECONDS; one that asks for an answer is two.  Honest: one in 2**24 records
+KEY_UPDATE_SECONDS: Final = 600.0
 SERVER_NAME: Final = b"localhost"  # what 0.7.0 sends; nobody looks at it
+
+
+class TooManyKeyUpdates(RemoteWireError):
+    """The peer changes its keys again and again, which costs us and says nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(f"more than {KEY_UPDATES} TLS key updates or tickets within {KEY_UPDATE_SECONDS:g} s")
+
+
+class KeyUpdates:
+    """How often a peer changed its keys lately."""
+
+    __slots__ = ("_count", "_since")
+
+    def __init__(self) -> None:
+        self._count, self._since = 0, 0.0
+
+    def one_more(self, now: float) -> bool:
+        """True where that is still all right."""
+        if now - self._since > KEY_UPDATE_SECONDS:
+            self._count, self._since = 0, now
+        self._count += 1
+        return self._count <= KEY_UPDATES
 
 
 @implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
@@ -65,12 +92,20 @@ def _judge(connection: SSL.Connection, certificate: crypto.X509, _error: int, de
     return wire.accepts(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
 
 
+def _anybody(*_: object) -> bool:
+    """The listener decides once the handshake has proved that the leaf is the peer's."""
+    return True
+
+
 def _progressed(connection: SSL.Connection, where: int, _: int) -> None:
     """Once or twice for each message of TLS's own, never for data."""
     if where & SSL.SSL_CB_EXIT:
         connection.get_app_data().wrappedProtocol.key_updated()
 
 
-def _anybody(*_: object) -> bool:
-    """The listener decides once the handshake has proved that the leaf is the peer's."""
-    return True
+def in_words(reason: Failure, what: str) -> str:
+    """Why a connection ended, for people: OpenSSL's errors are lists of tuples."""
+    error = reason.value
+    if isinstance(error, SSL.Error) and error.args and error.args[0]:
+        return f"{what} failed: {'; '.join(str(each[-1]) for each in error.args[0])}"
+    return f"the connection ended in {what}: {reason.getErrorMessage()}"

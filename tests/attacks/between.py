@@ -41,12 +41,12 @@ class Between(Scene):
         self.addCleanup(lambda: Deferred.fromCoroutine(middle.close()))
         return middle
 
-    def dials(self, *middles: Middle) -> tuple[RealHouse, Clock, Dialler]:
-        """A humd that has these ways to Bob."""
+    def dials(self, middle: Middle) -> tuple[RealHouse, Clock, Dialler]:
+        """A humd that dials Bob there."""
         clock = Clock()
         house = self.arena.house(clock=clock, turn=Turn(reactor), policy=Policy(level=Level.PROVEN))
-        (scheme, *_) = self.bob.addr.hints[0].split(":")
-        row = KnownPeer(self.bob.ensemble.me, tuple(f"{scheme}:127.0.0.1:{middle.port}" for middle in middles))
+        scheme = self.bob.addr.hints[0].partition(":")[0]
+        row = KnownPeer(self.bob.ensemble.me, (f"{scheme}:127.0.0.1:{middle.port}",))
         dial = house.transport.dial
         dialler = Dialler(house.ensemble, {scheme: dial}, clock, lambda: 0.0)
         dialler.set_peers([row])

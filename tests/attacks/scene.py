@@ -35,8 +35,8 @@ class Scene(TestCase):
 
     timeout = 60
     level = Level.OPEN
-    limits: Limits | None = None
     losses = 0  # of links of the attacker's
+    limits: Limits | None = None
     make_arena: Callable[[], Arena]
 
     arena: Arena

@@ -89,7 +89,7 @@ class HandshakeFloodTests(Crowded):
         await self.arena.until(lambda: sent >= 50)
         for number in range(FLOOD):
             says = hello if number % 10 else os.urandom(300)
-            crowd.add(Silent(port, crowd.discard, says, f"127.0.3.{number % ADDRESSES + 1}"))
+            crowd.add(Silent(port, crowd.discard, f"127.0.3.{number % ADDRESSES + 1}", says))
         new = await self.dial(self.arena.house(), where)
         self.assertTrue(self.victim.ensemble.linked(new.me))
         self.assertLessEqual(most, PENDING_LINKS)

@@ -182,7 +182,7 @@ class TlsCrowdTests(CrowdTests):
         async with self.flow():
             for _ in range(CROWD // 3):
                 for says in (b"", hello[: len(hello) // 2], hello):
-                    crowd.add(Silent(self.victim.port, crowd.discard, says))
+                    crowd.add(Silent(self.victim.port, crowd.discard, says=says))
             honest = self.arena.house()
             await self.arena.link(honest, self.victim)
             await self.linked(await self.arena.rogue(self.victim, source="127.0.0.2"))

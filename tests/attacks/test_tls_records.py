@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from twisted.internet.address import IPv4Address
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory
-from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import LinkRefused
 from ensemble.identity import HumdAddr
 from ensemble.mesh import Tap
-from ensemble.protocols import TlsTransport
-from ensemble.protocols.tls import KEY_UPDATE_SECONDS, KEY_UPDATES, TooManyKeyUpdates
+from ensemble.protocols.tls_sessions import KEY_UPDATE_SECONDS, KEY_UPDATES, KeyUpdates, TooManyKeyUpdates
 from tests.attacks.arena import RealRogue, reactor
 from tests.attacks.scene import Scene
 from tests.attacks.test_crowds import MEGABYTE, resident
@@ -208,27 +202,12 @@ class AllowanceTests(SynchronousTestCase):
     """What a patient peer may do."""
 
     def test_time_gives_it_back(self) -> None:
-        """Who changes its keys rarely may do so for ever; who does it too often is cut off once, in the next turn."""
-        clock = Clock()
-        factory = TlsTransport(clock, ALICE).factory(self.fail)
-        protocol: Any = factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 1))
-        transport = StringTransport()
-        protocol.makeConnection(transport)
-        wire = protocol.wrappedProtocol
-        for _ in range(1000):
-            wire.key_updated()  # of the handshake
-        wire._shaken()
+        """Who changes its keys rarely may do so for ever."""
+        updates, now = KeyUpdates(), 0.0
         for _ in range(10):
-            for _ in range(KEY_UPDATES):
-                wire.key_updated()
-            clock.advance(KEY_UPDATE_SECONDS + 1)
-        self.assertFalse(transport.disconnected)
-        for _ in range(KEY_UPDATES + 100):
-            wire.key_updated()
-        self.assertFalse(transport.disconnected)
-        clock.advance(0)
-        self.assertTrue(transport.disconnected)
-        self.assertEqual(clock.getDelayedCalls(), [])
+            self.assertTrue(all(updates.one_more(now) for _ in range(KEY_UPDATES)))
+            self.assertFalse(updates.one_more(now + KEY_UPDATE_SECONDS))
+            now += KEY_UPDATE_SECONDS + 1
 
 
 class EndTests(Records):

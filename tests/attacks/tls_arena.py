@@ -143,6 +143,7 @@ class TlsHouse(RealHouse):
                 self.ensemble._accepted,
                 admits=lambda leaf: self.ensemble.policy.admits_leaf(leaf),
                 failed=self.ensemble.refusals.refused,
+                porch=self.ensemble.porch,
             ),
         )
 
