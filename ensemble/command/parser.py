@@ -102,6 +102,7 @@ def build() -> Parser:
     one.add_argument("--auth", choices=LEVELS, help="how well it must show who it is, instead of the humd's own level")
     yes_or_no = argparse.BooleanOptionalAction
     one.add_argument("--plain", action=yes_or_no, help="it may be linked over plain TCP although it has secure hints")
+    one.add_argument("--follow", action=yes_or_no, help="it stays itself under the new key that it names")
     one.add_argument("--relays", action=yes_or_no, help="it may deliver tones of others")
     one.add_argument("--wait", action="store_true", help="wait until it is linked, and tell why it is not yet")
     one.add_argument(

@@ -43,6 +43,7 @@ def trust(here: Here) -> int:
             auth=options.auth,
             relays=options.relays,
             plain=options.plain,
+            follow=options.follow,
         )
     except BadHint as error:
         raise BadUsage(str(error)) from None
@@ -103,7 +104,7 @@ def _tell(here: Here, peer: HumdId, edit: Edit) -> None:
     changes = [("-", hint) for hint in _hints(edit.before, edit.after)]
     changes += [("+", hint) for hint in _hints(edit.after, edit.before)]
     old, new = _row(edit.before), _row(edit.after)
-    for key in ("alias", "auth", "relays", "plain"):
+    for key in ("alias", "auth", "relays", "plain", "follow"):
         if edit.after is not None and old.get(key) != new[key] and (edit.before is not None or new[key]):
             was = f" (it was {_word(old[key])})" if edit.before is not None and old[key] is not None else ""
             changes.append((key, f"{_word(new[key])}{was}"))

@@ -52,11 +52,12 @@ class Trust:
     auth: str | None = None
     relays: bool | None = None
     plain: bool | None = None
+    follow: bool | None = None
 
     @property
     def fields(self) -> dict[str, Any]:
         """What is wanted besides the hints."""
-        wanted = {"alias": self.alias, "auth": self.auth, "relays": self.relays, "plain": self.plain}
+        wanted = {key: getattr(self, key) for key in ("alias", "auth", "relays", "plain", "follow")}
         return {key: value for key, value in wanted.items() if value is not None}
 
     def drops(self, hint: object) -> bool:

@@ -81,7 +81,7 @@ def _revoke(humd: Humd, request: Request) -> Answer:
         raise Refusal(Qualifier.NOT_SUPPORTED, '"statement" must be the revocation of somebody else')
     outcome = humd.ensemble.rules.learn([statement], anybody=True)
     if outcome not in (Learned.NEW, Learned.KNOWN):
-        raise Refusal(Qualifier.NOT_SUPPORTED, f"the revocation is not taken in: {outcome}")
+        raise Refusal(Qualifier.NOT_SUPPORTED, f"the revocation is not taken in: it is {outcome.name.lower()}")
     return {"ok": True, "peer": statement.who.full, "known": outcome is Learned.KNOWN}
 
 

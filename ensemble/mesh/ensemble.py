@@ -27,6 +27,7 @@ from ensemble.mesh.inbound import Inbound
 from ensemble.mesh.limits import UNPACED, Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.link_actions import GoodbyeReason
+from ensemble.mesh.links import Links
 from ensemble.mesh.listener import MeshListener
 from ensemble.mesh.membership import Membership, Watcher
 from ensemble.mesh.policy import Policy
@@ -42,12 +43,11 @@ from ensemble.protocols import (
     Level,
     LineBudget,
     PeerCapabilities,
-    Refused,
     Role,
     StreamWireFactory,
     Turn,
 )
-from ensemble.tone import Envelope, IllegalTone, MalformedTone, Qualifier, encode, is_expired
+from ensemble.tone import IllegalTone, encode
 
 
 class Ensemble(Service):
@@ -107,9 +107,7 @@ class Ensemble(Service):
         self.porch = self._reception.porch
         self._broadcast = Broadcast(self._members)
         self.rules = Rules(me, policy if policy is not None else Policy(), self.memory, self.counters, self._members)
-        self._links: set[Link] = set()
-        self._taps: list[Tap] = []
-        self._quiet: Deferred[None] | None = None
+        self._links = Links(me, self._members, self._reception, self._inbound, self.refusals, self.rules, self._wall_ms)
         self._stopped = False  # what is accepted from then on would be linked for ever
 
     @classmethod
@@ -177,7 +175,9 @@ class Ensemble(Service):
             learn=self.rules.learn,
         )
         mine = self.limits.peer_queue_bytes
-        link = Link(wire, handshake, self, self._clock, self._wall_ms, self.turn, self.max_tone, mine, self.queues)
+        link = Link(
+            wire, handshake, self._links, self._clock, self._wall_ms, self.turn, self.max_tone, mine, self.queues
+        )
         self._links.add(link)
         if expected is not None:
             self._members.expected(expected).coming.add(link)
@@ -287,8 +287,8 @@ class Ensemble(Service):
 
     def subscribe(self) -> Tap:
         """A view of every tone that arrives from now on; close it when done."""
-        tap = Tap(self._taps.remove)
-        self._taps.append(tap)
+        tap = Tap(self._links.taps.remove)
+        self._links.taps.append(tap)
         return tap
 
     # IService
@@ -301,98 +301,18 @@ class Ensemble(Service):
         """Say goodbye to every peer; fires when all links are closed, at the latest after two seconds."""
         super().stopService()
         self._stopped = True
-        for tap in list(self._taps):
+        for tap in list(self._links.taps):
             tap.close()
-        self._quiet = quiet = Deferred[None]()
         for peer in self._members:
             peer.leave(GoodbyeReason.SHUTDOWN)
         self._reception.close()
-        late = self._clock.callLater(STOP_SECONDS, self._abort_all)
-        self._maybe_quiet()
+        late = self._clock.callLater(STOP_SECONDS, self._links.abort)
 
         def stopped(_: None) -> None:
             if late.active():
                 late.cancel()
 
-        return quiet.addCallback(stopped)
-
-    # LinkOwner
-
-    def link_may_prove(self, link: Link, peer: HumdId) -> bool:
-        known = self._members.expected(peer)
-        if known.linked or any(other.proving for other in known.coming if other is not link):
-            return False
-        link.proving = True
-        return True
-
-    def link_refused(self, link: Link, refused: Refused) -> None:
-        self._reception.refused(link, refused)
-
-    def link_hello_admissible(self, link: Link) -> None:
-        self._reception.admissible(link)
-
-    def link_has_room(self, link: Link) -> None:
-        self._members.has_room(link)
-
-    def link_up(self, link: Link) -> None:
-        assert link.peer is not None and link.shaken is not None
-        # Asked again: the rules may be newer than its hello.
-        denied = self.policy.denies(link.peer, link.shaken.level, link.wire.secure)
-        if denied is not None:
-            self.link_refused(link, Refused(denied, "handshake.not-admitted", "", link.peer))
-            link.abort()
-            return
-        tell = self._reception.came_up(link)
-        self._members.came_up(link, link.peer in self.policy.known)
-        tell(link.peer)
-        self.rules.came_up(link)
-
-    def link_tone(self, link: Link, envelope: Envelope, line: bytes) -> None:
-        peer = link.peer
-        assert peer is not None
-        judged: bytes | None = line
-        if envelope.sender != link.peer_text or envelope.to != self._my_text:
-            judged = self._inbound.judge(peer, envelope, line)
-        if judged is None:
-            return
-        self.counters["tones.received"] += 1
-        if self._taps:
-            for tap in list(self._taps):  # who is told may close it, or another one
-                tap.put(judged)
-        listener = self._members.listener
-        if listener is not None:
-            listener.tone_arrived(peer, envelope, judged)
-        elif is_expired(envelope.dusk, self._wall_ms()):
-            self._inbound.refuse(peer, envelope, Qualifier.TONE_EXPIRED, "the tone came after its dusk")
-
-    def link_statement(self, link: Link, tone: Mapping[str, Any]) -> None:
-        self.rules.heard(link, tone)
-
-    def link_malformed(self, link: Link, line: bytes, error: MalformedTone) -> None:
-        assert link.peer is not None
-        self._inbound.malformed(link.peer, line, error)
-
-    def link_goodbye(self, link: Link, reason: str, message: str) -> None:
-        assert link.peer is not None
-        self.log.info("{peer} says goodbye: {reason} ({text})", peer=link.peer.short, reason=reason, text=message)
-        self._members.expected(link.peer).goodbye_read(link, reason)
-
-    def link_broke(self, link: Link, reason: str) -> None:
-        self.refusals.refused("links.broke", reason, link.peer_text)
-
-    def link_throttled(self, link: Link) -> None:
-        self.refusals.refused("links.throttled", "it sends faster than its pace", link.peer_text, did="slowed")
-
-    def link_shed(self, link: Link, cause: str) -> None:
-        mend = "does it read at all? --limit queues_bytes=… allows more"
-        self.refusals.refused("links.shed", cause, link.peer_text, mend, did="dropped")
-        self._members.shed(link)
-
-    def link_gone(self, link: Link, reason: str, clean: bool) -> None:
-        self._links.discard(link)
-        self._members.gone(link, reason, clean)
-        self._reception.lost(link, reason)
-        self._maybe_quiet()
+        return self._links.all_gone().addCallback(stopped)
 
     # inside
 
@@ -401,12 +321,3 @@ class Ensemble(Service):
 
     def _wall_ms(self) -> int:
         return int(self._wall() * 1000)
-
-    def _abort_all(self) -> None:
-        for link in list(self._links):
-            link.abort()
-
-    def _maybe_quiet(self) -> None:
-        if self._quiet is not None and not self._links:
-            quiet, self._quiet = self._quiet, None
-            quiet.callback(None)

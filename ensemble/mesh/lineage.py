@@ -19,14 +19,14 @@ from ensemble.protocols import Level
 
 
 class Learned(StrEnum):
-    """What became of a statement; the value is the end of a counter's name."""
+    """What became of a statement; the value is its counter."""
 
-    NEW = "learned"
-    DISPUTED = "disputed"  # a second, different succession: learned, and the id is dead
-    KNOWN = "known"
-    UNCOVERED = "uncovered"  # about an id that no row leads to
-    FORGED = "forged"
-    FULL = "full"
+    NEW = "rekey.learned"
+    DISPUTED = "rekey.disputed"  # a second, different succession: learned, and the id is dead
+    KNOWN = "rekey.known"
+    UNCOVERED = "rekey.uncovered"  # about an id that no row leads to
+    FORGED = "rekey.forged"
+    FULL = "rekey.full"
 
 
 class Lineage:

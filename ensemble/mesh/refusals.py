@@ -16,7 +16,7 @@ class Refusals:
     log = Logger()
 
     def __init__(self, clock: IReactorTime, counters: Counter[str]) -> None:
-        self._clock, self._counters = clock, counters
+        self._clock, self.counters = clock, counters
         self._said: dict[str, tuple[float, int]] = {}
 
     def refused(self, counter: str, cause: str, peer: str, mend: str = "", did: str = "refused") -> None:
@@ -28,7 +28,7 @@ class Refusals:
         :param peer: who it was: an id or an address.
         :param did: what we did with it, for people.
         """
-        self._counters[counter] += 1
+        self.counters[counter] += 1
         now = self._clock.seconds()
         last, more = self._said.get(counter, (now - 1.0, 0))
         if now - last < 1.0:

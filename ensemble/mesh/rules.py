@@ -111,12 +111,12 @@ class Rules:
         fresh: list[Statement] = []
         for statement in statements:
             outcome = self.lineage.learn(statement, self._wanted.known, anybody or statement.who == self._me)
-            self._counters[f"rekey.{outcome}"] += 1
+            self._counters[outcome] += 1
             if outcome in (Learned.NEW, Learned.DISPUTED):
                 self._memory.note_statement(write_document(statement.to_tone()))
                 fresh.append(statement)
             elif outcome is not Learned.KNOWN:
-                if outcome is Learned.FULL and self._counters["rekey.full"] == 1:
+                if outcome is Learned.FULL and self._counters[outcome] == 1:
                     self.log.error(
                         "no more is learned of the keys of peers: {limit} statements are kept already, as many as fit",
                         limit=MAX_STATEMENTS,

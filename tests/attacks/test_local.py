@@ -126,7 +126,7 @@ class ControlTests(TestCase):
         for rogue in self.rogues:
             rogue.leave()
         await self.arena.until(lambda: not self.server.sessions and all(rogue.lost for rogue in self.rogues))
-        self.assertEqual((self.server.taps, self.ensemble._taps), (0, []))
+        self.assertEqual((self.server.taps, self.ensemble._links.taps), (0, []))
 
     def hi(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """An answer of a megabyte."""
@@ -177,7 +177,7 @@ class ControlTests(TestCase):
         self.assertEqual(decode(b'{"chi":"x",' + late.lines[0][1:])["qualifier"], "queue.full")
         answers = [await self.ask(rogue, b'{"do":"tap"}') for rogue in rogues]
         self.assertEqual([answer["ok"] for answer in answers], [True] * TAPS + [False] * (CONNECTIONS - TAPS))
-        self.assertEqual(len(self.ensemble._taps), TAPS)
+        self.assertEqual(len(self.ensemble._links.taps), TAPS)
 
     async def test_who_asks_and_never_reads(self) -> None:
         """A program that asks for much and reads nothing is not read either; others are answered."""

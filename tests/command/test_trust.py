@@ -65,7 +65,7 @@ class TrustTests(TrustTestCase):
     def test_for_programs(self) -> None:
         """A program gets the row as it was and as it is."""
         said = self.call("trust", BETA.full, PLACE, "--json")
-        row = {"hints": [PLACE], "alias": None, "auth": None, "relays": False, "plain": False}
+        row = {"hints": [PLACE], "alias": None, "auth": None, "relays": False, "plain": False, "follow": False}
         document = {"ok": True, "id": BETA.full, "peers_file": str(self.peers_file), "daemon": False}
         self.assertEqual(said.document, {**document, "state": "added", "before": None, "after": row})
         self.assertIn("no humd answers", said.failure["message"])

@@ -53,8 +53,8 @@ class RowTests(SynchronousTestCase):
         """A new row stands behind the others and has what was said, no more."""
         after = trusted(filled('{"peers": [{"humd_id": "%s"}]}\n', YOU), Trust(peer=ME))
         self.assertEqual(after, filled('{"peers": [{"humd_id": "%s"}, {"humd_id": "%s"}]}\n', YOU, ME))
-        wish = Trust(peer=ME, hints=(PLACE, PLACE), alias="a", auth="open", relays=True, plain=False)
-        self.assertEqual(rows_of(trusted("{}", wish)), (PeerRow(ME, (PLACE,), "a", "open", True, False),))
+        wish = Trust(peer=ME, hints=(PLACE, PLACE), alias="a", auth="open", relays=True, plain=False, follow=True)
+        self.assertEqual(rows_of(trusted("{}", wish)), (PeerRow(ME, (PLACE,), "a", "open", True, False, True),))
 
     def test_laid_out_as_its_neighbours(self) -> None:
         """A new row of a file over many lines is laid out as the row before it, in its line ends."""

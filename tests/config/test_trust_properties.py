@@ -28,6 +28,7 @@ ROWS = st.fixed_dictionaries(
         "auth": st.sampled_from(["open", None, "odd"]),
         "relays": st.booleans(),
         "plain": st.booleans(),
+        "follow": st.booleans(),
         "x": OTHERS,
     },
 )
@@ -40,6 +41,7 @@ WISHES = st.builds(
     auth=st.none() | st.sampled_from(["open", "proven"]),
     relays=st.none() | st.booleans(),
     plain=st.none() | st.booleans(),
+    follow=st.none() | st.booleans(),
 )
 
 

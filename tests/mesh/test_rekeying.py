@@ -18,6 +18,7 @@ from ensemble.mesh import (
     MAX_STATEMENTS,
     Ensemble,
     KnownPeer,
+    Learned,
     Policy,
     ProofMemory,
     RamProofMemory,
@@ -311,8 +312,8 @@ class MemoryTests(RekeyTestCase):
     def test_operator(self) -> None:
         """A revocation that the operator takes in may be about any id."""
         statement: Statement = revoke(self.thief, 1)
-        self.assertEqual(self.peer.rules.learn([statement]), "uncovered")
-        self.assertEqual(self.peer.rules.learn([statement], anybody=True), "learned")
+        self.assertIs(self.peer.rules.learn([statement]), Learned.UNCOVERED)
+        self.assertIs(self.peer.rules.learn([statement], anybody=True), Learned.NEW)
 
     def test_new_row(self) -> None:
         """Once the row names the new id, whoever has the old key can neither get in nor get it out."""

@@ -1,0 +1,150 @@
+"""What happens on the links of one ensemble, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from ensemble.identity import HumdId
+from ensemble.mesh.inbound import Inbound
+from ensemble.mesh.link import Link
+from ensemble.mesh.membership import Membership
+from ensemble.mesh.reception import Reception
+from ensemble.mesh.refusals import Refusals
+from ensemble.mesh.rules import Rules
+from ensemble.mesh.tap import Tap
+from ensemble.protocols import Refused
+from ensemble.tone import Envelope, MalformedTone, Qualifier, is_expired
+
+
+class Links:
+    """
+    All links of one ensemble that are not gone: the owner of each.
+
+    :ivar taps: who sees every tone.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        me: HumdId,
+        members: Membership,
+        reception: Reception,
+        inbound: Inbound,
+        refusals: Refusals,
+        rules: Rules,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self.taps: list[Tap] = []
+        self._my_text = me.full
+        self._members, self._reception, self._inbound = members, reception, inbound
+        self._refusals, self._rules, self._wall_ms = refusals, rules, wall_ms
+        self._counters = refusals.counters
+        self._links: set[Link] = set()
+        self._quiet: Deferred[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter(list(self._links))
+
+    def add(self, link: Link) -> None:
+        """One that is about to begin."""
+        self._links.add(link)
+
+    def abort(self) -> None:
+        """End all that are left."""
+        for link in self:
+            link.abort()
+
+    def all_gone(self) -> Deferred[None]:
+        """:returns: fires when none is left; for one caller."""
+        if not self._links:
+            return succeed(None)
+        self._quiet = Deferred()
+        return self._quiet
+
+    # LinkOwner
+
+    def link_may_prove(self, link: Link, peer: HumdId) -> bool:
+        known = self._members.expected(peer)
+        if known.linked or any(other.proving for other in known.coming if other is not link):
+            return False
+        link.proving = True
+        return True
+
+    def link_refused(self, link: Link, refused: Refused) -> None:
+        self._reception.refused(link, refused)
+
+    def link_hello_admissible(self, link: Link) -> None:
+        self._reception.admissible(link)
+
+    def link_has_room(self, link: Link) -> None:
+        self._members.has_room(link)
+
+    def link_up(self, link: Link) -> None:
+        assert link.peer is not None and link.shaken is not None
+        # Asked again: the rules may be newer than its hello.
+        denied = self._rules.policy.denies(link.peer, link.shaken.level, link.wire.secure)
+        if denied is not None:
+            self.link_refused(link, Refused(denied, "handshake.not-admitted", "", link.peer))
+            link.abort()
+            return
+        tell = self._reception.came_up(link)
+        self._members.came_up(link, link.peer in self._rules.policy.known)
+        tell(link.peer)
+        self._rules.came_up(link)
+
+    def link_tone(self, link: Link, envelope: Envelope, line: bytes) -> None:
+        peer = link.peer
+        assert peer is not None
+        judged: bytes | None = line
+        if envelope.sender != link.peer_text or envelope.to != self._my_text:
+            judged = self._inbound.judge(peer, envelope, line)
+        if judged is None:
+            return
+        self._counters["tones.received"] += 1
+        if self.taps:
+            for tap in list(self.taps):  # who is told may close it, or another one
+                tap.put(judged)
+        listener = self._members.listener
+        if listener is not None:
+            listener.tone_arrived(peer, envelope, judged)
+        elif is_expired(envelope.dusk, self._wall_ms()):
+            self._inbound.refuse(peer, envelope, Qualifier.TONE_EXPIRED, "the tone came after its dusk")
+
+    def link_statement(self, link: Link, tone: Mapping[str, Any]) -> None:
+        self._rules.heard(link, tone)
+
+    def link_malformed(self, link: Link, line: bytes, error: MalformedTone) -> None:
+        assert link.peer is not None
+        self._inbound.malformed(link.peer, line, error)
+
+    def link_goodbye(self, link: Link, reason: str, message: str) -> None:
+        assert link.peer is not None
+        self.log.info("{peer} says goodbye: {reason} ({text})", peer=link.peer.short, reason=reason, text=message)
+        self._members.expected(link.peer).goodbye_read(link, reason)
+
+    def link_broke(self, link: Link, reason: str) -> None:
+        self._refusals.refused("links.broke", reason, link.peer_text)
+
+    def link_throttled(self, link: Link) -> None:
+        self._refusals.refused("links.throttled", "it sends faster than its pace", link.peer_text, did="slowed")
+
+    def link_shed(self, link: Link, cause: str) -> None:
+        mend = "does it read at all? --limit queues_bytes=… allows more"
+        self._refusals.refused("links.shed", cause, link.peer_text, mend, did="dropped")
+        self._members.shed(link)
+
+    def link_gone(self, link: Link, reason: str, clean: bool) -> None:
+        self._links.discard(link)
+        self._members.gone(link, reason, clean)
+        self._reception.lost(link, reason)
+        if self._quiet is not None and not self._links:
+            quiet, self._quiet = self._quiet, None
+            quiet.callback(None)
