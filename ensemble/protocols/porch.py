@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from ensemble.interfaces import IWire
 from ensemble.protocols.share import FairQueue, Flow, Share, Traffic
 
-HANDSHAKE_PERCENT: Final = 20  # of the time, for TLS handshakes while tones flow
+HANDSHAKE_PERCENT: Final = 15  # of the time, for TLS handshakes while tones flow
 ACCEPT_PERCENT: Final = 10  # and to accept connections: the links have the rest
 
 
@@ -87,7 +87,7 @@ class Porch:
             self._timer = None
 
     def work(self, step: Callable[[], None]) -> None:
-        """Do something for a handshake that has begun: it counts."""
+        """Do something for a handshake: it counts."""
         began = self._clock.seconds()
         step()
         now = self._clock.seconds()

@@ -156,7 +156,7 @@ class TlsWire(StreamWire):
         socket.resumeProducing()
 
     def shake_on(self, step: Callable[[], None]) -> None:
-        """Do what the handshake needs of us."""
+        """Do what a handshake, or the end of one, needs of us."""
         assert self._porch is not None
         self._porch.work(step)
 
@@ -269,9 +269,8 @@ class TlsWire(StreamWire):
         return failed
 
     def _leave_porch(self) -> None:
-        porch, self._porch = self._porch, None
-        if porch is not None:
-            porch.leave(self, self.shake)
+        if self._porch is not None:
+            self._porch.leave(self, self.shake)
 
 
 class _Accepted(TLSMemoryBIOProtocol):
@@ -283,6 +282,10 @@ class _Accepted(TLSMemoryBIOProtocol):
             wire.shake_on(lambda: super(_Accepted, self).dataReceived(data))
         else:
             super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        wire: Any = self.wrappedProtocol  # the end of a flood's handshakes costs as much as half of one
+        wire.shake_on(lambda: super(_Accepted, self).connectionLost(reason))
 
 
 class TlsTransport(TcpTransport):
