@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -113,3 +114,16 @@ class LastLineTests(SynchronousTestCase):
         """What a test prints that looks like a summary is not one."""
         said = "PASSED (successes=99)\nRan 1 tests in 0.1s\n\nPASSED (successes=1)\nFAILED (errors=7)\n"
         self.assertEqual(self.run_with(said, 0), ("1 passed, 0 failed", 0))
+
+
+class SecurityPageTests(SynchronousTestCase):
+    """What docs/security.rst promises."""
+
+    def test_shown_by(self) -> None:
+        """Every test that the page names is there."""
+        named = re.findall(r"``((?:attacks|mesh)\.[\w.]+)``", (ROOT / "docs/security.rst").read_text())
+        self.assertGreater(len(named), 30)
+        for name in named:
+            module, case, test = f"tests.{name}".rsplit(".", 2)
+            found = getattr(getattr(importlib.import_module(module), case, None), test, None)
+            self.assertTrue(callable(found), name)
