@@ -133,7 +133,7 @@ def _reload(here: Here, peer: HumdId, edit: Edit) -> bool:
             "trust.not-taken", f"{done} the humd that answers reads {used}: say --peers {shlex.quote(used)}"
         )
     row = edit.after
-    names = tuple(f"{name} " for name in (row and row.alias, peer.short) if name)
+    names = tuple(f"{name} " for name in (row and row.alias, peer.short, peer.full) if name)
     for problem in answer.get("problems", ()):
         if str(problem).startswith(names):
             here.screen.note(str(problem), problem=problem)
@@ -150,11 +150,16 @@ def _wait(here: Here, peer: HumdId, seconds: float) -> None:
     """
     until, told = time.monotonic() + seconds, ""
     while True:
-        rows = [row for row in rows_of(here.ask("peers")) if row.get("id") == peer.full]
-        row = rows[0] if rows else {}
+        rows = rows_of(here.ask("peers"))
+        row = next((row for row in rows if row.get("id") == peer.full), {})
+        heir = next((row for row in rows if row.get("heir_of") == peer.full and row.get("state") == "linked"), None)
+        if row.get("refused") and not row.get("heir"):
+            raise CommandFailed("trust.not-linked", f"{peer.full} is refused: {row['refused']}")
+        row = heir or row
         if row.get("state") == "linked":
             if not here.screen.json:
-                here.screen.line(f"Linked over {row.get('wire')} ({row.get('level')}).")
+                as_whom = f" as {row.get('id')}" if heir else ""
+                here.screen.line(f"Linked over {row.get('wire')} ({row.get('level')}){as_whom}.")
             return
         if time.monotonic() >= until:
             why = f"; the last dial: {told}" if told else ": it was not dialled, and did not dial; has it a row for us?"

@@ -190,6 +190,21 @@ class WaitTests(TrustTestCase):
         self.answers_again(linked())
         self.assertIs(self.call("trust", BETA.full, PLACE, "--wait", "--json").document["linked"], True)
 
+    def test_heir(self) -> None:
+        """Where the row says follow, the link of the heir is the one that was waited for."""
+        heir = linked(id=ALPHA.full, heir_of=BETA.full)
+        both = {"ok": True, "peers": [linked(state="down", refused="replaced", heir=ALPHA.full), heir]}
+        self.serve_control(reload=self.took(), peers=both)
+        said = self.call("trust", BETA.full, "--follow", "--wait")
+        self.assertEqual(said.out.splitlines()[-1], f"Linked over tcp (proven) as {ALPHA.full}.")
+
+    def test_dead(self) -> None:
+        """Who is refused for its key will never be linked, so nobody waits for that."""
+        self.answers(linked(state="down", refused="its key was revoked"))
+        said = self.call("trust", BETA.full, "--wait", "--json")
+        self.assertEqual((said.status, said.failure["qualifier"], self.now), (1, "trust.not-linked", 0.0))
+        self.assertIn("its key was revoked", said.failure["message"])
+
     def answers_again(self, row: dict[str, Any]) -> None:
         self.control.unlink()
         self.answers(row)
