@@ -201,10 +201,12 @@ def _tell_next(here: Here, report: Report, paths: Paths) -> None:
 def _remarks(report: Report) -> list[str]:
     if not report.hints:
         return ["it names no address: this humd dials, others cannot dial it; --listen tcp:14730 changes that"]
-    if all(is_loopback(hint) for hint in report.hints):
+    places = [hint for hint in report.hints if not hint.startswith("tls-fp:")]
+    if all(map(is_loopback, places)):
         return ["only programs on this machine can reach that address"]
     if report.guessed:
-        return ["the address is what this machine calls itself; others may need another: --advertise tcp:HOST:PORT"]
+        wire = places[0].partition(":")[0]
+        return [f"the address is what this machine calls itself; others may need another: --advertise {wire}:HOST:PORT"]
     return []
 
 

@@ -139,7 +139,9 @@ class InitTests(InitTestCase):
         for words, remark in (
             ((), "it names no address"),
             (("--listen", "tcp:1:interface=127.0.0.1"), "only programs on this machine"),
-            (("--listen", "tcp:1:interface=192.0.2.1"), "others may need another"),
+            (("--listen", "tls:1:interface=127.0.0.1"), "only programs on this machine"),
+            (("--listen", "tcp:1:interface=192.0.2.1"), "others may need another: --advertise tcp:"),
+            (("--listen", "tls:1:interface=192.0.2.1"), "others may need another: --advertise tls:"),
         ):
             self.assertIn(remark, self.call("init", "--force", *words).out)
         self.assertNotIn("(", self.call("init", "--force", "--advertise", "tcp:a.example:1").out.split("Next:")[0])
