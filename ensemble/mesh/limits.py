@@ -117,15 +117,16 @@ class Limits:
             name the later counts.
         :raises ConfigurationError: the text is no such thing, there is no such limit, or it is out of its range.
         """
-        units = {about.name: about.unit for about in cls.about()}
+        known = {about.name: about for about in cls.about()}
         values: dict[str, int] = {}
         for text in settings:
             name, _, value = text.partition("=")
-            if name not in units:
-                near = difflib.get_close_matches(name, units) or units
+            if name not in known:
+                near = difflib.get_close_matches(name, known) or known
                 raise ConfigurationError(f"there is no limit {name!r}; there is {', '.join(near)}")
             if not value.isascii() or not value.isdigit() or len(value) > MOST_DIGITS:
-                raise ConfigurationError(f"the limit {name} needs a whole number of {units[name]}, as in {name}=4096")
+                unit, example = known[name].unit, f"{name}={known[name].default}"
+                raise ConfigurationError(f"the limit {name} needs a whole number of {unit}, as in {example}")
             values[name] = int(value)
         return cls(**values)
 

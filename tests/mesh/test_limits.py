@@ -42,7 +42,7 @@ class LimitsTests(SynchronousTestCase):
             ("pending_link=4", "there is pending_links"),
             ("nothing=4", "peer_queue_bytes, peer_hold_bytes"),
             ("", "no limit ''"),
-            ("pending_links", "a whole number of links, as in pending_links=4096"),
+            ("pending_links", "a whole number of links, as in pending_links=256"),
             ("pending_links=", "a whole number of links"),
             ("pending_links=-1", "a whole number of links"),
             ("pending_links=1.5", "a whole number of links"),
