@@ -6,10 +6,20 @@ import socket
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
+from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.interfaces import IAddress, ISystemHandle, ITCPTransport, IUNIXTransport
+from twisted.python.failure import Failure
 
 # For peers that cannot be pinged: a dead one is noticed after 60 + 4 * 15 s, not after the system's two hours.
 KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+
+
+def in_short(failure: Failure) -> str:
+    """What ended a connection, in the words of the system where Twisted has put its own around them."""
+    error = failure.value
+    if isinstance(error, ConnectError | ConnectionClosed) and error.args and error.args[0]:
+        return str(error.args[0])
+    return failure.getErrorMessage().removesuffix(".")
 
 
 def set_no_delay(transport: Any) -> None:

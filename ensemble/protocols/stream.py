@@ -32,7 +32,7 @@ from zope.interface import implementer
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, TotalExceeded, UnfinishedLine
 from ensemble.protocols.outbox import Block
-from ensemble.protocols.sockets import host_of, set_keep_alive, set_no_delay
+from ensemble.protocols.sockets import host_of, in_short, set_keep_alive, set_no_delay
 
 if TYPE_CHECKING:
     from ensemble.errors import RemoteWireError
@@ -219,7 +219,7 @@ class StreamWire(Protocol):
             self._receive(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._lost = reason.getErrorMessage()
+        self._lost = in_short(reason)
         self._send_now = None  # it holds the transport
         self._clean = reason.check(ConnectionDone) is not None
         if self._listener is not None or self._deaf:

@@ -28,6 +28,7 @@ from ensemble.errors import LinkRefused
 from ensemble.interfaces import IWire
 from ensemble.protocols.budget import LineBudget
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
+from ensemble.protocols.sockets import in_short
 from ensemble.protocols.stream import StreamWire
 from ensemble.protocols.stream_factory import StreamWireFactory
 
@@ -139,7 +140,7 @@ class _Dial(Factory):
 def _explained(failure: Failure, hint: Hint) -> Failure:
     """What a person needs to read; a bug stays what it is."""
     if failure.check(ConnectError, DNSLookupError, OSError, ValueError):
-        return Failure(LinkRefused(f"cannot reach {hint}: {failure.getErrorMessage()}"))
+        return Failure(LinkRefused(f"cannot reach {hint}: {in_short(failure)}"))
     return failure
 
 

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from ensemble.errors import RemoteWireError
 from ensemble.identity import HumdKey, certificate_of
+from ensemble.protocols.sockets import in_short
 
 if TYPE_CHECKING:
     from ensemble.protocols.tls import TlsWire
@@ -108,4 +109,4 @@ def in_words(reason: Failure, what: str) -> str:
     error = reason.value
     if isinstance(error, SSL.Error) and error.args and error.args[0]:
         return f"{what} failed: {'; '.join(str(each[-1]) for each in error.args[0])}"
-    return f"the connection ended in {what}: {reason.getErrorMessage()}"
+    return f"the connection ended in {what}: {in_short(reason)}"

@@ -236,7 +236,7 @@ class EndTests(Records):
             rogue, sealer = await self.linked_over_tls()
             rogue.send(sealer.seal(said))
             rogue.transport.loseConnection()  # type: ignore[union-attr]
-            self.assertIn("non-clean", await self.lost(rogue))
+            self.assertIn("Connection lost", await self.lost(rogue))
         self.nothing_leaked()
         await self.all_is_well()
 
