@@ -48,7 +48,8 @@ def identify(here: Here) -> int:
     elif here.options.bare:
         screen.line(humd_id.full)
     else:
-        pairs = [("id", humd_id.full), ("public key", public or "(the key file is another's)")]
+        other = "(the key file has another key; `ensemble doctor` says what to do)"
+        pairs = [("id", humd_id.full), ("public key", public or other)]
         if pin is not None:
             pairs.append(("certificate", f"tls-fp:{pin}"))
         if status is None:

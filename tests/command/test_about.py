@@ -55,7 +55,7 @@ class IdTests(CommandTestCase):
         document = self.call("id", "--json").document
         self.assertEqual((document["id"], document["public_key"], document["fingerprint"]), (ALPHA.full, None, None))
         said = self.call("id")
-        self.assertIn("the key file is another's", said.out)
+        self.assertIn("the key file has another key", said.out)
         self.assertIn("it listens nowhere", said.out)
 
     def test_daemon_without_a_readable_key(self) -> None:
