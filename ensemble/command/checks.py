@@ -16,7 +16,7 @@ from typing import Any, Final
 from ensemble import __version__
 from ensemble.command.findings import Finding, fail, ok, warn
 from ensemble.command.here import shown
-from ensemble.config import Paths, PeersFile, read_peers
+from ensemble.config import Paths, PeersFile, read_own_statements, read_peers
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, load
 
@@ -55,6 +55,18 @@ def key(path: Path) -> tuple[HumdKey | None, Finding]:
             text, _, mend = text.rpartition(": ")
         return None, fail("key", text, mend)
     return found, ok("key", f"{found.humd_id().full} in {shown(path)}")
+
+
+def statements(state_dir: Path, own: HumdId | None) -> list[Finding]:
+    """Nothing, or what is wrong with what we have said of our own keys; with either a humd does not start."""
+    try:
+        revocations = read_own_statements(state_dir).revocations
+    except ConfigurationError as error:
+        text, _, mend = str(error).partition("; ")
+        return [fail("key", text, mend or "humd does not start before that is mended")]
+    if own is None or all(each.who != own for each in revocations):
+        return []
+    return [fail("key", f"{own.full} was revoked here, and others refuse it", "move the key away and start humd anew")]
 
 
 def folder(path: Path) -> Finding:

@@ -36,7 +36,7 @@ def doctor(here: Here) -> int:
     else:
         findings += checks.thrum(paths.thrum)
     own = key.humd_id() if key is not None else None
-    findings += _daemon(paths, status, own)
+    findings += checks.statements(paths.state_dir, own) + _daemon(paths, status, own)
     own = (_own(status) if status is not None else None) or own
     file, found = checks.peers_file(paths.peers_file, own)
     findings += found
@@ -62,6 +62,8 @@ def own_hints(listening: list[str], reached: dict[str, Reached]) -> list[Finding
         ]
     found = []
     for hint in listening:
+        if hint.startswith("tls-fp:"):
+            continue  # of the certificate, and no place
         tried = reached.get(hint)
         if tried is not None and tried.trouble:
             found.append(
@@ -100,8 +102,10 @@ def judge(row: dict[str, Any], reached: dict[str, Reached], own: HumdId | None, 
     alias, short = row.get("alias"), str(row.get("id", ""))[:17]
     name = f"{alias} ({short})" if alias else short
     if row.get("refused"):
-        mend = f"put {row.get('heir') or 'the id that its owner tells you by another way'} into its row"
+        mend = str(row.get("mend") or "put the id that its owner tells you by another way into its row")
         return warn("peer", f"{name}: refused, {row['refused']}", mend)
+    if row.get("heir"):
+        return warn("peer", f"{name}: says that it goes on as {row['heir']}", str(row.get("mend") or ""))
     if row.get("heir_of") and row.get("state") != "linked":
         return warn("peer", f"{name}: goes on for {row['heir_of']}, and is not linked yet", "has its owner finished?")
     if row.get("state") == "linked":

@@ -103,7 +103,8 @@ def peer_rows(humd: Humd, only: HumdId | None = None) -> list[dict[str, Any]]:
 
 def _row(humd: Humd, peer: HumdId, row: KnownPeer | None) -> dict[str, Any]:
     link = humd.ensemble.link_to(peer)
-    policy, (_, *heirs) = humd.ensemble.policy, humd.ensemble.rules.lineage.line(peer)
+    policy, rules = humd.ensemble.policy, humd.ensemble.rules
+    _, *heirs = rules.lineage.line(peer)
     rows = [found for heir in heirs if (found := policy.known.get(heir)) is not None]
     lent = any(each.heir_of == peer and each.alias is not None for each in rows)
     alone = "dialling" if row is not None and humd.peers.can_dial(row) else "down"
@@ -113,11 +114,11 @@ def _row(humd: Humd, peer: HumdId, row: KnownPeer | None) -> dict[str, Any]:
         "state": "linked" if humd.ensemble.linked(peer) else alone,
         "stranger": row is None,
         "hints": [] if row is None else list(row.hints),
-        "heir": heirs[-1].full if heirs else None,
+        "heir": heirs[-1].full if heirs and rules.lineage.dead(heirs[-1]) is None else None,
         "heir_of": None if row is None or row.heir_of is None else row.heir_of.full,
         "refused": policy.barred.get(peer),
         "last_failure": humd.dialler.last_failure(peer) or None,
-        "mend": humd.dialler.mend(peer) or None,
+        "mend": rules.mend(peer) or humd.dialler.mend(peer) or None,
         **_link(humd, link),
     }
 

@@ -7,6 +7,7 @@ may say whose heir it is.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
 
@@ -175,13 +176,25 @@ class Rules:
     def _remark(self, who: HumdId) -> str | None:
         row = self._wanted.known.get(who)
         name = who.full if row is None or row.alias is None else f"{row.alias} ({who.full})"
-        dead, line = self.lineage.dead(who), self.lineage.line(who)
+        line = self.lineage.line(who)
+        dead = self.lineage.dead(line[-1])
         if dead is not None:
-            return f"{name} is refused: {dead}; ask its owner, by another way, which id to put into its row"
+            whose = "is" if len(line) == 1 else f"goes on as {line[-1].full}, which is"
+            return f"{name} {whose} refused: {dead}; ask its owner, by another way, which id to put into its row"
         if len(line) == 1:
             return None
         followed = "is followed" if row is not None and row.follow else "is not followed, as its row does not say so"
-        return (
-            f"{name} goes on as {line[-1].full} and {followed}; ask its owner, by another way, then put the new id "
-            "into its row in peers.json and take tls-fp: hints out of it"
-        )
+        return f"{name} goes on as {line[-1].full} and {followed}" + (f"; {mend}" if (mend := self.mend(who)) else "")
+
+    def mend(self, who: HumdId) -> str:
+        """What makes the row of C{who} that of its heir; empty where it has no row, or no heir that is alive."""
+        row, heir = self._wanted.known.get(who), self.lineage.line(who)[-1]
+        if row is None or heir == who or self.lineage.dead(heir) is not None:
+            return ""
+        words = [hint for hint in row.hints if not hint.startswith("tls-fp:")]  # those pin the old certificate
+        words += ["--alias", row.alias] if row.alias is not None else []
+        words += ["--auth", row.level.name.lower()] if row.level is not None else []
+        words += [f"--{name}" for name in ("plain", "relays", "follow") if getattr(row, name)]
+        # The old row goes first, for no two have one alias.
+        line = f"ensemble untrust {who.full} && {shlex.join(['ensemble', 'trust', heir.full, *words])}"
+        return f"ask its owner, by another way; when it has finished: `{line}`"

@@ -116,7 +116,7 @@ class DoctorTests(CommandTestCase):
 
     def test_own_hints(self) -> None:
         """The own hints are tried; one that does not answer is worth a look."""
-        self.healthy(listening=["tcp:127.0.0.1:1", "tcp:192.0.2.1:1", "udp:192.0.2.1:1"])
+        self.healthy(listening=[f"tls-fp:{'ab' * 32}", "tcp:127.0.0.1:1", "tcp:192.0.2.1:1", "udp:192.0.2.1:1"])
         self.unreachable[("192.0.2.1", 1)] = ConnectionRefusedError(111, "Connection refused")
         found = [each for each in self.checks(expect=0) if each["check"] == "listening"]
         self.assertEqual([each["grade"] for each in found], ["ok", "warn", "ok"])
@@ -225,7 +225,9 @@ class PeerTests(CommandTestCase):
         """Of an id that is refused for its key the mend is the new id; an heir that has not come yet is no failure."""
         found = self.judge(linked(state="down", refused="its key was revoked"))
         self.assertEqual((found.grade, "owner" in found.mend), (Grade.WARN, True))
-        self.assertIn(ALPHA.full, self.judge(linked(state="down", refused="replaced", heir=ALPHA.full)).mend)
+        heir: dict[str, Any] = {"heir": ALPHA.full, "mend": "trust the heir"}
+        for row in (linked(state="down", refused="replaced", **heir), linked(**heir), linked(state="down", **heir)):
+            self.assertEqual((self.judge(row).grade, self.judge(row).mend), (Grade.WARN, "trust the heir"))
         found = self.judge(linked(state="dialling", heir_of=ALPHA.full))
         self.assertEqual((found.grade, ALPHA.full in found.what), (Grade.WARN, True))
         self.assertEqual(self.judge(linked(heir_of=ALPHA.full, skew_ms=0)).grade, Grade.OK)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ensemble.command import checks
+from ensemble.command.findings import Grade
 from ensemble.command.outcome import BAD_USAGE, FAILED, NO_DAEMON, OK
 from ensemble.config import keep_revocation
 from ensemble.identity import HumdKey, load, revoke
@@ -145,3 +147,22 @@ class RevokeTests(RekeyTestCase):
     def test_no_file(self) -> None:
         """A file that is none is a failure."""
         self.assertEqual(self.call("revoke", "--yes", "--file", str(self.home / "none")).status, FAILED)
+
+
+class DoctorTests(RekeyTestCase):
+    """What C{ensemble doctor} says of the files."""
+
+    def test_doctor(self) -> None:
+        """A humd whose own key is revoked is not well, though it runs; nor one with a file that it cannot read."""
+        folder = self.key.parent
+        keep_revocation(folder, revoke(NOBODY, 1))
+        self.assertEqual(checks.statements(folder, self.me), [])
+        keep_revocation(folder, revoke(load(self.key), 1))
+        (found,) = checks.statements(folder, self.me)
+        self.assertEqual((found.grade, self.me.full in found.what), (Grade.FAIL, True))
+        (folder / "successions.json").write_text("{")
+        (found,) = checks.statements(folder, self.me)
+        self.assertEqual((found.grade, "move it away" in found.mend), (Grade.FAIL, True))
+        (folder / "successions.json").unlink()
+        (folder / "successions.json").mkdir()
+        self.assertIn("does not start", checks.statements(folder, self.me)[0].mend)

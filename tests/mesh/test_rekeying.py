@@ -86,7 +86,7 @@ class LinkTests(RekeyTestCase):
             self.world.settle()
         (event,) = [event for event in events if event.get("event") == "rekey"]
         self.assertEqual(event["log_level"], LogLevel.warn)
-        for text in (self.old.humd_id().full, self.new.humd_id().full, "not followed", "row in peers.json"):
+        for text in (self.old.humd_id().full, self.new.humd_id().full, "not followed", "ensemble untrust"):
             self.assertIn(text, event["remark"])
         self.assertEqual(self.peer.rules.remarks(), [event["remark"]])
         self.link(self.new)
@@ -314,6 +314,20 @@ class MemoryTests(RekeyTestCase):
         statement: Statement = revoke(self.thief, 1)
         self.assertIs(self.peer.rules.learn([statement]), Learned.UNCOVERED)
         self.assertIs(self.peer.rules.learn([statement], anybody=True), Learned.NEW)
+
+    def test_mend(self) -> None:
+        """The line to paste gives the heir the row of the old id, less its pin; of a dead heir there is none."""
+        old, new = self.old.humd_id(), self.new.humd_id()
+        row = KnownPeer(old, ("tls:a:1", f"tls-fp:{'ab' * 32}"), "an alias", Level.SIGNED, relays=True, follow=True)
+        self.peer.judge_again(Policy(Level.PROVEN, admit_any=False, known=[row]))
+        self.assertEqual(self.peer.rules.mend(old), "")
+        self.peer.rules.learn([succeed(self.old, self.new, 1)])
+        line = f"`ensemble untrust {old.full} && ensemble trust {new.full} tls:a:1"
+        self.assertIn(f"{line} --alias 'an alias' --auth signed --relays --follow`", self.peer.rules.mend(old))
+        self.peer.rules.learn([revoke(self.new, 1)])
+        self.assertEqual(self.peer.rules.mend(old), "")
+        (remark,) = self.peer.rules.remarks()
+        self.assertIn(f"goes on as {new.full}, which is refused: its key was revoked", remark)
 
     def test_new_row(self) -> None:
         """Once the row names the new id, whoever has the old key can neither get in nor get it out."""
