@@ -40,7 +40,9 @@ def rotate(here: Here) -> int:
     later = "" if told is not None else "; it tells everybody when it runs"
     here.screen.fields([("old id", begun.who.full), ("new id", begun.heir.full), ("told", _told(told) + later)])
     line()
-    line("Peers that know the old id log the new one, and what to change in their peers.json.  Those whose row says")
+    line(
+        "Peers that know the old id log the new one, and the line that changes their peers.json.  Those whose row says"
+    )
     line('"follow": true let the new id in, and refuse the old one as soon as the new one has linked.')
     line()
     line("Next, when all who should know were linked (call this again to see who is):")
