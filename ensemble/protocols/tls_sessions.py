@@ -108,5 +108,8 @@ def in_words(reason: Failure, what: str) -> str:
     """Why a connection ended, for people: OpenSSL's errors are lists of tuples."""
     error = reason.value
     if isinstance(error, SSL.Error) and error.args and error.args[0]:
-        return f"{what} failed: {'; '.join(str(each[-1]) for each in error.args[0])}"
+        said = "; ".join(str(each[-1]) for each in error.args[0])
+        if "alert unknown ca" in said:  # so a dialler ends it that wants another certificate
+            said += " (the other side wants another key than ours: `ensemble id` shows what its owner must know)"
+        return f"{what} failed: {said}"
     return f"the connection ended in {what}: {in_short(reason)}"

@@ -14,10 +14,12 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from ensemble.identity import BadCertificate, HumdAddr, HumdId
 from ensemble.protocols import TlsTransport, tls
+from ensemble.protocols.tls_sessions import in_words
 from tests.protocols.promises import BOB as PROMISED
 from tests.protocols.recording import RecordingSink
 from tests.protocols.test_wires import RealTcpTests
@@ -172,6 +174,17 @@ class RefusedTests(TestCase):
         counter, cause, _ = await hall.failed
         self.assertEqual((counter, hall.came.called), ("tls.handshake", False))
         self.assertIn("connection ended", cause)
+
+
+class WordsTests(SynchronousTestCase):
+    """What is said of a handshake that failed."""
+
+    def test_wanted_another(self) -> None:
+        """A dialler that wants another certificate than ours says it by an alert that tells nobody anything."""
+        error = Failure(SSL.Error([("SSL routines", "", "tlsv1 alert unknown ca")]))
+        self.assertIn("wants another key than ours", in_words(error, "the TLS handshake"))
+        error = Failure(SSL.Error([("SSL routines", "", "wrong version number")]))
+        self.assertEqual(in_words(error, "the TLS handshake"), "the TLS handshake failed: wrong version number")
 
 
 class DeadlineTests(SynchronousTestCase):
