@@ -96,7 +96,7 @@ def bash(parser: argparse.ArgumentParser) -> str:
     first = " ".join([*(command.name for command in commands), *_names(options_of(parser))])
     values = sorted(
         {
-            (f"{command.name}:{name}", _BASH.get(option.value.kind, "return"))
+            (f"{command.name}:{name}", _bash_place(option.value) or "return")
             for command in commands
             for option in command.options
             if option.value is not None

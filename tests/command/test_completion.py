@@ -96,6 +96,7 @@ class ShellTests(CommandTestCase):
         self.assertEqual(self.bash("status", "--state-dir", "fo"), ["folder"])
         self.assertEqual(self.bash("listen", "--count", ""), [""])
         self.assertEqual(self.bash("status", "x"), [""])
+        self.assertEqual(self.bash("trust", "beta", "--auth", "p"), ["proven"])
 
     def test_bash_peers(self) -> None:
         """Whatever an alias says, bash only writes it, and quoted."""
