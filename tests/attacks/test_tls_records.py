@@ -219,7 +219,7 @@ class EndTests(Records):
         """An end in the middle of a line ends the link in order; the half line is no tone."""
         rogue, sealer = await self.linked_over_tls()
         rogue.send(sealer.seal(TONE % 1 + self.half) + sealer.seal(CLOSE_NOTIFY, ALERT) + sealer.seal(TONE % 2))
-        self.assertEqual(await self.lost(rogue), "Connection was closed cleanly.")
+        self.assertEqual(await self.lost(rogue), "Connection was closed cleanly")
         self.assertEqual(await self.in_tones(self.tap, 1), [1])
         await self.all_is_well_but_the_tap()
 
