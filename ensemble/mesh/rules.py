@@ -131,8 +131,9 @@ class Rules:
         return outcome
 
     def lends_to(self, who: HumdId) -> bool:
-        """A row that says C{follow} leads to C{who}, so that what it proved here is what keeps the old key out."""
-        return self.lineage.leads_to(who, {row.peer for row in self._wanted.known.values() if row.follow} - {who})
+        """A row that says C{follow} ever led to C{who}, so that what it proved here is what keeps the old key out."""
+        rows = self._wanted.known.values()
+        return any(row.follow and self.lineage.was_replaced(row.peer, {who}.__contains__) for row in rows)
 
     def remarks(self) -> list[str]:
         """One line, with the mend, for each row of the owner's that statements have something to say about."""

@@ -95,6 +95,21 @@ class PeerTests(RekeyingTestCase):
         self.mine.reload()
         self.assertIs(self.asks.ask("forget", peer=heir.full)["known"], True)
 
+    def test_forget_behind_the_dead(self) -> None:
+        """Nor is that of an heir who lost the row because the one before it died."""
+        self.join(self.other, self.mine)
+        self.rotate()
+        between = self.finish()
+        between_key = load(self.place.paths.key)
+        last = self.rotate()
+        self.join(self.finish(), self.mine)
+        self.assertEqual(self.mine.ensemble.peers(), [last])
+        self.mine.ensemble.rules.learn([revoke(between_key, 1)])
+        self.assertEqual(self.asks.ask("forget", peer=last.full)["qualifier"], "not.supported")
+        self.mine.reload()
+        self.assertIn(self.old, self.mine.ensemble.policy.barred)
+        self.assertIn(between.me, self.mine.ensemble.policy.barred)
+
     def test_reminder(self) -> None:
         """Each reading of the file says what is left to change in it."""
         self.join(self.other, self.mine)
