@@ -103,7 +103,7 @@ class Rules:
 
     def learn(self, statements: Sequence[Statement], anybody: bool = False) -> Learned:
         """
-        Take in what somebody says of keys; one that is of no use ends it.
+        Take in what somebody says of keys; a wrong signature ends it.
 
         :param anybody: also of ids that have no row.
         :returns: what became of the last that was looked at.
@@ -116,7 +116,7 @@ class Rules:
             if outcome in (Learned.NEW, Learned.DISPUTED):
                 self._memory.note_statement(write_document(statement.to_tone()))
                 fresh.append(statement)
-            elif outcome is not Learned.KNOWN:
+            elif outcome in (Learned.FORGED, Learned.FULL):
                 if outcome is Learned.FULL and self._counters[outcome] == 1:
                     self.log.error(
                         "no more is learned of the keys of peers: {limit} statements are kept already, as many as fit",

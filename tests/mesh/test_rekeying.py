@@ -252,6 +252,14 @@ class HelloTests(RekeyTestCase):
         self.link(self.old)
         self.assertEqual(self.linked(), [self.new])
 
+    def test_row_within_a_chain(self) -> None:
+        """What a chain says of ids before the one with a row is passed over; the rest counts."""
+        before = self.world.key()
+        self.rows()
+        self.link(self.new, succeed(before, self.old, 1), succeed(self.old, self.new, 1))
+        self.assertEqual(self.linked(), [self.new])
+        self.assertEqual((self.count("uncovered"), self.count("learned")), (1, 1))
+
     def test_bad_chains(self) -> None:
         """A chain that leads elsewhere, has a gap or a wrong signature lets nobody in."""
         self.rows()
