@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, TypeAlias
+
+from ensemble.errors import ConfigurationError
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
 FOLDER_MODE: Final = 0o700  # of folders that we create
 FILE_MODE: Final = 0o600  # of files that were not there before
+LOCK_SECONDS: Final = 10.0  # that we wait for somebody else's edit
+LOCK_PAUSE: Final = 0.05  # seconds between two tries
 
 
 def write_text(path: StrPath, text: str) -> None:
@@ -62,6 +70,36 @@ def create_text(path: StrPath, text: str) -> bool:
         raise
     sync_folder(folder)
     return True
+
+
+@contextmanager
+def alone(folder: StrPath) -> Iterator[None]:
+    """
+    Nobody else who asks for it edits in this folder.  The lock is the folder's, as the files in it are replaced.
+
+    :raises ConfigurationError: somebody else does not let go of it, or the folder cannot be opened.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigurationError(f"cannot open the folder {os.fspath(folder)}: {error.strerror}") from None
+    try:
+        for _ in range(int(LOCK_SECONDS / LOCK_PAUSE)):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(LOCK_PAUSE)
+            except OSError:
+                break  # not every file system can
+            else:
+                break
+        else:
+            raise ConfigurationError(
+                f"somebody else has held the lock on {os.fspath(folder)} for {LOCK_SECONDS:g} s; try again"
+            )
+        yield
+    finally:
+        os.close(handle)
 
 
 def _dress(handle: int, name: str) -> None:

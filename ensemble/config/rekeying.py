@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from attrs import frozen
 
-from ensemble.config.atomic import create_text, sync_folder, write_text
+from ensemble.config.atomic import alone, create_text, sync_folder, write_text
 from ensemble.errors import ConfigurationError
 from ensemble.identity import (
     MAX_CHAIN,
@@ -103,20 +104,21 @@ def begin_rotation(
     :param now_ms: milliseconds since the epoch.
     :raises ConfigurationError: a file cannot be read or written, our key is revoked, or the next key is lost.
     """
-    key, own = load(key_file), read_own_statements(state_dir)
-    me = key.humd_id()
-    if any(each.who == me for each in own.revocations):
-        raise ConfigurationError(f"the key in {key_file} was revoked, so it can name no successor: move it away")
-    begun = own.begun(me)
-    if begun is not None:
-        _next_key(key_file, begun)
-        return begun
-    next_key, _ = load_or_mint(_next(key_file), entropy)
-    if next_key.humd_id() in {me, *(each.who for each in own.successions)}:
-        raise ConfigurationError(f"{_next(key_file)} has a key that was used before: move it away, and call again")
-    statement = succeed(key, next_key, now_ms)
-    _write(state_dir / SUCCESSIONS, _chain_document((*own.leading_to(me), statement)[-MAX_CHAIN:]))
-    return statement
+    with _alone(key_file):
+        key, own = load(key_file), read_own_statements(state_dir)
+        me = key.humd_id()
+        if any(each.who == me for each in own.revocations):
+            raise ConfigurationError(f"the key in {key_file} was revoked, so it can name no successor: move it away")
+        begun = own.begun(me)
+        if begun is not None:
+            _next_key(key_file, begun)
+            return begun
+        next_key, _ = load_or_mint(_next(key_file), entropy)
+        if next_key.humd_id() in {me, *(each.who for each in own.successions)}:
+            raise ConfigurationError(f"{_next(key_file)} has a key that was used before: move it away, and call again")
+        statement = succeed(key, next_key, now_ms)
+        _write(state_dir / SUCCESSIONS, _chain_document((*own.leading_to(me), statement)[-MAX_CHAIN:]))
+        return statement
 
 
 def finish_rotation(key_file: Path, state_dir: Path) -> Succession:
@@ -126,28 +128,29 @@ def finish_rotation(key_file: Path, state_dir: Path) -> Succession:
     :returns: the succession that is complete now.
     :raises ConfigurationError: no rotation is begun, or a file cannot be read or written.
     """
-    key, own = load(key_file), read_own_statements(state_dir)
-    begun = own.begun(key.humd_id())
-    if begun is None:
-        done = own.leading_to(key.humd_id())
-        if done:
-            return done[-1]
-        raise ConfigurationError(f"no rotation of {key_file} is begun: `ensemble rotate` begins one")
-    _next_key(key_file, begun)
-    kept = old_key_file(key_file, begun.who)
-    try:
-        save(kept, key)
-    except KeyFileExists:
-        if load(kept) != key:
-            raise ConfigurationError(f"{kept} is in the way, with another key in it: move it away") from None
-    real = Path(os.path.realpath(key_file))
-    try:
-        os.replace(_next(key_file), real)
-        # The renaming is to be on the disk before anybody is told that it is done.
-        sync_folder(real.parent)
-    except OSError as error:
-        raise ConfigurationError(f"cannot rename {_next(key_file)} to {real}: {error.strerror}") from None
-    return begun
+    with _alone(key_file):
+        key, own = load(key_file), read_own_statements(state_dir)
+        begun = own.begun(key.humd_id())
+        if begun is None:
+            done = own.leading_to(key.humd_id())
+            if done:
+                return done[-1]
+            raise ConfigurationError(f"no rotation of {key_file} is begun: `ensemble rotate` begins one")
+        _next_key(key_file, begun)
+        kept = old_key_file(key_file, begun.who)
+        try:
+            save(kept, key)
+        except KeyFileExists:
+            if load(kept) != key:
+                raise ConfigurationError(f"{kept} is in the way, with another key in it: move it away") from None
+        real = Path(os.path.realpath(key_file))
+        try:
+            os.replace(_next(key_file), real)
+            # The renaming is to be on the disk before anybody is told that it is done.
+            sync_folder(real.parent)
+        except OSError as error:
+            raise ConfigurationError(f"cannot rename {_next(key_file)} to {real}: {error.strerror}") from None
+        return begun
 
 
 def keep_revocation(state_dir: Path, revocation: Revocation) -> Path:
@@ -188,6 +191,11 @@ def read_revocation(path: Path) -> Revocation:
 def old_key_file(key_file: Path, who: HumdId) -> Path:
     """Where an earlier key is kept."""
     return _beside(key_file, f".old-{_short(who)}")
+
+
+def _alone(key_file: Path) -> AbstractContextManager[None]:
+    """Two at once could sign two successions of one key."""
+    return alone(Path(os.path.realpath(key_file)).parent)
 
 
 def _next(key_file: Path) -> Path:

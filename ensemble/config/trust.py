@@ -7,16 +7,13 @@ first, and must say exactly what was meant: the row as wanted, and every other o
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
-from ensemble.config.atomic import FOLDER_MODE, write_text
+from ensemble.config.atomic import FOLDER_MODE, alone, write_text
 from ensemble.config.peers import EMPTY, MAX_FILE, PeerRow, PeersFile, parse_peers, read_bytes
 from ensemble.config.splice import BLANKS, Container, blank_behind
 from ensemble.errors import ConfigurationError
@@ -27,8 +24,6 @@ StrPath = str | os.PathLike[str]
 
 PIN: Final = "tls-fp:"
 BOM: Final = "\ufeff"
-LOCK_SECONDS: Final = 10.0  # that we wait for another edit
-LOCK_PAUSE: Final = 0.05  # seconds between two tries
 
 
 def _usable(hints: tuple[str, ...]) -> tuple[str, ...]:
@@ -159,8 +154,10 @@ def untrusted(text: str, peer: HumdId, name: str = "peers.json") -> str:
 
 def _edit(path: StrPath, peer: HumdId, change: Callable[[str, str], str]) -> Edit:
     name = os.path.realpath(os.fspath(path))
+    folder = os.path.dirname(name)
     try:
-        with _alone(os.path.dirname(name)):
+        os.makedirs(folder, mode=FOLDER_MODE, exist_ok=True)
+        with alone(folder):
             raw = read_bytes(name)
             text = EMPTY if raw is None else _text(raw, name)
             changed = change(text, name)
@@ -172,28 +169,6 @@ def _edit(path: StrPath, peer: HumdId, change: Callable[[str, str], str]) -> Edi
     except OSError as error:
         raise ConfigurationError(f"cannot write {name}: {error.strerror}; it stays as it was") from error
     return Edit(parse_peers(text.encode()).row(peer), parse_peers(changed.encode()).row(peer), written)
-
-
-@contextmanager
-def _alone(folder: str) -> Iterator[None]:
-    """Nobody else who asks for it edits in this folder.  The lock is the folder's, as the file itself is replaced."""
-    os.makedirs(folder, mode=FOLDER_MODE, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for _ in range(int(LOCK_SECONDS / LOCK_PAUSE)):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(LOCK_PAUSE)
-            except OSError:
-                break  # not every file system can
-            else:
-                break
-        else:
-            raise ConfigurationError(f"somebody else has held the lock on {folder} for {LOCK_SECONDS:g} s; try again")
-        yield
-    finally:
-        os.close(handle)
 
 
 def _text(raw: bytes, name: str) -> str:

@@ -128,6 +128,18 @@ class RotationTests(RekeyingTestCase):
             self.assertEqual(load(old_key_file(self.key_file, self.me)), self.old)
         self.assertGreater(cut, 8)
 
+    def test_two_at_once(self) -> None:
+        """One waits for the other: else it might sign a second successor of a key that was just finished."""
+
+        def meanwhile(length: int) -> bytes:
+            self.refused(self.begin, "has held the lock")
+            self.refused(self.finish, "has held the lock")
+            return self.random.randbytes(length)
+
+        with patch("time.sleep"):
+            begun = begin_rotation(self.key_file, self.state, NOW, meanwhile)
+        self.assertEqual(self.finish(), begun)
+
     def test_chain(self) -> None:
         """Nine rotations later the chain has its eight latest, and leads to the key."""
         begun = []

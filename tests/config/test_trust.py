@@ -14,8 +14,9 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.config import PeerRow, Trust, parse_peers, trust_peer, untrust_peer
+from ensemble.config.atomic import LOCK_SECONDS
 from ensemble.config.peers import MAX_ALIAS, MAX_FILE, MAX_ROWS
-from ensemble.config.trust import LOCK_SECONDS, trusted, untrusted
+from ensemble.config.trust import trusted, untrusted
 from ensemble.errors import ConfigurationError
 from ensemble.identity import MAX_HINTS, BadHint, HumdId
 
@@ -306,12 +307,12 @@ class FileTests(SynchronousTestCase):
         self.addCleanup(os.close, handle)
         fcntl.flock(handle, fcntl.LOCK_EX)
         pauses: list[float] = []
-        with patch("ensemble.config.trust.time.sleep", pauses.append):
+        with patch("time.sleep", pauses.append):
             self.assertIn("has held the lock", self.refused())
         self.assertAlmostEqual(sum(pauses), LOCK_SECONDS)
         self.assertFalse(self.path.exists())
 
     def test_no_locks_here(self) -> None:
         """Where the file system knows no locks, the edit is made without one."""
-        with patch("ensemble.config.trust.fcntl.flock", side_effect=OSError(95, "Operation not supported")):
+        with patch("fcntl.flock", side_effect=OSError(95, "Operation not supported")):
             self.assertTrue(trust_peer(self.path, Trust(peer=ME)).written)
