@@ -114,7 +114,7 @@ def begin_rotation(
             _next_key(key_file, begun)
             return begun
         next_key, _ = load_or_mint(_next(key_file), entropy)
-        if next_key.humd_id() in {me, *(each.who for each in own.successions)}:
+        if next_key.humd_id() in {me, *(who for each in own.successions for who in (each.who, each.heir))}:
             raise ConfigurationError(f"{_next(key_file)} has a key that was used before: move it away, and call again")
         statement = succeed(key, next_key, now_ms)
         _write(state_dir / SUCCESSIONS, _chain_document((*own.leading_to(me), statement)[-MAX_CHAIN:]))

@@ -173,6 +173,14 @@ class RotationTests(RekeyingTestCase):
         save(self.next, self.old)
         self.refused(self.begin, "used before")
 
+    def test_next_of_another_key(self) -> None:
+        """A next key that another key of ours has named is not named again: it may be known to whoever stole that."""
+        self.begin()
+        keep_revocation(self.state, revoke(self.old, NOW))
+        self.key_file.unlink()
+        mint(self.key_file, self.random.randbytes)
+        self.refused(self.begin, "used before")
+
     def test_in_the_way(self) -> None:
         """An old key is never written over; where the same is there already it is kept."""
         self.begin()
