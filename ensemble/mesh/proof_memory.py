@@ -213,7 +213,7 @@ class SqliteProofMemory(RamProofMemory):
             self._db.close()
             raise ConfigurationError(
                 f"{path}, where proofs are remembered, cannot be used: {error}. If it is damaged move it away: "
-                "then each peer counts as one that never proved itself, until it does"
+                "then each peer counts as one that never proved itself, until it does, and revoked keys as good"
             ) from None
 
     def note_proven(self, peer: HumdId, has_row: bool) -> None:
@@ -249,9 +249,7 @@ class SqliteProofMemory(RamProofMemory):
     def note_statement(self, text: str) -> None:
         """See L{ProofMemory}.  Unlike the rest it survives a power cut: a revocation may not be said again."""
         super().note_statement(text)
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._write((_PUT_STATEMENT, (text,)))
-        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._write((_PUT_STATEMENT, (text,)), sync="FULL")
 
     def close(self) -> None:
         """Close the file."""
@@ -260,7 +258,6 @@ class SqliteProofMemory(RamProofMemory):
     def _open(self) -> None:
         db = self._db
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
             raise ConfigurationError(f"a newer humd wrote it (version {version}, ours is {SCHEMA})")
@@ -298,9 +295,10 @@ class SqliteProofMemory(RamProofMemory):
                 self._db.execute("ROLLBACK")
             raise
 
-    def _write(self, *statements: _Statement) -> None:
+    def _write(self, *statements: _Statement, sync: str = "NORMAL") -> None:
         """All of them or none; where it fails we go on with what is in RAM."""
         try:
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if self._behind else sync}")
             with self._at_once():
                 for statement in self._everything() if self._behind else statements:
                     self._db.execute(*statement)

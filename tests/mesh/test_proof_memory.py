@@ -334,6 +334,14 @@ class SqliteTests(Promises, SynchronousTestCase):
         memory = self.reopened(memory)
         self.assertEqual(list(memory.statements()), ["said"])
 
+    def test_statement_to_a_broken_file(self) -> None:
+        """Whatever the file says to it, what was said of a key is remembered in RAM, and nobody is thrown at."""
+        memory = self.reopened()
+        memory.close()
+        with capturedLogs() as events:
+            memory.note_statement("said")
+        self.assertEqual((list(memory.statements()), len(events)), (["said"], 1))
+
     def test_of_somebody_else(self) -> None:
         """A database with our version and other tables is a clear error."""
         db = sqlite3.connect(self.path)
