@@ -184,7 +184,8 @@ class Rules:
             return f"{name} {whose} refused: {dead}; ask its owner, by another way, which id to put into its row"
         if len(line) == 1:
             return None
-        followed = "is followed" if row is not None and row.follow else "is not followed, as its row does not say so"
+        lent = row.follow if row is not None else self.lends_to(who)
+        followed = "is followed" if lent else "is not followed, as its row does not say so"
         return f"{name} goes on as {line[-1].full} and {followed}" + (f"; {mend}" if (mend := self.mend(who)) else "")
 
     def mend(self, who: HumdId) -> str:

@@ -252,6 +252,42 @@ class HelloTests(RekeyTestCase):
         self.link(self.old)
         self.assertEqual(self.linked(), [self.new])
 
+    def test_log_of_a_chain(self) -> None:
+        """Of each one in a chain the log says whether it is followed: by the row that leads to it."""
+        middle = self.world.key()
+        for follow, word in ((True, "and is followed"), (False, "is not followed")):
+            self.setUp()
+            self.rows(follow=follow)
+            with capturedLogs() as events:
+                self.link(self.new, succeed(self.old, middle, 1), succeed(middle, self.new, 1))
+            said = [event["remark"] for event in events if event.get("event") == "rekey"]
+            self.assertEqual([word in each for each in said], [True, True])
+
+    def test_follow_switched_off(self) -> None:
+        """Where the row stops to follow, or goes, the heir loses what it had, and whom it replaced is back."""
+        self.rows()
+        self.link(self.new, succeed(self.old, self.new, 1))
+        self.rows(follow=False)
+        self.world.settle()
+        self.assertEqual(self.linked(), [])
+        self.link(self.new)
+        self.assertEqual(self.linked(), [])
+        self.link(self.old)
+        self.assertEqual(self.linked(), [self.old])
+        self.rows()
+        self.world.settle()
+        self.assertEqual(self.linked(), [])
+
+    def test_secure_row(self) -> None:
+        """An heir of a row with a secure hint gets in over no plain wire, nor with less than a proof."""
+        row = KnownPeer(self.old.humd_id(), ("tls:192.0.2.1:1", "tls-fp:" + "a" * 64), level=Level.OPEN, follow=True)
+        self.peer.judge_again(Policy(Level.OPEN, admit_any=False, known=[row]))
+        self.peer.rules.learn([succeed(self.old, self.new, 1)])
+        heir = self.new.humd_id()
+        self.assertIn("secure hint", self.peer.policy.admits(heir, wire_secure=False) or "")
+        self.assertIsNone(self.peer.policy.admits(heir, wire_secure=True))
+        self.assertEqual(self.peer.policy.level_for(heir), Level.PROVEN)
+
     def test_row_within_a_chain(self) -> None:
         """What a chain says of ids before the one with a row is passed over; the rest counts."""
         before = self.world.key()
