@@ -257,10 +257,8 @@ def _verify(before: PeersFile, text: str, peer: HumdId, wanted: PeerRow | None, 
     )
     row = after.row(peer)
     if not kept or (row is None) != (wanted is None) or (row and wanted and _order(row) != _order(wanted)):
-        why = "; ".join(each for each in after.problems if each not in before.problems)
-        raise ConfigurationError(
-            f"{name} would not say what was meant, so it stays as it was: {why or 'mend it first'}"
-        )
+        why = "; ".join([each for each in after.problems if each not in before.problems] or after.problems)
+        raise ConfigurationError(f"{name} would not say what was meant, so it stays as it was: {why}")
 
 
 def _order(row: PeerRow) -> PeerRow:

@@ -170,6 +170,9 @@ class RowTests(SynchronousTestCase):
         # Here the other row would lose its name to ours.
         before = text_of({"humd_id": ME.full}, {"humd_id": YOU.full, "alias": "you"})
         self.assertIn("taken by a row before", self.refused(before, Trust(peer=ME, alias="you")))
+        # The cause is named where it was there before, too.
+        before = text_of({"humd_id": YOU.full, "alias": "you"}, {"humd_id": ME.full, "alias": "you"})
+        self.assertIn("row 2: the alias 'you' is taken", self.refused(before, Trust(peer=ME, alias="you")))
 
     def test_alias_that_comes_free(self) -> None:
         """A row that had its alias taken by the one that goes, or is renamed, has it then."""
