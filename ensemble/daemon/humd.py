@@ -12,7 +12,8 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Any, Final
 from uuid import uuid4
 
@@ -36,7 +37,7 @@ from ensemble.daemon.verbs import verbs
 from ensemble.errors import ConfigurationError, LinkRefused
 from ensemble.identity import HumdId
 from ensemble.interfaces import IWire
-from ensemble.mesh import Dialler, Ensemble
+from ensemble.mesh import Dialler, Ensemble, KnownPeer
 from ensemble.protocols import LineBudget, TcpTransport, TlsTransport, Turn
 from ensemble.thrum import MAX_LINE, ThrumServer, clear_stale, prepare_directory
 from ensemble.tone import THRUM_VERSION
@@ -262,9 +263,14 @@ class Humd(MultiService):
         self._dial()
 
     def _dial(self) -> None:
-        """An heir is at the same places as whom it goes on for: while that is linked, nobody else is there."""
-        rows, linked = self.ensemble.policy.known.values(), self.ensemble.linked
-        self.dialler.set_peers(row for row in rows if row.heir_of is None or not linked(row.heir_of))
+        """An heir is at the same places as those that it goes on for: while one is linked, nobody else is there."""
+        self.dialler.set_peers(
+            row for row in self.ensemble.policy.known.values() if not any(map(self.ensemble.linked, self._before(row)))
+        )
+
+    def _before(self, row: KnownPeer) -> Iterator[HumdId]:
+        line = [] if row.heir_of is None else self.ensemble.rules.lineage.line(row.heir_of)
+        return takewhile(row.peer.__ne__, line)
 
     def _dial_heir(self, peer: HumdId, up: bool) -> None:
         if self.ensemble.rules.lineage.heir(peer) is not None:

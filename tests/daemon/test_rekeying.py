@@ -68,6 +68,16 @@ class PeerTests(RekeyingTestCase):
         self.join(self.other, self.mine)
         self.assertEqual(set(dialled), {heir})
 
+    def test_dialling_heirs_of_heirs(self) -> None:
+        """Nor is one dialled while any before it is linked: it is that one which would answer."""
+        self.join(self.other, self.mine)
+        self.rotate()
+        self.join(self.finish(), self.mine)
+        between, last = self.other.me, self.rotate()
+        self.assertEqual(set(self.mine.dialler._redials), {between})
+        self.finish()
+        self.assertEqual(set(self.mine.dialler._redials), {between, last})
+
     def test_peers(self) -> None:
         """Both are shown with what they are to each other; the alias means the heir once that has linked."""
         self.join(self.other, self.mine)
