@@ -80,7 +80,7 @@ def read_own_statements(state_dir: Path) -> OwnStatements:
     :raises ConfigurationError: a file is damaged, or there are too many; the text says what to do.
     """
     path = state_dir / SUCCESSIONS
-    document = _read(path) if path.exists() else {"succeeds": []}
+    document = _read(path, absent={"succeeds": []})
     listed = document.get("succeeds") if isinstance(document, dict) else None
     if not isinstance(listed, list) or len(listed) > MAX_CHAIN:
         raise _damaged(path, f'it is no {{"succeeds": [...]}} with at most {MAX_CHAIN} in it')
@@ -242,12 +242,15 @@ def _statement(path: Path, value: object, kind: type[_S]) -> _S:
     return statement
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, absent: Any = None) -> Any:
+    """:param absent: the document where there is no file; None: that is an error."""
     try:
         # Not blocking: a FIFO of that name must not hang anybody.
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             raw = file.read(MAX_FILE + 1)
     except OSError as error:
+        if absent is not None and isinstance(error, FileNotFoundError):
+            return absent
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
     if len(raw) > MAX_FILE:
         raise _damaged(path, f"it is larger than {MAX_FILE} bytes")

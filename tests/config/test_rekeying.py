@@ -263,6 +263,14 @@ class DamageTests(RekeyingTestCase):
             path.write_text(bad if isinstance(bad, str) else json.dumps(bad))
             self.refused(self.own, SUCCESSIONS, "move it away")
 
+    def test_unreadable(self) -> None:
+        """A place that cannot be looked at is an error, not one with nothing in it; a folder leaks no descriptor."""
+        self.refused(lambda: read_own_statements(self.key_file), "cannot read", SUCCESSIONS)
+        (self.state / "revocation-0.json").mkdir()
+        before = os.listdir("/dev/fd")
+        self.refused(self.own, "cannot read", "directory")
+        self.assertEqual(os.listdir("/dev/fd"), before)
+
     def test_revocation(self) -> None:
         """The same for a revocation, and for what is no file."""
         path = self.state / "r.json"
