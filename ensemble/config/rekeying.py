@@ -15,7 +15,7 @@ Each step can be taken again where it was cut short, by a crash or by a full dis
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
@@ -117,7 +117,8 @@ def begin_rotation(
         if next_key.humd_id() in {me, *(who for each in own.successions for who in (each.who, each.heir))}:
             raise ConfigurationError(f"{_next(key_file)} has a key that was used before: move it away, and call again")
         statement = succeed(key, next_key, now_ms)
-        _write(state_dir / SUCCESSIONS, _chain_document((*own.leading_to(me), statement)[-MAX_CHAIN:]))
+        chain = (*own.leading_to(me), statement)[-MAX_CHAIN:]
+        _write(state_dir / SUCCESSIONS, {"succeeds": [each.to_tone() for each in chain]})
         return statement
 
 
@@ -224,10 +225,6 @@ def _next_key(key_file: Path, begun: Succession) -> None:
         f"{cause}, and {begun.heir} is named as the successor already: put its key back there from a copy. "
         "A second successor is never signed; if that key is lost, `ensemble revoke --yes` ends this one"
     )
-
-
-def _chain_document(chain: Iterable[Succession]) -> dict[str, Any]:
-    return {"succeeds": [each.to_tone() for each in chain]}
 
 
 def _statement(path: Path, value: object, kind: type[_S]) -> _S:

@@ -7,7 +7,7 @@ that set alone, never on the order in which it came together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container
 from enum import StrEnum
 
 from attrs import evolve
@@ -37,11 +37,6 @@ class Lineage:
         self._revoked: dict[HumdId, Revocation] = {}
         self._before: dict[HumdId, set[HumdId]] = {}  # by the new id: who named it
         self._size = 0  # successions
-
-    def __iter__(self) -> Iterator[Statement]:
-        for successions in self._successions.values():
-            yield from successions
-        yield from self._revoked.values()
 
     def learn(self, statement: Statement, rows: Container[HumdId], anybody: bool = False) -> Learned:
         """
@@ -137,7 +132,8 @@ class Lineage:
 
         :param proven: did this id ever complete C{proof-1} here?
         """
-        dead = {who: cause for who in self._involved() if (cause := self.dead(who)) is not None}
+        involved = self._successions.keys() | self._revoked.keys()
+        dead = {who: cause for who in involved if (cause := self.dead(who)) is not None}
         barred = dict(dead)
         heirs: dict[HumdId, KnownPeer] = {}
         for row in policy.known.values():
@@ -152,10 +148,6 @@ class Lineage:
                     heirs.setdefault(who, _heir_row(row, who, proven(who)))
         known = [row for row in (*policy.known.values(), *heirs.values()) if row.peer not in barred]
         return evolve(policy, known=known, barred=barred)
-
-    def _involved(self) -> Iterator[HumdId]:
-        yield from self._successions
-        yield from self._revoked
 
     def _holds(self, statement: Statement, who: HumdId) -> bool:
         if isinstance(statement, Revocation):
