@@ -132,8 +132,10 @@ class Rules:
 
     def lends_to(self, who: HumdId) -> bool:
         """A row that says C{follow} ever led to C{who}, so that what it proved here is what keeps the old key out."""
-        rows = self._wanted.known.values()
-        return any(row.follow and self.lineage.was_replaced(row.peer, {who}.__contains__) for row in rows)
+        line, known = self.lineage.line, self._wanted.known.values()
+        # Of each heir, too: in a circle one is an heir of its own.
+        before = (each for row in known if row.follow for each in line(row.peer))
+        return any(self.lineage.was_replaced(each, {who}.__contains__) for each in before)
 
     def remarks(self) -> list[str]:
         """One line, with the mend, for each row of the owner's that statements have something to say about."""

@@ -398,6 +398,15 @@ class MemoryTests(RekeyTestCase):
         self.assertEqual((self.linked(), self.count("learned")), ([], 2))
         self.assertEqual((told, other.lost is None), ([], False))
 
+    def test_lends_in_a_circle(self) -> None:
+        """In a circle the id of the row is an heir, too: what it proved keeps out those before it."""
+        self.rows()
+        old, new = self.old.humd_id(), self.new.humd_id()
+        self.peer.rules.learn([succeed(self.old, self.new, 1)])
+        self.assertEqual((self.peer.rules.lends_to(old), self.peer.rules.lends_to(new)), (False, True))
+        self.peer.rules.learn([succeed(self.new, self.old, 1)])
+        self.assertEqual((self.peer.rules.lends_to(old), self.peer.rules.lends_to(new)), (True, True))
+
     def test_watchers(self) -> None:
         """Whoever keeps rows dialled is told when they change, and only then."""
         told: list[int] = []
