@@ -93,8 +93,7 @@ def revoke(here: Here) -> int:
             f"this ends the trust in {statement.who.full} everywhere and for ever, and there is no way back; "
             "if that is meant, add --yes"
         )
-    ours = {own.humd_id(), *(each.who for each in read_own_statements(places.state_dir).successions)}
-    if statement.who not in ours:
+    if statement.who not in {own.humd_id(), *read_own_statements(places.state_dir).ids}:
         answer = here.ask("revoke", statement=statement.to_tone())
         return _say(
             here,

@@ -58,6 +58,11 @@ class OwnStatements:
     successions: tuple[Succession, ...] = ()
     revocations: tuple[Revocation, ...] = ()
 
+    @property
+    def ids(self) -> set[HumdId]:
+        """Whom the successions name: all of them are, were or will be us."""
+        return {who for each in self.successions for who in (each.who, each.heir)}
+
     def leading_to(self, me: HumdId) -> tuple[Succession, ...]:
         """The successions that end at C{me}, for our hellos."""
         ends = [at for at, each in enumerate(self.successions, 1) if each.heir == me]
@@ -114,7 +119,7 @@ def begin_rotation(
             _next_key(key_file, begun)
             return begun
         next_key, _ = load_or_mint(_next(key_file), entropy)
-        if next_key.humd_id() in {me, *(who for each in own.successions for who in (each.who, each.heir))}:
+        if next_key.humd_id() in {me, *own.ids}:
             raise ConfigurationError(f"{_next(key_file)} has a key that was used before: move it away, and call again")
         statement = succeed(key, next_key, now_ms)
         chain = (*own.leading_to(me), statement)[-MAX_CHAIN:]

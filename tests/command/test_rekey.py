@@ -144,6 +144,14 @@ class RevokeTests(RekeyTestCase):
         self.assertEqual((said["id"], said["daemon"]), (self.me.full, False))
         self.assertTrue(list(self.key.parent.glob("revocation-*.json")))
 
+    def test_next_key_in_a_file(self) -> None:
+        """The next key is ours, too: its revocation is kept and told, not only taken in here."""
+        self.call("rotate")
+        spare = str(self.home / "spare.json")
+        self.call("revoke", "--key", f"{self.key}.next", "--out", spare)
+        self.assertIs(self.call("revoke", "--yes", "--file", spare, "--json").document["daemon"], False)
+        self.assertTrue(list(self.key.parent.glob("revocation-*.json")))
+
     def test_no_file(self) -> None:
         """A file that is none is a failure."""
         self.assertEqual(self.call("revoke", "--yes", "--file", str(self.home / "none")).status, FAILED)
