@@ -145,6 +145,15 @@ class FollowingTests(LineageTestCase):
         self.proven.add(NEW.humd_id())
         self.assertEqual([each.alias for each in self.policy().known.values()], ["beta"])
 
+    def test_secure_row(self) -> None:
+        """An heir of a row with a secure hint gets in over no plain wire, nor with less than a proof."""
+        self.rows = [row(OLD, hints=("tls:192.0.2.1:1", PIN), level=Level.OPEN)]
+        self.learn(succeed(OLD, NEW, 1))
+        heir = NEW.humd_id()
+        self.assertIn("secure hint", self.policy().admits(heir, wire_secure=False) or "")
+        self.assertIsNone(self.policy().admits(heir, wire_secure=True))
+        self.assertIs(self.policy().level_for(heir), Level.PROVEN)
+
     def test_heirs_of_heirs(self) -> None:
         """Whoever comes later replaces all before it, also where those between never linked."""
         self.learn(succeed(OLD, NEW, 1))

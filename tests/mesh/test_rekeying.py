@@ -278,16 +278,6 @@ class HelloTests(RekeyTestCase):
         self.world.settle()
         self.assertEqual(self.linked(), [])
 
-    def test_secure_row(self) -> None:
-        """An heir of a row with a secure hint gets in over no plain wire, nor with less than a proof."""
-        row = KnownPeer(self.old.humd_id(), ("tls:192.0.2.1:1", "tls-fp:" + "a" * 64), level=Level.OPEN, follow=True)
-        self.peer.judge_again(Policy(Level.OPEN, admit_any=False, known=[row]))
-        self.peer.rules.learn([succeed(self.old, self.new, 1)])
-        heir = self.new.humd_id()
-        self.assertIn("secure hint", self.peer.policy.admits(heir, wire_secure=False) or "")
-        self.assertIsNone(self.peer.policy.admits(heir, wire_secure=True))
-        self.assertEqual(self.peer.policy.level_for(heir), Level.PROVEN)
-
     def test_row_within_a_chain(self) -> None:
         """What a chain says of ids before the one with a row is passed over; the rest counts."""
         before = self.world.key()
