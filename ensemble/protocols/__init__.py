@@ -33,7 +33,8 @@ from ensemble.protocols.share import Share, Traffic, crowd_of
 from ensemble.protocols.stream import StreamWire
 from ensemble.protocols.stream_factory import StreamWireFactory
 from ensemble.protocols.tcp import TcpTransport
-from ensemble.protocols.tls import TlsTransport, TlsWire
+from ensemble.protocols.tls import TlsWire
+from ensemble.protocols.tls_transport import TlsTransport
 from ensemble.protocols.turn import Turn
 
 __all__ = [

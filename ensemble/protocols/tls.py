@@ -25,39 +25,29 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from OpenSSL import SSL, crypto
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import (
-    IAddress,
     IDelayedCall,
     IHandshakeListener,
-    IListeningPort,
-    IProtocolFactory,
     IReactorTime,
-    IStreamClientEndpoint,
-    IStreamServerEndpoint,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ensemble.errors import LinkRefused
-from ensemble.identity import BadCertificate, HumdAddr, HumdId, HumdKey, certificate_of, fingerprint, leaf_id
+from ensemble.identity import BadCertificate, HumdAddr, HumdId, fingerprint, leaf_id
 from ensemble.protocols.budget import LineBudget
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.porch import Porch
 from ensemble.protocols.sockets import host_of
 from ensemble.protocols.stream import StreamWire
-from ensemble.protocols.tcp import TcpTransport
-from ensemble.protocols.tls_sessions import KeyUpdates, TlsSessions, TooManyKeyUpdates, in_words
+from ensemble.protocols.tls_sessions import KeyUpdates, TooManyKeyUpdates, in_words
 
 if TYPE_CHECKING:
-    from ensemble.identity import Hint
+    pass
 
 HANDSHAKE_SECONDS: Final = 10.0  # from accept to the end of the TLS handshake; a dial has its own deadline
 EXPORTER_LABEL: Final = b"EXPORTER-hum-ensemble"
@@ -271,133 +261,3 @@ class TlsWire(StreamWire):
     def _leave_porch(self) -> None:
         if self._porch is not None:
             self._porch.leave(self, self.shake)
-
-
-class _Accepted(TLSMemoryBIOProtocol):
-    """The TLS of an accepted connection."""
-
-    def dataReceived(self, data: bytes) -> None:
-        wire: Any = self.wrappedProtocol
-        if wire.shaking:
-            wire.shake_on(lambda: super(_Accepted, self).dataReceived(data))
-        else:
-            super().dataReceived(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        wire: Any = self.wrappedProtocol  # the end of a flood's handshakes costs as much as half of one
-        wire.shake_on(lambda: super(_Accepted, self).connectionLost(reason))
-
-
-class TlsTransport(TcpTransport):
-    """
-    Dials and listens over TLS.
-
-    :ivar fingerprint: of our certificate: what others write behind C{tls-fp:}.
-    """
-
-    scheme: ClassVar[str] = "tls"
-
-    def __init__(
-        self, reactor: Any, key: HumdKey, *, budget: LineBudget | None = None, max_line: int = DEFAULT_MAX_LINE
-    ) -> None:
-        """As L{TcpTransport}; C{key} is the humd's own."""
-        super().__init__(reactor, budget=budget, max_line=max_line)
-        self.fingerprint = fingerprint(certificate_of(key))
-        self._sessions = TlsSessions(key)
-
-    def listen(
-        self,
-        endpoint: IStreamServerEndpoint,
-        built: Callable[[StreamWire], None],
-        *,
-        admits: Admits | None = None,
-        failed: Told | None = None,
-        porch: Porch | None = None,
-    ) -> Deferred[IListeningPort]:
-        """
-        Accept connections.
-
-        :param endpoint: any stream endpoint, for instance C{serverFromString(reactor, "tcp:14731")}.
-        :param built: called with each L{TlsWire} whose handshake is complete.
-        :param admits: asked before that; None lets everybody in.
-        :param failed: told of the others.
-        :param porch: the L{Ensemble<ensemble.mesh.Ensemble>}'s own, where they wait for their turn and are counted; the
-            default is one that counts nobody.
-        """
-        return endpoint.listen(self.factory(built, admits=admits, failed=failed, porch=porch))
-
-    def factory(
-        self,
-        built: Callable[[StreamWire], None],
-        *,
-        admits: Admits | None = None,
-        failed: Told | None = None,
-        porch: Porch | None = None,
-    ) -> IProtocolFactory:
-        """As L{listen}: for whatever accepts connections."""
-        told = failed if failed is not None else _untold
-        waiting = porch if porch is not None else Porch(self._reactor)
-
-        def wire() -> TlsWire:
-            return TlsWire(
-                self._reactor,
-                built,
-                told,
-                admits=admits,
-                porch=waiting,
-                inside=inside,
-                budget=self._budget,
-                max_line=self._max_line,
-            )
-
-        factory = _Wires(wire)
-        inside = partial(_Accepted, TLSMemoryBIOFactory(self._sessions, False, factory, self._reactor))
-        return factory
-
-    def _attempt(self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr) -> Deferred[StreamWire]:
-        wires: list[TlsWire] = []
-
-        def cancel(shaken: Deferred[StreamWire]) -> None:
-            shaken.errback(CancelledError())  # first, or what follows would say what nobody asked
-            connecting.cancel()
-            for wire in wires:
-                wire.abort()
-
-        def built(wire: StreamWire) -> None:
-            if shaken.called:
-                wire.abort()  # of two connections to one name the other was faster
-            else:
-                shaken.callback(wire)
-
-        def failed(_counter: str, cause: str, _address: str) -> None:
-            if not shaken.called:
-                shaken.errback(LinkRefused(f"{hint}: {cause}", next((each.mend for each in wires if each.mend), "")))
-
-        def lost(failure: Failure) -> None:
-            if not shaken.called:
-                shaken.errback(failure)
-
-        def wire() -> TlsWire:
-            wires.append(TlsWire(self._reactor, built, failed, peer=addr, budget=self._budget, max_line=self._max_line))
-            return wires[-1]
-
-        shaken: Deferred[StreamWire] = Deferred(cancel)
-        tls = TLSMemoryBIOFactory(self._sessions, True, _Wires(wire), self._reactor)
-        tls.protocol = TLSMemoryBIOProtocol  # not the one that gathers small writes for a turn: an outbox does
-        connecting = endpoint.connect(tls)
-        connecting.addErrback(lost)
-        return shaken
-
-
-class _Wires(Factory):
-    noisy = False
-
-    def __init__(self, wire: Callable[[], TlsWire]) -> None:
-        self._wire = wire
-
-    def buildProtocol(self, addr: IAddress | None) -> TlsWire:
-        return self._wire()
-
-
-def _untold(_counter: str, _cause: str, _address: str) -> None:
-    """Nobody wants to know."""
