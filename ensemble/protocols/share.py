@@ -24,6 +24,7 @@ W = TypeVar("W", bound=Hashable)
 BURST_SECONDS: Final = 0.05  # of work that needs no waiting after a rest
 FLOW_SECONDS: Final = 1.0  # tones flow where one came or went within this
 LOOK_SECONDS: Final = 0.1  # between two looks at the traffic
+LONGEST_SECONDS: Final = 1.0  # of one piece of work; what seems longer is a suspend, or a clock that was set
 
 
 def crowd_of(address: str) -> str:
@@ -71,7 +72,7 @@ class Share:
     Work that may take a share of the time while tones flow, and all of it else.
 
     A bucket of seconds.  While tones flow, what is done in any C{t} seconds by somebody who asks L{wait} first is at
-    most C{share * t + BURST_SECONDS} and the last piece of it.
+    most C{share * t + BURST_SECONDS} and the last piece of it, of C{LONGEST_SECONDS} at most.
     """
 
     def __init__(self, share: float, flow: Flow) -> None:
@@ -91,7 +92,7 @@ class Share:
         """So much was done until C{now}."""
         if self._flow.flows(now):
             self._earn(now)
-            self._credit -= seconds
+            self._credit -= min(seconds, LONGEST_SECONDS)
 
     def _earn(self, now: float) -> None:
         earned = max(0.0, now - self._at) * self._share
