@@ -65,7 +65,7 @@ class Allowance:
         """
         So much was read.
 
-        :param tones: lines, whole ones, whatever they are.
+        :param tones: lines, whatever they are, and pieces that ended none.
         :param size: bytes.
         :returns: seconds for which to read nothing more; 0.0 to go on.
         """

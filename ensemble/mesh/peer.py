@@ -159,7 +159,7 @@ class Peer:
         if self.allowance is None and (tones or size):
             self.allowance = Allowance()
             for link in self._links.links():
-                link.reading.allowance = self.allowance
+                link.reading.count_for(self.allowance)
         if self.allowance is not None:
             self.allowance.set_pace(tones, size, self._limits.burst_seconds, self._clock.seconds())
 
@@ -175,7 +175,7 @@ class Peer:
         shaken = link.shaken
         assert shaken is not None
         self.coming.discard(link)
-        link.reading.allowance = self.allowance
+        link.reading.count_for(self.allowance)
         self._do(
             self._links.came_up(
                 link,

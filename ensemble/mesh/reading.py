@@ -78,11 +78,15 @@ class Reading:
         """These were in hand when it was paused."""
         self._held.extend(lines)
 
+    def count_for(self, allowance: Allowance | None) -> None:
+        """From now on what is read is spent from C{allowance}; None for no limit."""
+        self.allowance, self._spent = allowance, self._wire.received
+
     def spend(self, tones: int) -> bool:
         """
         Count what was read, and pause where it was too much.
 
-        :param tones: lines; the bytes are the wire's to tell.
+        :param tones: lines, or one for a piece of a line; the bytes are the wire's to tell.
         :returns: True where it paused.
         """
         assert self.allowance is not None

@@ -90,6 +90,25 @@ class ThrottlingTests(SynchronousTestCase):
         humd.judge_again(Policy())
         self.assertIsNotNone(link.reading.allowance)
 
+    def test_what_came_before_is_free(self) -> None:
+        """Bytes that came while there was no pace are not owed when there is one."""
+        limits = Limits(known_tones_per_second=0, known_bytes_per_second=0, stranger_bytes_per_second=1000)
+        humd = self.world.humd(limits=limits, policy=Policy(known=(KnownPeer(self.peer.id),)))
+        peer = PlainPeer(self.world, humd, self.peer.key)
+        peer.say(peer.hello())
+        peer.say({"chi": "x", "text": "x" * 100_000})
+        humd.judge_again(Policy())
+        peer.say({"chi": "x"})
+        self.assertEqual(humd.counters["links.throttled"], 0)
+
+    def test_shreds_count(self) -> None:
+        """A piece of a line costs us as much as a short line: whoever sends bytes one by one is slowed, too."""
+        link = self.humd.link_to(self.peer.id)
+        assert link is not None
+        for _ in range(11):
+            link.bytes_trickled()
+        self.assertEqual(self.humd.counters["links.throttled"], 1)
+
     def test_no_limits_no_allowance(self) -> None:
         """A program that sets no limits slows nobody, and keeps no count."""
         humd = self.world.humd()
