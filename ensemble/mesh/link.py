@@ -43,6 +43,7 @@ class Link:
         "_handshake",
         "_outbox",
         "_owner",
+        "_parted",
         "_pulse",
         "_silent",
         "_timer",
@@ -91,6 +92,7 @@ class Link:
         self.proving = False  # our proof is on its way: this dial is the one that counts
         self.statements = 0  # of keys, that came on it
         self._silent = ""  # why we gave the peer up
+        self._parted = False  # it said goodbye; it does that once, and each is a line in the log
         self._handshake: Handshake | None = handshake
         self._owner, self._clock, self._wall_ms, self._turn = owner, clock, wall_ms, turn
         room, note = partial(owner.link_has_room, self), partial(queues.note, self)
@@ -368,7 +370,8 @@ class Link:
             self._pulse.ponged(envelope)
         elif chi in ("succession", "revocation"):
             self._owner.link_statement(self, decode_checked(line))
-        elif chi == "goodbye":
+        elif chi == "goodbye" and not self._parted:
+            self._parted = True
             body = decode_checked(line)
             reason, message = body.get("reason"), body.get("message")
             self._owner.link_goodbye(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import LinkRefused, QueueFull, ToneTooLarge, UnknownPeer, Untargeted
@@ -14,6 +15,7 @@ from ensemble.mesh import Policy, TapClosed, ensemble as ensemble_module
 from ensemble.protocols import PeerCapabilities
 from ensemble.testing import World
 from ensemble.tone import encode
+from tests.mesh.plain_peer import PlainPeer
 
 
 class LinkTests(SynchronousTestCase):
@@ -123,6 +125,15 @@ class LinkTests(SynchronousTestCase):
         for tap, other in zip(taps, others, strict=True):
             tone = {"from": self.a.me.full, "to": other.me.full, "chi": "perf-mark", "n": 1}
             self.assertEqual(self.successResultOf(tap.get()), tone)
+
+    def test_one_goodbye_a_link(self) -> None:
+        """Of a peer that says nothing but goodbye the log has one line, with and without C{bye-1}."""
+        for features in ([], ["bye-1"]):
+            peer = PlainPeer(self.world, self.a)
+            peer.say(peer.hello(features=features))
+            with capturedLogs() as events:
+                peer.say(*[{"chi": "goodbye", "reason": "shutdown", "message": "bye " * 60}] * 50)
+            self.assertEqual(len([event for event in events if "goodbye" in event["log_format"]]), 1, features)
 
     def test_remove_peer_says_goodbye(self) -> None:
         """A removed peer is gone on both sides, and the other knows why."""
