@@ -5,10 +5,12 @@ To accept a connection costs us some tenths of a millisecond, and the signature 
 a whole one; to open one costs a flooder next to nothing.  So while tones flow both have a L{Share} of the time,
 and what does not fit into it waits, in a L{FairQueue}:
 
-- Addresses (IPv6: /64s) take turns.  However many connections one of them opens, another waits for one handshake of
+- Addresses (IPv6: /64s) take turns.  However many connections one of them opens, another waits for two handshakes of
   each address that waits, and not for one of each connection.
 - Within an address the oldest is next.  It is the next to go should there be too many (wire-0.8 section 2), and it has
-  the least of its ten seconds left; whoever stays in line is served in the order of coming.
+  the least of its ten seconds left.
+- Every second turn is that of the address that came last and had none yet.  Where more addresses come than can be
+  served, whoever has waited longest is about to go: to serve nobody else would serve nobody.
 
 No clock in here: time is an argument, in seconds, and may stand still.
 """
@@ -103,7 +105,9 @@ class FairQueue(Generic[W]):
     """Those who wait, by address: see the module for whose turn it is."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, dict[W, None]] = {}  # crowd: oldest first; the crowd whose turn it is is first
+        self._lines: dict[str, dict[W, None]] = {}  # crowd: oldest first; the crowd that waits longest is first
+        self._new: dict[str, None] = {}  # the crowds that had no turn yet; the last came last
+        self._newest = True  # had the last turn
         self._crowds: dict[W, str] = {}
 
     def __len__(self) -> int:
@@ -113,7 +117,10 @@ class FairQueue(Generic[W]):
         """:param address: a host without port."""
         crowd = crowd_of(address)
         self._crowds[waiter] = crowd
-        self._lines.setdefault(crowd, {})[waiter] = None
+        if crowd not in self._lines:
+            self._lines[crowd] = {}
+            self._new[crowd] = None
+        self._lines[crowd][waiter] = None
 
     def discard(self, waiter: W) -> None:
         """It waits no longer.  Nothing for one that does not wait."""
@@ -123,12 +130,16 @@ class FairQueue(Generic[W]):
             del line[waiter]
             if not line:
                 del self._lines[crowd]
+                self._new.pop(crowd, None)
 
     def next(self) -> W:
         """Whose turn it is; it waits no longer.  There must be one."""
-        crowd, line = next(iter(self._lines.items()))
+        self._newest = not self._newest and bool(self._new)
+        crowd = next(reversed(self._new)) if self._newest else next(iter(self._lines))
+        line = self._lines[crowd]
         waiter = next(iter(line))
         self.discard(waiter)
+        self._new.pop(crowd, None)
         if line:
             self._lines[crowd] = self._lines.pop(crowd)  # behind all others
         return waiter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from OpenSSL import SSL
@@ -14,8 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from ensemble.errors import LinkRefused
 from ensemble.interfaces import IWire
 from ensemble.mesh import Limits
+from ensemble.mesh.pending import PendingLinks
 from ensemble.protocols import TlsTransport
-from ensemble.protocols.share import BURST_SECONDS
+from ensemble.protocols.share import BURST_SECONDS, FairQueue
 from ensemble.testing import World
 from tests.protocols.tls_peers import ALICE, Credential, Sessions
 
@@ -38,6 +40,33 @@ class Socket(StringTransport):
     def end(self) -> None:
         """The system tells that it is closed."""
         self.protocol.connectionLost(Failure(ConnectionDone()))
+
+
+class ManyAddressesTests(SynchronousTestCase):
+    """The places and the turns together, where no two connections are of one /64."""
+
+    def test_more_than_can_be_served(self) -> None:
+        """
+        Where four come for each that has its turn, and forty while one shakes hands, every eighth comes up.
+
+        Would the oldest always be next, then nobody: it is also the next to go, before its handshake is done.
+        """
+        pending, queue = PendingLinks[int](256), FairQueue[int]()
+        shaking: deque[int] = deque()
+        up = 0
+        for number in range(8000):
+            address = f"2001:db8:0:{number:x}::1"
+            evicted = pending.accepted(number, address, 0.0)
+            queue.add(number, address)
+            if evicted is not None:
+                queue.discard(evicted)
+            if number % 4 == 0:
+                shaking.append(queue.next())
+                if len(shaking) == 10:
+                    done = shaking.popleft()
+                    up += done in pending
+                    pending.gone(done)
+        self.assertGreater(up, 950)
 
 
 class PendingTlsTests(SynchronousTestCase):

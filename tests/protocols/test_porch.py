@@ -83,7 +83,7 @@ class PorchTests(SynchronousTestCase):
         self.clock.advance(0.05)
         self.assertEqual(self.begun, ["a1"])
         self.clock.pump([0.1, 0.2, 0.2])
-        self.assertEqual(self.begun, ["a1", "b1", "a2", "c1"])
+        self.assertEqual(self.begun, ["a1", "c1", "b1", "a2"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_gone(self) -> None:

@@ -123,7 +123,7 @@ class FairQueueTests(SynchronousTestCase):
     """Whose turn it is."""
 
     def test_turns(self) -> None:
-        """Addresses take turns; within one the oldest is next; a /64 is one address."""
+        """Addresses take turns, every second time the one that came last; within one the oldest; a /64 is one."""
         queue: FairQueue[str] = FairQueue()
         for waiter, address in (
             ("a1", "192.0.2.1"),
@@ -135,7 +135,7 @@ class FairQueueTests(SynchronousTestCase):
         ):
             queue.add(waiter, address)
         self.assertEqual(len(queue), 6)
-        self.assertEqual([queue.next() for _ in range(6)], ["a1", "b1", "c1", "a2", "b2", "a3"])
+        self.assertEqual([queue.next() for _ in range(6)], ["a1", "c1", "b1", "a2", "b2", "a3"])
         self.assertEqual(len(queue), 0)
 
     def test_gone(self) -> None:
@@ -150,7 +150,10 @@ class FairQueueTests(SynchronousTestCase):
 
     @given(st.lists(st.one_of(st.sampled_from("aaaaabbc"), st.just("next"), st.integers(0, 50)), max_size=200))
     def test_nobody_starves(self, steps: list[str | int]) -> None:
-        """Until it is somebody's turn, nobody who came behind it at its address has one, and no other address two."""
+        """
+        Until it is somebody's turn, nobody who came behind it at its address has one; and of three addresses each has
+        one of any six turns, however the others come and go.
+        """
         queue: FairQueue[int] = FairQueue()
         came: dict[int, str] = {}  # who waits, oldest first
         passed: dict[int, list[int]] = {}  # of who waits: who had a turn meanwhile
@@ -168,10 +171,8 @@ class FairQueueTests(SynchronousTestCase):
                 self.assertFalse([other for other, where in came.items() if where == address and other < served])
                 for other in came:
                     passed[other].append(served)
-                    turns = [each for each in passed[other] if steps[each] == address]
-                    if address != came[other]:
-                        mine = sum(1 for each in passed[other] if steps[each] == came[other])
-                        self.assertLessEqual(len(turns), mine + 1)
+                    mine = sum(1 for each in passed[other] if steps[each] == came[other])
+                    self.assertLessEqual(len(passed[other]), 6 * mine + 5)
             self.assertEqual(len(queue), len(came))
 
 
@@ -181,7 +182,7 @@ class FloodTests(SynchronousTestCase):
     @given(st.integers(1, 12), st.integers(1, 40), st.integers(0, 200))
     def test_an_honest_peer(self, addresses: int, each: int, late: int) -> None:
         """
-        Twelve addresses that always have forty connections waiting delay another by one handshake for each address.
+        Twelve addresses that always have forty connections waiting delay another by two handshakes for each address.
 
         Tones have three quarters of the time meanwhile, but for the burst.
         """
@@ -194,7 +195,7 @@ class FloodTests(SynchronousTestCase):
                 queue.add(number, f"192.0.2.{address}")
                 number += 1
         came = 0.0
-        for turn in range(late + addresses + 1):
+        for turn in range(late + 2 * addresses + 2):
             if turn == late:
                 came = now
                 queue.add(0, "198.51.100.1")
@@ -210,5 +211,5 @@ class FloodTests(SynchronousTestCase):
             number += 1
         else:
             self.fail("it never had its turn")
-        self.assertLessEqual(now - came, (addresses + 1) * cost / 0.25 + cost)
+        self.assertLessEqual(now - came, 2 * (addresses + 1) * cost / 0.25 + cost)
         self.assertLessEqual(spent, 0.25 * now + BURST_SECONDS + cost)
