@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ensemble.protocols import Block, BudgetExceeded, Event, Handshake, LineBudget, Turn, Up
 
 _OWN_CHI = LINK_CHI - {"hello"}  # a later hello is a bee's, on its way to somebody
-_SPEAKING = (State.UP, State.LEAVING)
+_SPEAKING = (State.UP, State.LEAVING)  # the peer may
 
 
 @implementer(IWireSink)
@@ -200,7 +200,7 @@ class Link:
         """Orderly: what is queued leaves as far as the wire takes it."""
         if self.state is State.GONE:
             return
-        self.state = State.LEAVING
+        self.state = State.CLOSING
         self._outbox.flush()
         if self._outbox.size:
             self._stop_timer()

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 class State(Enum):
-    """Where a link stands."""
+    """Where a link stands.  C{LEAVING}: we say nothing more; C{CLOSING}: nor does the peer, but our queue may drain."""
 
     PENDING = "pending"
     UP = "up"
     LEAVING = "leaving"
+    CLOSING = "closing"
     GONE = "gone"
 
 

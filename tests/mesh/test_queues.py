@@ -101,6 +101,17 @@ class QueueTests(SynchronousTestCase):
         self.world.advance(31)
         self.assertEqual(len(self.humd._links), 0)
 
+    def test_nothing_counts_while_it_drains(self) -> None:
+        """A peer that we left and that does not read says nothing more, though its link has half a minute to drain."""
+        lazy = self.filled(10)
+        self.humd.remove_peer(lazy.id)
+        told = list(self.diary.told)
+        lazy.say({"chi": "x", "rid": "1"}, {"chi": "goodbye", "reason": "duplicate"})
+        self.assertEqual((self.diary.told, told[-1]), (told, ("lost",)))
+        lazy.wire.resume()
+        self.world.settle()
+        self.assertEqual((len(lazy.heard), lazy.heard[-1]["reason"]), (IN_WIRE + 11, "removed"))
+
     def test_gone_before_it_is_shed(self) -> None:
         """A link that ends in the same turn is lost once, and a newer one of its peer stays."""
         lazy = self.filled(100)
