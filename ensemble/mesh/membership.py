@@ -131,8 +131,7 @@ class Membership:
         if known is None:
             return
         known.gone(link, reason, clean)
-        if known.idle and self._peers.get(known.id) is known:
-            del self._peers[known.id], self._by_text[known.id.full]
+        self._forget(known)
 
     def judge(self, policy: Policy) -> None:
         """Say goodbye on links that these rules do not admit, or not at their level."""
@@ -170,6 +169,7 @@ class Membership:
         if self.listener is not None:
             self.listener.peer_lost(peer.id, reason)
         self._tell(peer.id, False)
+        self._forget(peer)  # its links may be gone long since, while it moved from one to another
 
     def link_superseded(self, link: Link, cause: str) -> None:
         self._counters["links.superseded"] += 1
@@ -184,6 +184,10 @@ class Membership:
 
     def two_processes(self, peer: Peer) -> None:
         self.log.warn("{peer} was replaced three times in a minute: do two processes share its key?", peer=peer.id.full)
+
+    def _forget(self, peer: Peer) -> None:
+        if peer.idle and self._peers.get(peer.id) is peer:
+            del self._peers[peer.id], self._by_text[peer.id.full]
 
     def _tell(self, peer: HumdId, up: bool) -> None:
         for watcher in list(self.watchers):

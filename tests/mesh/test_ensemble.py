@@ -135,6 +135,19 @@ class LinkTests(SynchronousTestCase):
                 peer.say(*[{"chi": "goodbye", "reason": "shutdown", "message": "bye " * 60}] * 50)
             self.assertEqual(len([event for event in events if "goodbye" in event["log_format"]]), 1, features)
 
+    def test_nothing_is_kept_of_who_is_gone(self) -> None:
+        """A peer that said it moved to another link, and did not, is lost after ten seconds, and forgotten."""
+        keys = sorted((self.world.key(), self.world.key()), key=lambda key: key.humd_id())
+        humd = self.world.humd(keys[1])
+        peer = PlainPeer(self.world, humd, keys[0], dials=False)
+        peer.say(peer.hello(features=["bye-1"]), {"chi": "goodbye", "reason": "duplicate"})
+        peer.wire.close()
+        self.world.advance(9.9)
+        self.assertTrue(humd.linked(peer.id))
+        self.world.advance(0.2)
+        self.assertFalse(humd.linked(peer.id))
+        self.assertEqual(list(humd._members), [])
+
     def test_remove_peer_says_goodbye(self) -> None:
         """A removed peer is gone on both sides, and the other knows why."""
         self.world.link(self.a, self.b)
