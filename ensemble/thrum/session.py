@@ -171,6 +171,7 @@ class Session:
         self._outbox.drained()
 
     def wire_lost(self, reason: str, clean: bool) -> None:
+        self._outbox.close()
         self._leave(reason)
 
     def _malformed(self, line: bytes, error: MalformedTone) -> None:
@@ -196,7 +197,6 @@ class Session:
         if not self._gone:
             self._gone = True
             self._held = []
-            self._outbox.when_empty(self._outbox.close)
             self.log.debug("local client {client} is gone: {reason}", client=self.client_id, reason=reason)
             self._ended(self)
             self._node.client_left(self)

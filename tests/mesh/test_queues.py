@@ -179,6 +179,21 @@ class QueueTests(SynchronousTestCase):
         self.assertIn("all queues together", told["cause"])
         self.assertTrue(self.humd.linked(lazy.id))
 
+    def test_a_program_that_goes_with_its_queue_full(self) -> None:
+        """What a program had not read when it went is forgotten, and in no budget."""
+        wire, ear = self.house.wire(), Ear()
+        wire.start(ear)
+        self.world.settle()
+        wire.pause()
+        (session,) = self.house.thrum.sessions.values()
+        for _ in range(IN_WIRE + 40):
+            session.deliver(b"x" * LINE)
+            self.world.settle()
+        self.assertGreater(self.humd.queues.total, 30 * LINE)
+        wire.abort()
+        self.world.settle()
+        self.assertEqual(self.humd.queues.total, 0)
+
     def test_dropped_tones_are_counted(self) -> None:
         """What was dropped to make room is in the counters once its link is gone."""
         humd = self.world.humd(limits=Limits(peer_queue_bytes=64 * 1024))
