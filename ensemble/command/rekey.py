@@ -86,14 +86,17 @@ def revoke(here: Here) -> int:
             f"{given.out} can revoke {statement.who} (`ensemble revoke --file`); keep it where the key is not.  "
             "Nothing is revoked yet.",
         )
-    own = load(places.key)
-    statement = sign_revocation(own, _now_ms()) if given.file is None else read_revocation(Path(given.file))
+    key, own = load(places.key), read_own_statements(places.state_dir)
+    if given.file is not None:
+        statement = read_revocation(Path(given.file))
+    else:  # signed once: each further version would be news to everybody
+        statement = own.revoked(key.humd_id()) or sign_revocation(key, _now_ms())
     if not given.yes:
         raise BadUsage(
             f"this ends the trust in {statement.who.full} everywhere and for ever, and there is no way back; "
             "if that is meant, add --yes"
         )
-    if statement.who not in {own.humd_id(), *read_own_statements(places.state_dir).ids}:
+    if statement.who not in {key.humd_id(), *own.ids}:
         answer = here.ask("revoke", statement=statement.to_tone())
         return _say(
             here,
@@ -122,6 +125,7 @@ class _Places:
         self._paths, _ = here.paths_at_least()
         self.key, self.state_dir = self._paths.key, self._paths.state_dir
         self.running: str | None = None
+        self._elsewhere = False
         try:
             status = ask_daemon(self._paths.control, "status")
         except (NoDaemon, DaemonRefused):
@@ -131,9 +135,12 @@ class _Places:
             self.key = Path(str(status.get("key", self.key)))
         if here.options.state_dir is None:
             self.state_dir = Path(str(status.get("state_dir", self.state_dir)))
+        self._elsewhere = Path(str(status.get("state_dir", self.state_dir))).resolve() != self.state_dir.resolve()
 
     def tell(self) -> dict[str, Any] | None:
-        """Have the daemon say what is in the files; None where none answers."""
+        """Have the daemon say what is in the files; None where none answers, or it has other files."""
+        if self._elsewhere:
+            return None
         try:
             answer = ask_daemon(self._paths.control, "rekey")
         except NoDaemon:
@@ -143,7 +150,7 @@ class _Places:
 
 def _told(told: dict[str, Any] | None) -> str:
     if told is None:
-        return "nobody, for no humd answers"
+        return "nobody, for no humd with these files answers"
     who, deaf = (", ".join(HumdId.parse(each).short for each in told[key]) for key in ("told", "deaf"))
     return (who or "nobody is linked that understands it") + (f"; not understood by {deaf}" if deaf else "")
 

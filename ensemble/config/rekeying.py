@@ -72,6 +72,10 @@ class OwnStatements:
         """The succession of C{me}, where there is one."""
         return next((each for each in self.successions if each.who == me), None)
 
+    def revoked(self, me: HumdId) -> Revocation | None:
+        """The revocation of C{me}, where there is one."""
+        return next((each for each in self.revocations if each.who == me), None)
+
     def to_tell(self, me: HumdId) -> list[Statement]:
         """What to say on every link."""
         begun = self.begun(me)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ensemble.command import checks
@@ -53,7 +54,7 @@ class RotateTests(RekeyTestCase):
 
     def test_without_a_daemon(self) -> None:
         """It is told later, and nothing need be restarted."""
-        self.assertIn("nobody, for no humd answers", self.call("rotate").out)
+        self.assertIn("nobody, for no humd with these files answers", self.call("rotate").out)
         self.assertIs(self.call("rotate", "--json").document["daemon"], False)
         said = self.call("rotate", "--finish").out
         self.assertIn("start the humd", said)
@@ -104,6 +105,21 @@ class RevokeTests(RekeyTestCase):
         (path,) = self.key.parent.glob("revocation-*.json")
         self.assertIn(str(path), said.out)
         self.assertEqual(self.call("rotate").status, FAILED)
+
+    def test_again(self) -> None:
+        """Called again it tells the same statement: a key is revoked once."""
+        first = self.call("revoke", "--yes", "--json").document
+        before = Path(first["file"]).read_text()
+        self.assertEqual(self.call("revoke", "--yes", "--json").document, first)
+        self.assertEqual(Path(first["file"]).read_text(), before)
+
+    def test_elsewhere(self) -> None:
+        """A daemon that has other files tells nothing of these, and is not said to have."""
+        self.runs()
+        said = self.call(
+            "revoke", "--yes", "--json", "--state-dir", str(self.key.parent / "other"), "--key", str(self.key)
+        )
+        self.assertEqual((said.status, said.document["daemon"]), (OK, False))
 
     def test_for_a_bad_day(self) -> None:
         """C{--out} only writes; taken in later it is as if it were signed then."""
