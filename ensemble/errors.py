@@ -32,7 +32,7 @@ class LinkRefused(EnsembleError):
     """
     A link was not admitted, by us or by the other side, or could not be made.
 
-    :ivar mend: what the operator can do; in the text, too.  Empty where nothing is known.
+    :ivar mend: what the operator can do; the text ends with it.  Empty where nothing is known.
     """
 
     def __init__(self, cause: str, mend: str = "") -> None:

@@ -23,6 +23,7 @@ from ensemble.mesh.backoff import Backoff
 from ensemble.mesh.defaults import STAGGER_SECONDS
 from ensemble.mesh.ensemble import Ensemble
 from ensemble.mesh.policy import KnownPeer
+from ensemble.protocols import SomebodyElse
 
 Dial = Callable[[Hint, HumdAddr], "Deferred[IWire]"]
 
@@ -134,6 +135,9 @@ class Redial:
         self._ensemble.counters["dials.failed"] += 1
         cause = failure.getErrorMessage()
         mend = failure.value.mend if isinstance(failure.value, LinkRefused) else ""
+        if isinstance(failure.value, SomebodyElse):
+            line = self._ensemble.rules.handover(self.row, failure.value.found)
+            cause, mend = (f"{text}: {line}" if line else text for text in (cause, mend))
         if self._failures.pop(hint, None) != (cause, mend):  # the same cause again and again is one line
             tell = self.log.warn if mend else self.log.info
             tell("cannot link {peer} over {hint}: {cause}", peer=self.row.peer.full, hint=str(hint), cause=cause)

@@ -14,7 +14,7 @@ from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.pending import PendingLinks
 from ensemble.mesh.refusals import Refusals
-from ensemble.protocols import Porch, Refused, Traffic
+from ensemble.protocols import Porch, Refused, SomebodyElse, Traffic
 
 
 class Reception:
@@ -89,7 +89,11 @@ class Reception:
         name = who.full if who is not None else link.wire.address
         if refused.counter != "dial.superseded":
             self._refusals.refused(refused.counter, refused.cause, name, refused.mend)
-        self.ended(link, LinkRefused(f"{name}: {refused.cause}", refused.mend))
+        cause = f"{name}: {refused.cause}"
+        if who is not None and refused.counter == "handshake.other-id":
+            self.ended(link, SomebodyElse(cause, who))
+        else:
+            self.ended(link, LinkRefused(cause, refused.mend))
 
     def came_up(self, link: Link) -> Callable[[HumdId], None]:
         """

@@ -18,7 +18,7 @@ from ensemble.mesh.defaults import LINK_STATEMENTS, MAX_STATEMENTS
 from ensemble.mesh.lineage import Learned, Lineage
 from ensemble.mesh.link import Link
 from ensemble.mesh.membership import Membership
-from ensemble.mesh.policy import Policy
+from ensemble.mesh.policy import KnownPeer, Policy
 from ensemble.mesh.proof_memory import ProofMemory
 from ensemble.protocols import REKEY_FEATURE, Level
 from ensemble.tone import BadDocument, read_document, write_document
@@ -195,10 +195,18 @@ class Rules:
         row, heir = self._wanted.known.get(who), self.lineage.line(who)[-1]
         if row is None or heir == who or self.lineage.dead(heir) is not None:
             return ""
+        line = self.handover(row, heir) or f"`ensemble untrust {who.full}`"  # the heir has a row of its own
+        return f"ask its owner, by another way; when it has finished: {line}"
+
+    def handover(self, row: KnownPeer, heir: HumdId) -> str:
+        """The line to paste that gives the row to C{heir}; empty where it has a row of its own, or is us, or dead."""
+        if heir == self._me or heir in self._wanted.known or self.lineage.dead(heir) is not None:
+            return ""
+        if row.heir_of is not None:  # what is in the file is the row of that one
+            row = self._wanted.known.get(row.heir_of, row)
         words = [hint for hint in row.hints if not hint.startswith("tls-fp:")]  # those pin the old certificate
         words += ["--alias", row.alias] if row.alias is not None else []
         words += ["--auth", row.level.name.lower()] if row.level is not None else []
         words += [f"--{name}" for name in ("plain", "relays", "follow") if getattr(row, name)]
         # The old row goes first, for no two have one alias.
-        line = f"ensemble untrust {who.full} && {shlex.join(['ensemble', 'trust', heir.full, *words])}"
-        return f"ask its owner, by another way; when it has finished: `{line}`"
+        return f"`ensemble untrust {row.peer.full} && {shlex.join(['ensemble', 'trust', heir.full, *words])}`"

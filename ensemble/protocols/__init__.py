@@ -4,7 +4,7 @@ The wires: what carries lines between two humds, and the handshake that says who
 One block of imports per module; C{__all__} is grouped the same way.
 """
 
-from ensemble.protocols.admission import HandshakeMemory, LinkPolicy, Refused
+from ensemble.protocols.admission import HandshakeMemory, LinkPolicy, Refused, SomebodyElse
 from ensemble.protocols.budget import DEFAULT_LINE_BUDGET, DEFAULT_QUEUE_BUDGET, BudgetExceeded, LineBudget
 from ensemble.protocols.capabilities import Headroom, PeerCapabilities, Pressure
 from ensemble.protocols.exchange import Event, ReadyToProve, Send, Up
@@ -90,6 +90,7 @@ __all__ = [
     "HANDSHAKE_PERCENT",
     "Porch",
     "Share",
+    "SomebodyElse",
     "Traffic",
     "crowd_of",
     # stream

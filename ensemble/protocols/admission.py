@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from attrs import frozen
 
+from ensemble.errors import LinkRefused
 from ensemble.identity import HumdId
 from ensemble.protocols.hello import PROOF_FEATURE, BadHello, Hello, Level
 
@@ -30,8 +31,8 @@ REFUSALS: Final[Mapping[str, str]] = {
     "no-proof": "is the peer a humd?",
     "not-admitted": "",
     "other-id": (
-        "the hint leads to somebody else: correct it, or where the owner says that the key changed: "
-        f"`ensemble trust {PEER} HINT`, and `ensemble untrust` the old id"
+        "the hint leads to somebody else: correct it, or where its owner says that the key changed, by another way, "
+        "give its row the new id"
     ),
     "other-key": "",
     "other-leaf": "is a copied certificate or a proxy in between? Each humd shows the certificate of its own key",
@@ -69,6 +70,18 @@ class Refused:
         """The refusal of a kind."""
         mend = REFUSALS[kind] if peer is None else REFUSALS[kind].replace(PEER, peer.full)
         return cls(cause, f"handshake.{kind}", mend, peer)
+
+
+class SomebodyElse(LinkRefused):
+    """
+    At the address that we dialled is another humd.
+
+    :ivar found: which one.  Over TLS it holds that key, else it only says so.
+    """
+
+    def __init__(self, cause: str, found: HumdId) -> None:
+        super().__init__(cause, REFUSALS["other-id"])
+        self.found = found
 
 
 class LinkPolicy(Protocol):

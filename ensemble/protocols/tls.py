@@ -23,9 +23,9 @@ certificate too (a client without one is for C{admits} to judge).
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import Any, Final
 
 from OpenSSL import SSL, crypto
 from twisted.internet.error import ConnectionLost
@@ -38,16 +38,15 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ensemble.errors import LinkRefused
 from ensemble.identity import BadCertificate, HumdAddr, HumdId, fingerprint, leaf_id
+from ensemble.protocols.admission import SomebodyElse
 from ensemble.protocols.budget import LineBudget
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.porch import Porch
 from ensemble.protocols.sockets import host_of
 from ensemble.protocols.stream import StreamWire
 from ensemble.protocols.tls_sessions import KeyUpdates, TooManyKeyUpdates, in_words
-
-if TYPE_CHECKING:
-    pass
 
 HANDSHAKE_SECONDS: Final = 10.0  # from accept to the end of the TLS handshake; a dial has its own deadline
 EXPORTER_LABEL: Final = b"EXPORTER-hum-ensemble"
@@ -67,7 +66,7 @@ class TlsWire(StreamWire):
 
     :ivar leaf: whose Ed25519 key the other end's certificate shows, possession proved; None where there is no
         certificate, or one with another kind of key.  A hello on this wire must not claim another id.
-    :ivar mend: what the operator can do where the leaf was not accepted.
+    :ivar refused: makes the error, with its mend, where a leaf was not accepted; else None.
     :ivar began: seconds on our clock when it was connected: the deadline of a pending link counts from here.
     """
 
@@ -83,7 +82,7 @@ class TlsWire(StreamWire):
         "began",
         "binding",
         "leaf",
-        "mend",
+        "refused",
     )
 
     secure = True
@@ -115,7 +114,8 @@ class TlsWire(StreamWire):
         self.binding, self.began = "none", 0.0
         self._admits = admits
         self._failed: Told | None = failed  # while the handshake runs
-        self._refusal = self.mend = ""  # why the leaf was not accepted
+        self._refusal = ""  # why the leaf was not accepted
+        self.refused: Callable[[str], LinkRefused] | None = None
         self._shown: tuple[bytes, HumdId | None] | None = None  # the last leaf that was read, and whose it is
         self._deadline: IDelayedCall | None = None
         self._updates: KeyUpdates | None = None  # once there were any: many links are idle
@@ -167,12 +167,10 @@ class TlsWire(StreamWire):
         wanted = f"the key of {self.peer.id.full}" + "".join(f" or tls-fp:{pin}" for pin in pins)
         owner = "" if leaf is None else f" of {leaf.full}"
         self._refusal = f"it shows the certificate tls-fp:{shown}{owner}, wanted is {wanted}"
-        self.mend = "if its owner says that it changed (ensemble id shows it there): "
-        if leaf is None:
-            self.mend += f"`ensemble trust {self.peer.id.full} tls-fp:{shown}`"
-        else:  # no pin helps: whoever has another key has another id
-            places = "".join(f" {shlex.quote(str(hint))}" for hint in self.peer.of("tls"))
-            self.mend += f"`ensemble trust {leaf.full}{places} && ensemble untrust {self.peer.id.full}`"
+        trust = f"`ensemble trust {self.peer.id.full} tls-fp:{shown}`"
+        changed = f"if its owner says that it changed (ensemble id shows it there): {trust}"
+        # No pin helps against a humd's leaf: whoever has another key has another id.
+        self.refused = partial(LinkRefused, mend=changed) if leaf is None else partial(SomebodyElse, found=leaf)
         return False
 
     # IHandshakeListener

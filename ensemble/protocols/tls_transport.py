@@ -115,7 +115,8 @@ class TlsTransport(TcpTransport):
 
         def failed(_counter: str, cause: str, _address: str) -> None:
             if not shaken.called:
-                shaken.errback(LinkRefused(f"{hint}: {cause}", next((each.mend for each in wires if each.mend), "")))
+                refused = next((each.refused for each in wires if each.refused is not None), LinkRefused)
+                shaken.errback(refused(f"{hint}: {cause}"))
 
         def lost(failure: Failure) -> None:
             if not shaken.called:

@@ -42,10 +42,10 @@ class TlsDaemonTests(SynchronousTestCase):
         one, two = self.daemon(), self.daemon()
         other = "humd_" + "ab" * 32
         (place, pin) = two.row()["hints"]
-        one.folder.write_peers({"humd_id": other, "hints": [place, "tls-fp:" + "00" * 32]})
+        one.folder.write_peers({"humd_id": other, "hints": [place, "tls-fp:" + "00" * 32], "alias": "two"})
         one.signal(signal.SIGHUP)
         line = one.lines.wait_for("it shows the certificate")
-        mend = f"`ensemble trust {two.row()['humd_id']} {place} && ensemble untrust {other}`"
+        mend = f"`ensemble untrust {other} && ensemble trust {two.row()['humd_id']} {place} --alias two`"
         for part in (other, pin, "tls-fp:" + "00" * 32, mend):
             self.assertIn(part, line)
         (row,) = one.ask("peers")["peers"]

@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.identity import Hint, HumdAddr, HumdId
+from ensemble.identity import Hint, HumdAddr, HumdId, HumdKey, revoke
 from ensemble.interfaces import IWire
 from ensemble.mesh import Dialler, Ensemble, KnownPeer, Policy
 from ensemble.protocols import InMemoryEndpoint
@@ -151,6 +151,19 @@ class DiallerTests(SynchronousTestCase):
         self.assertEqual(self.me.peers(), [])
         self.assertIn("expected was", self.dialler.last_failure(self.other.me))
 
+    def test_another_that_is_known(self) -> None:
+        """Where a hint leads to somebody who has a row, or whose key was revoked, no line gives it the other's row."""
+        key = HumdKey.generate()
+        known = self.net.hosts["b.test"] = self.world.humd(key=key)
+        self.me.judge_again(Policy(known=[KnownPeer(known.me)]))
+        self.dialler.set_peers([self.row("tcp:b.test:1")])
+        self.world.settle()
+        self.assertTrue(self.dialler.mend(self.other.me).endswith("give its row the new id"))
+        self.me.judge_again(Policy())
+        self.me.rules.learn([revoke(key, 1)], anybody=True)
+        self.world.advance(10)
+        self.assertTrue(self.dialler.mend(self.other.me).endswith("give its row the new id"))
+
     def test_what_can_be_mended_is_not_hidden(self) -> None:
         """Somebody else at one address is told, and warned of once, although another address is dead each time."""
         stranger = self.net.hosts["b.test"] = self.world.humd()
@@ -159,7 +172,9 @@ class DiallerTests(SynchronousTestCase):
             self.world.advance(30, step=0.25)
         self.assertGreater(self.names().count("gone.test"), 1)
         self.assertIn("expected was", self.dialler.last_failure(self.other.me))
-        self.assertIn(f"`ensemble trust {stranger.me} HINT`", self.dialler.mend(self.other.me))
+        line = f"`ensemble untrust {self.other.me} && ensemble trust {stranger.me} tcp:b.test:1 tcp:gone.test:1`"
+        self.assertTrue(self.dialler.mend(self.other.me).endswith(line))
+        self.assertTrue(self.dialler.last_failure(self.other.me).endswith(line))
         told = [(event["hint"], event["log_level"].name) for event in events if "hint" in event]
         self.assertEqual(sorted(told), [("tcp:b.test:1", "warn"), ("tcp:gone.test:1", "info")])
         del self.net.hosts["b.test"]

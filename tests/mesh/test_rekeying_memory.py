@@ -66,7 +66,7 @@ class MemoryTests(RekeyTestCase):
         self.assertIs(self.peer.rules.learn([statement], anybody=True), Learned.NEW)
 
     def test_mend(self) -> None:
-        """The line to paste gives the heir the row of the old id, less its pin; of a dead heir there is none."""
+        """The line to paste gives the heir the old id's row, less its pin; not where it is dead or has a row."""
         old, new = self.old.humd_id(), self.new.humd_id()
         row = KnownPeer(old, ("tls:a:1", f"tls-fp:{'ab' * 32}"), "an alias", Level.SIGNED, relays=True, follow=True)
         self.peer.judge_again(Policy(Level.PROVEN, admit_any=False, known=[row]))
@@ -74,6 +74,9 @@ class MemoryTests(RekeyTestCase):
         self.peer.rules.learn([succeed(self.old, self.new, 1)])
         line = f"`ensemble untrust {old.full} && ensemble trust {new.full} tls:a:1"
         self.assertIn(f"{line} --alias 'an alias' --auth signed --relays --follow`", self.peer.rules.mend(old))
+        self.peer.judge_again(Policy(Level.PROVEN, admit_any=False, known=[row, KnownPeer(new)]))
+        self.assertTrue(self.peer.rules.mend(old).endswith(f": `ensemble untrust {old.full}`"))
+        self.peer.judge_again(Policy(Level.PROVEN, admit_any=False, known=[row]))
         self.peer.rules.learn([revoke(self.new, 1)])
         self.assertEqual(self.peer.rules.mend(old), "")
         (remark,) = self.peer.rules.remarks()
