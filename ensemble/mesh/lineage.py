@@ -136,10 +136,15 @@ class Lineage:
         dead = {who: cause for who in involved if (cause := self.dead(who)) is not None}
         barred = dict(dead)
         heirs: dict[HumdId, KnownPeer] = {}
+        named: dict[HumdId, KnownPeer] = {}
         for row in policy.known.values():
-            if not row.follow or row.peer not in self._successions:
+            if row.peer not in self._successions:
                 continue
-            for who in self.line(row.peer):
+            line = self.line(row.peer)
+            if not row.follow:
+                named[line[-1]] = row
+                continue
+            for who in line:
                 if who in dead or (who != row.peer and who in policy.known):
                     break
                 if self.was_replaced(who, proven):
@@ -147,7 +152,7 @@ class Lineage:
                 elif who != row.peer:
                     heirs.setdefault(who, _heir_row(row, who, proven(who)))
         known = [row for row in (*policy.known.values(), *heirs.values()) if row.peer not in barred]
-        return evolve(policy, known=known, barred=barred)
+        return evolve(policy, known=known, barred=barred, named=named)
 
     def _holds(self, statement: Statement, who: HumdId) -> bool:
         if isinstance(statement, Revocation):

@@ -6,6 +6,7 @@ Two independent questions.  I{Proof} is a L{Level}; I{permission} is whether the
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
@@ -43,6 +44,15 @@ class KnownPeer:
         """True where only secure wires may carry this peer: it names a secure hint and does not say ``plain``."""
         return not self.plain and any(hint.scheme in SECURE_SCHEMES for hint in self.parsed_hints())
 
+    def handover(self, heir: HumdId) -> str:
+        """The line to paste that gives this row, which is in the file, to another id."""
+        words = [hint for hint in self.hints if not hint.startswith("tls-fp:")]  # those pin the old certificate
+        words += ["--alias", self.alias] if self.alias is not None else []
+        words += ["--auth", self.level.name.lower()] if self.level is not None else []
+        words += [f"--{name}" for name in ("plain", "relays", "follow") if getattr(self, name)]
+        # The old row goes first, for no two have one alias.
+        return f"`ensemble untrust {self.peer.full} && {shlex.join(['ensemble', 'trust', heir.full, *words])}`"
+
     def parsed_hints(self) -> list[Hint]:
         """The hints that can be read, in the order of the row."""
         hints = []
@@ -68,12 +78,14 @@ class Policy:
     :ivar level: what an id without an own level must show.
     :ivar admit_any: True lets in ids that have no row.
     :ivar barred: ids that are refused whatever else is said of them, each with the cause.
+    :ivar named: for the refusal of an id without a row: the row of whom it goes on for, which does not say to follow.
     """
 
     level: Level = Level.OPEN
     admit_any: bool = True
     known: Mapping[HumdId, KnownPeer] = field(factory=tuple, converter=_by_id)
     barred: Mapping[HumdId, str] = field(factory=dict)
+    named: Mapping[HumdId, KnownPeer] = field(factory=dict, eq=False)  # it changes no rule, only what is said
     _follows: bool = field(init=False, repr=False, eq=False)
 
     @_follows.default
@@ -98,6 +110,11 @@ class Policy:
         if row is None:
             if self.admit_any:
                 return None
+            if (old := self.named.get(claimed)) is not None:
+                return (
+                    f"{old.peer.full} goes on as it, and that one's row does not say to follow; "
+                    f"ask its owner, by another way; when it has finished: {old.handover(claimed)}"
+                )
             return (
                 f'no row in peers.json; to let it in: `ensemble trust {claimed.full}`, or add {{"humd_id":'
                 f'"{claimed.full}"}} (a known peer that changed its key has a new id, and comes to this)'

@@ -7,7 +7,6 @@ may say whose heir it is.
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
 
@@ -199,14 +198,9 @@ class Rules:
         return f"ask its owner, by another way; when it has finished: {line}"
 
     def handover(self, row: KnownPeer, heir: HumdId) -> str:
-        """The line to paste that gives the row to C{heir}; empty where it has a row of its own, or is us, or dead."""
+        """See L{KnownPeer.handover}; empty where the heir has a row of its own, or is us, or dead."""
         if heir == self._me or heir in self._wanted.known or self.lineage.dead(heir) is not None:
             return ""
         if row.heir_of is not None:  # what is in the file is the row of that one
             row = self._wanted.known.get(row.heir_of, row)
-        words = [hint for hint in row.hints if not hint.startswith("tls-fp:")]  # those pin the old certificate
-        words += ["--alias", row.alias] if row.alias is not None else []
-        words += ["--auth", row.level.name.lower()] if row.level is not None else []
-        words += [f"--{name}" for name in ("plain", "relays", "follow") if getattr(row, name)]
-        # The old row goes first, for no two have one alias.
-        return f"`ensemble untrust {row.peer.full} && {shlex.join(['ensemble', 'trust', heir.full, *words])}`"
+        return row.handover(heir)

@@ -82,8 +82,12 @@ class LinkTests(RekeyTestCase):
         for text in (self.old.humd_id().full, self.new.humd_id().full, "not followed", "ensemble untrust"):
             self.assertIn(text, event["remark"])
         self.assertEqual(self.peer.rules.remarks(), [event["remark"]])
-        self.link(self.new)
+        with capturedLogs() as events:
+            self.link(self.new)
         self.assertEqual(self.linked(), [self.old])
+        (event,) = [event for event in events if event.get("counter") == "handshake.not-admitted"]
+        self.assertIn(f"{self.old.humd_id().full} goes on as it", event["cause"])
+        self.assertTrue(event["cause"].endswith(self.peer.rules.mend(self.old.humd_id())))
 
     def test_follow(self) -> None:
         """With C{follow} the heir is let in; then the old one is told goodbye, and refused for good."""
