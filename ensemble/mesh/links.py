@@ -134,7 +134,9 @@ class Links:
         self._refusals.refused("links.broke", reason, link.peer_text)
 
     def link_throttled(self, link: Link) -> None:
-        self._refusals.refused("links.throttled", "it sends faster than its pace", link.peer_text, did="slowed")
+        who = "known" if link.peer in self._rules.policy.known else "stranger"
+        mend = f"--limit {who}_tones_per_second=… and {who}_bytes_per_second=… allow more"
+        self._refusals.refused("links.throttled", "it sends faster than its pace", link.peer_text, mend, "slowed")
 
     def link_shed(self, link: Link, cause: str) -> None:
         mend = "does it read at all? --limit queues_bytes=… allows more"

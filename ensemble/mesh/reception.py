@@ -46,18 +46,14 @@ class Reception:
     def has_room(self, address: str) -> bool:
         if self._pending.has_room(address, self._clock.seconds()):
             return True
-        self._refusals.refused("pending.address", self._crowded(), address)
+        self._crowded("pending.address", address)
         return False
 
     def came(self, wire: IWire) -> None:
         full = len(self._pending) >= self._limits.pending_links
         evicted = self._pending.accepted(wire, wire.address, self._began(wire))
         if evicted is not None:
-            if full:
-                cause = f"more than {self._limits.pending_links} links are pending"
-                self._refusals.refused("pending.limit", cause, evicted.address)
-            else:
-                self._refusals.refused("pending.address", self._crowded(), evicted.address)
+            self._crowded("pending.limit" if full else "pending.address", evicted.address)
             self._links.get(evicted, evicted).abort()
         self._arm()
 
@@ -151,8 +147,13 @@ class Reception:
     def _began(self, wire: IWire) -> float:
         return self._clock.seconds() if wire.began is None else wire.began
 
-    def _crowded(self) -> str:
-        return f"more than {self._limits.address_pending_links} links of its address are pending"
+    def _crowded(self, counter: str, address: str) -> None:
+        if counter == "pending.limit":
+            cause, limit = f"more than {self._limits.pending_links} links are pending", "pending_links"
+        else:
+            most, limit = self._limits.address_pending_links, "address_pending_links"
+            cause = f"more than {most} links of its address are pending"
+        self._refusals.refused(counter, cause, address, f"--limit {limit}=… allows more")
 
     def _arm(self) -> None:
         """One timer for all of them; it is left alone while it fires early enough."""

@@ -60,6 +60,7 @@ class ThrottlingTests(SynchronousTestCase):
         self.assertEqual(self.humd.counters["links.throttled"], link.reading.allowance.throttled)
         told, *_ = [event for event in events if event.get("counter") == "links.throttled"]
         self.assertEqual((told["did"], told["peer"]), ("slowed", self.peer.id.full))
+        self.assertIn("--limit stranger_tones_per_second=", told["mend"])
 
     def test_others_are_not_slowed(self) -> None:
         """What one peer did is not counted against another."""

@@ -9,6 +9,7 @@ from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -118,8 +119,11 @@ class PendingTlsTests(SynchronousTestCase):
         self.assertEqual(self.humd.pending, 1)
 
     def test_of_one_address(self) -> None:
-        """Of one address the oldest goes beyond its part."""
-        sockets = [self.accept() for _ in range(5)]
+        """Of one address the oldest goes beyond its part; the log names the limit."""
+        with capturedLogs() as events:
+            sockets = [self.accept() for _ in range(5)]
+        (told,) = [event["mend"] for event in events if event.get("counter") == "pending.address"]
+        self.assertIn("--limit address_pending_links=", told)
         self.assertEqual([socket.disconnecting for socket in sockets], [True] + [False] * 4)
         self.assertEqual((self.humd.pending, self.humd.counters["pending.address"]), (4, 1))
 
