@@ -57,16 +57,17 @@ def key(path: Path) -> tuple[HumdKey | None, Finding]:
     return found, ok("key", f"{found.humd_id().full} in {shown(path)}")
 
 
-def statements(state_dir: Path, own: HumdId | None) -> list[Finding]:
-    """Nothing, or what is wrong with what we have said of our own keys; with either a humd does not start."""
+def statements(state_dir: Path, own: HumdId | None) -> tuple[bool, list[Finding]]:
+    """Whether our key is revoked, and what is wrong with what we have said of our keys; so no humd starts."""
     try:
         revocations = read_own_statements(state_dir).revocations
     except ConfigurationError as error:
         text, _, mend = str(error).partition("; ")
-        return [fail("key", text, mend or "humd does not start before that is mended")]
+        return False, [fail("key", text, mend or "humd does not start before that is mended")]
     if own is None or all(each.who != own for each in revocations):
-        return []
-    return [fail("key", f"{own.full} was revoked here, and others refuse it", "move the key away and start humd anew")]
+        return False, []
+    what = f"{own.full} was revoked here, and others refuse it"
+    return True, [fail("key", what, "move the key away and start humd anew")]
 
 
 def folder(path: Path) -> Finding:

@@ -36,7 +36,8 @@ def doctor(here: Here) -> int:
     else:
         findings += checks.thrum(paths.thrum)
     own = key.humd_id() if key is not None else None
-    findings += checks.statements(paths.state_dir, own) + _daemon(paths, status, own)
+    revoked, found = checks.statements(paths.state_dir, own)
+    findings += found + _daemon(paths, status, own)
     own = (_own(status) if status is not None else None) or own
     file, found = checks.peers_file(paths.peers_file, own)
     findings += found
@@ -49,7 +50,8 @@ def doctor(here: Here) -> int:
         findings += own_hints(listening, reached)
         if file is not None and status.get("peers_file") == shown(paths.peers_file):
             findings += unread(file, rows, own)
-    findings += [judge(row, reached, own, listening) for row in rows]
+    # That nobody links with a key that was revoked is not to be mended peer by peer.
+    findings += [judge(row, reached, own, listening) for row in rows if not revoked or row.get("state") == "linked"]
     show(here.screen, findings)
     return FAILED if count(findings, Grade.FAIL) else OK
 

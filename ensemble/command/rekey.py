@@ -18,7 +18,15 @@ from ensemble.config import (
     read_revocation,
     write_revocation,
 )
-from ensemble.identity import HumdId, certificate_of, fingerprint, load, revoke as sign_revocation
+from ensemble.identity import (
+    HumdId,
+    HumdKey,
+    KeyFileMissing,
+    certificate_of,
+    fingerprint,
+    load,
+    revoke as sign_revocation,
+)
 
 
 def rotate(here: Here) -> int:
@@ -26,7 +34,7 @@ def rotate(here: Here) -> int:
     places = _Places(here)
     if here.options.finish:
         return _finish(here, places)
-    if places.running not in (None, load(places.key).humd_id().full):
+    if places.running not in (None, places.load().humd_id().full):
         raise CommandFailed(
             "rotate.restart-first", f"the humd still runs as {places.running}, with the key before: restart it first"
         )
@@ -52,6 +60,7 @@ def rotate(here: Here) -> int:
 
 
 def _finish(here: Here, places: _Places) -> int:
+    places.load()
     done = finish_rotation(places.key, places.state_dir)
     kept = old_key_file(places.key, done.who)
     restart = places.running is not None and places.running != done.heir.full
@@ -61,7 +70,7 @@ def _finish(here: Here, places: _Places) -> int:
         )
         return OK
     line = here.screen.line
-    pin = fingerprint(certificate_of(load(places.key)))
+    pin = fingerprint(certificate_of(places.load()))
     here.screen.fields(
         [("new id", done.heir.full), ("certificate", f"tls-fp:{pin}"), ("old key", f"kept as {shown(kept)}")]
     )
@@ -79,14 +88,14 @@ def revoke(here: Here) -> int:
     """C{revoke}: of our own key, of one in a file, or only into a file."""
     given, places = here.options, _Places(here)
     if given.out is not None:
-        statement = write_revocation(Path(given.out), load(places.key), _now_ms())
+        statement = write_revocation(Path(given.out), places.load(), _now_ms())
         return _say(
             here,
             {"ok": True, "id": statement.who.full, "file": given.out, "revoked": False},
             f"{given.out} can revoke {statement.who} (`ensemble revoke --file`); keep it where the key is not.  "
             "Nothing is revoked yet.",
         )
-    key, own = load(places.key), read_own_statements(places.state_dir)
+    key, own = places.load(), read_own_statements(places.state_dir)
     if given.file is not None:
         statement = read_revocation(Path(given.file))
     else:  # signed once: each further version would be news to everybody
@@ -136,6 +145,13 @@ class _Places:
         if here.options.state_dir is None:
             self.state_dir = Path(str(status.get("state_dir", self.state_dir)))
         self._elsewhere = Path(str(status.get("state_dir", self.state_dir))).resolve() != self.state_dir.resolve()
+
+    def load(self) -> HumdKey:
+        """:raises KeyFileError: there is no key, or it cannot be read."""
+        try:
+            return load(self.key)
+        except KeyFileMissing as error:
+            raise KeyFileMissing(f"{error}; `ensemble init` makes one, --key names another") from None
 
     def tell(self) -> dict[str, Any] | None:
         """Have the daemon say what is in the files; None where none answers, or it has other files."""

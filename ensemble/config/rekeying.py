@@ -193,9 +193,12 @@ def read_revocation(path: Path) -> Revocation:
     """
     Read one that somebody wrote.
 
-    :raises ConfigurationError: it cannot be read, or its key did not sign it.
+    :raises ConfigurationError: it cannot be read, is none, or its key did not sign it.
     """
-    return _statement(path, _read(path), Revocation)
+    value = _read(path)
+    if isinstance(value, dict) and "succeeds" in value:
+        raise _damaged(path, "each in it is a succession, and no revocation")
+    return _statement(path, value, Revocation)
 
 
 def old_key_file(key_file: Path, who: HumdId) -> Path:
@@ -242,7 +245,8 @@ def _statement(path: Path, value: object, kind: type[_S]) -> _S:
     except BadStatement as error:
         raise _damaged(path, str(error)) from None
     if not isinstance(statement, kind):
-        raise _damaged(path, f"it is no {kind.__name__.lower()}")
+        found, wanted = (each.__name__.lower() for each in (type(statement), kind))
+        raise _damaged(path, f"it is a {found}, and no {wanted}")
     if not statement.is_signed():
         raise _damaged(path, "a signature in it is wrong")
     return statement

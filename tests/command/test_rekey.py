@@ -9,7 +9,8 @@ from ensemble.command import checks
 from ensemble.command.findings import Grade
 from ensemble.command.outcome import BAD_USAGE, FAILED, NO_DAEMON, OK
 from ensemble.config import keep_revocation
-from ensemble.identity import HumdKey, load, revoke
+from ensemble.identity import HumdKey, load, revoke, succeed
+from ensemble.tone import write_document
 from tests.command.calling import ALPHA, BETA, CommandTestCase, FakeSocket
 
 NOBODY = HumdKey.from_seed(b"\3" * 32)
@@ -73,7 +74,9 @@ class RotateTests(RekeyTestCase):
         """There is nothing to finish, and no key to rotate."""
         self.assertEqual(self.call("rotate", "--finish").status, FAILED)
         self.key.unlink()
-        self.assertEqual(self.call("rotate").status, FAILED)
+        for words in (["rotate"], ["rotate", "--finish"], ["revoke", "--yes"], ["revoke", "--out", "x"]):
+            said = self.call(*words)
+            self.assertEqual((said.status, "`ensemble init` makes one" in said.err), (FAILED, True))
 
     def test_nobody_linked(self) -> None:
         """A daemon without links, or one that is older, is told of."""
@@ -172,6 +175,15 @@ class RevokeTests(RekeyTestCase):
         """A file that is none is a failure."""
         self.assertEqual(self.call("revoke", "--yes", "--file", str(self.home / "none")).status, FAILED)
 
+    def test_succession(self) -> None:
+        """A file with a succession, ours or a single one, is called that."""
+        self.call("rotate")
+        single = self.home / "one.json"
+        single.write_text(write_document(succeed(NOBODY, load(self.key), 1).to_tone()))
+        for path in (single, self.key.parent / "successions.json"):
+            said = self.call("revoke", "--yes", "--file", str(path))
+            self.assertEqual((said.status, "is a succession, and no revocation" in said.err), (FAILED, True))
+
 
 class DoctorTests(RekeyTestCase):
     """What C{ensemble doctor} says of the files."""
@@ -180,13 +192,15 @@ class DoctorTests(RekeyTestCase):
         """A humd whose own key is revoked is not well, though it runs; nor one with a file that it cannot read."""
         folder = self.key.parent
         keep_revocation(folder, revoke(NOBODY, 1))
-        self.assertEqual(checks.statements(folder, self.me), [])
+        self.assertEqual(checks.statements(folder, self.me), (False, []))
         keep_revocation(folder, revoke(load(self.key), 1))
-        (found,) = checks.statements(folder, self.me)
-        self.assertEqual((found.grade, self.me.full in found.what), (Grade.FAIL, True))
+        revoked, (found,) = checks.statements(folder, self.me)
+        self.assertEqual((revoked, found.grade, self.me.full in found.what), (True, Grade.FAIL, True))
+        self.write_peers({"humd_id": BETA.full, "hints": ["tcp:127.0.0.1:9"]})
+        self.assertNotIn(BETA.short, self.call("doctor").out)
         (folder / "successions.json").write_text("{")
-        (found,) = checks.statements(folder, self.me)
+        _, (found,) = checks.statements(folder, self.me)
         self.assertEqual((found.grade, "move it away" in found.mend), (Grade.FAIL, True))
         (folder / "successions.json").unlink()
         (folder / "successions.json").mkdir()
-        self.assertIn("does not start", checks.statements(folder, self.me)[0].mend)
+        self.assertIn("does not start", checks.statements(folder, self.me)[1][0].mend)
