@@ -118,6 +118,8 @@ def parse_peers(raw: bytes, name: str = "peers.json") -> PeersFile:
     :param name: what errors call the file.
     :raises ConfigurationError: it is not a JSON object with an array of peers.
     """
+    if not raw.strip():
+        raise ConfigurationError(f'{name} is empty: with no peers it is {{"peers": []}}')
     try:
         document = read_document(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

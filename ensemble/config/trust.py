@@ -111,6 +111,12 @@ def trusted(text: str, trust: Trust, name: str = "peers.json") -> str:
     before = parse_peers(text.encode(), name)
     old = before.row(trust.peer)
     lead, body, tail = _document(text)
+    owner = None if trust.alias is None else before.by_alias(trust.alias)
+    if owner is not None and owner is not old:
+        raise ConfigurationError(
+            f"{name} has the alias {trust.alias!r} in the row of {owner.humd_id.full} already: choose another, "
+            f"or give that one another first: `ensemble trust {owner.humd_id.full} --alias NAME`"
+        )
     colon = body.colon or ": "
     blank = blank_behind(colon)
     if body.value("peers") is None:

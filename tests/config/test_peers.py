@@ -175,6 +175,8 @@ class FileTests(SynchronousTestCase):
             self.path.write_bytes(content)
             error = self.assertRaises(ConfigurationError, read_peers, self.path)
             self.assertIn(str(self.path), str(error))
+        for content in (b"", b" \n"):
+            self.assertIn('{"peers": []}', str(self.assertRaises(ConfigurationError, parse_peers, content)))
 
     def test_not_a_file(self) -> None:
         """A folder, a FIFO, or a path below a file is an error, at once."""

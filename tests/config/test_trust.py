@@ -164,15 +164,15 @@ class RowTests(SynchronousTestCase):
             ("a\x1b[2J", "printable"),
             ("", "printable"),
             ("x" * (MAX_ALIAS + 1), "printable"),
-            ("you", "taken by a row before"),
+            ("you", f"in the row of {YOU.full} already"),
         ):
             self.assertIn(why, self.refused(before, Trust(peer=ME, alias=alias)))
         # Here the other row would lose its name to ours.
         before = text_of({"humd_id": ME.full}, {"humd_id": YOU.full, "alias": "you"})
-        self.assertIn("taken by a row before", self.refused(before, Trust(peer=ME, alias="you")))
+        self.assertIn(f"in the row of {YOU.full} already", self.refused(before, Trust(peer=ME, alias="you")))
         # The cause is named where it was there before, too.
         before = text_of({"humd_id": YOU.full, "alias": "you"}, {"humd_id": ME.full, "alias": "you"})
-        self.assertIn("row 2: the alias 'you' is taken", self.refused(before, Trust(peer=ME, alias="you")))
+        self.assertIn(f"in the row of {YOU.full} already", self.refused(before, Trust(peer=ME, alias="you")))
 
     def test_alias_that_comes_free(self) -> None:
         """A row that had its alias taken by the one that goes, or is renamed, has it then."""
@@ -215,7 +215,7 @@ class RowTests(SynchronousTestCase):
     def test_not_json(self) -> None:
         """What cannot be read is refused with line and column."""
         for text, where in (
-            ("", "line 1, column 1"),
+            ("", "is empty"),
             ('{\n"peers": [}', "line 2, column 11"),
             ('{"peers": [', "column 12"),
         ):
