@@ -6,6 +6,7 @@ Blocking, for our own short-lived command; a Twisted program talks to the thrum 
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -50,14 +51,16 @@ def ask_daemon(path: Path, do: str, seconds: float = SECONDS, **more: Any) -> di
 
 
 def converse(
-    path: Path, do: str, seconds: float | None = SECONDS, **more: Any
+    path: Path, do: str, seconds: float | None = SECONDS, output: int | None = None, **more: Any
 ) -> Generator[dict[str, Any], None, None]:
     """
     One question, and every line that comes back: the first is the answer.
 
     :param seconds: that each line may take; None waits for ever behind the first.
+    :param output: the descriptor to which the lines behind the first go, where somebody may stop to read.
     :raises NoDaemon: nobody answers there, or the daemon went away before the first line.
     :raises DaemonRefused: the daemon said no, and why.
+    :raises BrokenPipeError: nobody reads C{output} any more.
     """
     request = write_document({"do": do, **more}, pretty=False).encode() + b"\n"
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -70,18 +73,22 @@ def converse(
             raise NoDaemon(
                 f"no humd answers on {path} ({error.strerror or error}); start one with `twistd humd`"
             ) from None
-        yield from _answers(connection, seconds, path)
+        yield from _answers(connection, seconds, path, output)
     finally:
         connection.close()
 
 
-def _answers(connection: socket.socket, seconds: float | None, path: Path) -> Iterator[dict[str, Any]]:
+def _answers(
+    connection: socket.socket, seconds: float | None, path: Path, output: int | None
+) -> Iterator[dict[str, Any]]:
     first, buffer = True, bytearray()
     while True:
         end = buffer.find(b"\n")
         if end < 0:
             if len(buffer) > MAX_ANSWER:
                 raise NoDaemon(f"what answers on {path} is no humd: its line does not end")
+            if output is not None and not first:
+                _wait(connection, output)
             try:
                 data = connection.recv(1 << 16)
             except OSError as error:
@@ -104,3 +111,12 @@ def _answers(connection: socket.socket, seconds: float | None, path: Path) -> It
             first = False
             connection.settimeout(seconds)
         yield answer
+
+
+def _wait(connection: socket.socket, output: int) -> None:
+    """Until there is something to receive, or to complain of."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    poll.register(output, 0)  # that its other end is gone is told without being asked for
+    if dict(poll.poll()).get(output, 0) & (select.POLLERR | select.POLLHUP):  # not where it cannot be polled
+        raise BrokenPipeError

@@ -10,7 +10,7 @@ from ensemble.command.outcome import OK
 
 def listen(here: Here) -> int:
     """
-    C{listen}: until enough came, or Ctrl-C.
+    C{listen}: until enough came, nobody reads any more, or Ctrl-C.
 
     :raises NoDaemon: there is none, or it went away.
     """
@@ -21,7 +21,7 @@ def listen(here: Here) -> int:
     if options.peer is not None:
         wanted["peer"] = find_peer(here, options.peer).full
     left = options.count
-    lines = converse(here.paths().control, "tap", seconds=None, **wanted)
+    lines = converse(here.paths().control, "tap", seconds=None, output=here.screen.descriptor(), **wanted)
     try:
         next(lines)
         here.screen.note("listening", listening=True)  # a program may wait for this before it makes tones come

@@ -71,6 +71,13 @@ class Screen:
         self._out, self._err = out, err
         self._colour = not json and wants_colour(out, environ)
 
+    def descriptor(self) -> int | None:
+        """That of standard output, where it has one."""
+        try:
+            return self._out.fileno()
+        except OSError:
+            return None
+
     def paint(self, text: str, *styles: str) -> str:
         """The text in colour, where colour is wanted."""
         if not self._colour or not styles:

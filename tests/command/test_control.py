@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -34,6 +35,16 @@ class ControlTests(CommandTestCase):
         """Behind the first line come those that follow, until the connection ends."""
         self.serve(self.control, lambda request: [{"ok": True}, {"tone": 1}, {"tone": 2}, None])
         self.assertEqual(list(converse(self.control, "tap", None)), [{"ok": True}, {"tone": 1}, {"tone": 2}])
+
+    def test_nobody_reads(self) -> None:
+        """Where the other end of the output is gone, what comes behind the first line is not waited for."""
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, writing)
+        self.serve(self.control, lambda request: [{"ok": True}, {"tone": 1}])
+        lines = converse(self.control, "tap", None, writing)
+        self.assertEqual([next(lines), next(lines)], [{"ok": True}, {"tone": 1}])
+        os.close(reading)
+        self.assertRaises(BrokenPipeError, next, lines)
 
     def test_refusals(self) -> None:
         """A no is raised with its word and its text, and so is an answer that is neither yes nor no."""

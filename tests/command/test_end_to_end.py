@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from ensemble.command.outcome import BROKEN_PIPE
 from ensemble.identity import HumdId, load_or_mint
 from tests.daemon.process import PATIENCE, Daemon, Folder
 
@@ -139,6 +140,14 @@ class EndToEndTests(SynchronousTestCase):
         self.assertRegex(
             peer["what"], r"^beta \(humd_[0-9a-f]{12}\): linked over tcp \(proven\), round trip .* ms, its clock"
         )
+
+    def test_reader_that_stops(self) -> None:
+        """Whoever listens for nobody ends at once, and not at the next tone."""
+        tap = self.alpha.begin("listen")
+        assert tap.stderr is not None and tap.stdout is not None
+        self.assertEqual(tap.stderr.readline(), "ensemble: listening\n")
+        tap.stdout.close()
+        self.assertEqual((tap.wait(PATIENCE), tap.stderr.read()), (BROKEN_PIPE, ""))
 
     def test_daemon_that_stops(self) -> None:
         """A humd that stops is told to its listeners with status 3, and by the doctor of its peer with the cause."""
