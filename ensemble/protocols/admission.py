@@ -76,7 +76,7 @@ class SomebodyElse(LinkRefused):
     """
     At the address that we dialled is another humd.
 
-    :ivar found: which one.  Over TLS it holds that key, else it only says so.
+    :ivar found: which one, by its own word: that it holds the key is not proved.
     """
 
     def __init__(self, cause: str, found: HumdId) -> None:
