@@ -60,6 +60,8 @@ class Stream:
 
     def put(self, envelope: Envelope, line: bytes) -> None:
         """One tone for this reader; called by the client."""
+        if self._done:
+            return  # another reader of the same tone has just closed this one
         self._lines.append(line)
         if self._is_last(envelope.chi):
             self.close()
@@ -75,6 +77,7 @@ class Stream:
         if not self._done:
             self._done = True
             self._closed(self)
+            self._wake()
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, None
@@ -90,7 +93,7 @@ class Stream:
                 raise StopAsyncIteration
             if self._error is not None:
                 raise self._error
-            if self._waiting is None:
+            if self._waiting is None or self._waiting.called:  # called: the last wait was cancelled
                 self._waiting = Deferred()
             await self._waiting
         line = self._lines.popleft()
@@ -116,6 +119,7 @@ class ThrumClient:
         self._asks: dict[str, Stream] = {}
         self._all: list[Stream] = []
         self._lost: ThrumLost | None = None
+        self._refused: RemoteWireError | None = None
         self._paused = False
         self._room: list[Deferred[None]] = []
 
@@ -139,7 +143,7 @@ class ThrumClient:
         """
         Send one tone.  Only enqueues.
 
-        :raises ThrumLost: the connection is gone.
+        :raises ThrumLost: the connection is gone or closed; or too much waits for the daemon, see L{drained}.
         :raises LocalWireError: it is not a tone.
         """
         self.send_line(encode(tone))
@@ -149,13 +153,13 @@ class ThrumClient:
         if self._lost is not None:
             raise self._lost
         if not self._outbox.push(line):
-            raise ThrumLost("the daemon does not read; too much waits for it")
+            raise ThrumLost("the daemon does not read, and too much waits for it; await drained() between sends")
 
     async def drained(self) -> None:
         """
         Wait until at most half of what may wait for the daemon does.
 
-        :raises ThrumLost: the connection is gone.
+        :raises ThrumLost: the connection is gone or closed.
         """
         if self._lost is not None:
             raise self._lost
@@ -169,7 +173,7 @@ class ThrumClient:
         """
         Send a tone and read what answers it.
 
-        A missing C{rid} is minted, and a prompt's missing C{sid} too.
+        A missing C{rid} is minted, and a prompt's missing C{sid} too.  Raises what L{send} does.
 
         :returns: every tone with its C{sid}, C{callId} or C{rid}.  Of a prompt the last one is a finish or an error,
             of a tool-call a tool-result or an error, of anything else the first one is.
@@ -179,7 +183,7 @@ class ThrumClient:
         if said.get("chi") == "prompt":
             said.setdefault("sid", f"hum-{uuid4().hex[:12]}")
         keys = [said[name] for name in ("sid", "callId", "rid") if isinstance(said.get(name), str)]
-        line = encode(said)
+        self.send(said)
 
         def closed(stream: Stream) -> None:
             for key in keys:
@@ -191,22 +195,31 @@ class ThrumClient:
         stream = Stream(self, lambda chi: last is None or chi in last, closed)
         for key in keys:
             self._asks[key] = stream
-        self.send_line(line)
         return stream
 
     def tones(self) -> Stream:
         """Every tone that no L{ask} takes, from now on."""
-        stream = Stream(self, lambda chi: False, self._all.remove)
+
+        def closed(stream: Stream) -> None:
+            self._all.remove(stream)
+            self.taken()
+
+        stream = Stream(self, lambda chi: False, closed)
         self._all.append(stream)
+        if self._lost is not None:
+            stream.lost(self._lost)
         return stream
 
     def close(self) -> None:
-        """End the connection; what was sent still leaves."""
-        self._outbox.flush()
+        """End the connection; what was sent still leaves, and nothing more is taken."""
+        if self._lost is None:
+            self._lost = ThrumLost("the connection to the daemon was closed here")
+        while self._outbox.size:
+            self._outbox.drained()  # a full wire keeps it, too, and knows how long to wait for a daemon that reads late
         self._wire.close()
 
     def taken(self) -> None:
-        """A reader took a tone; called by its stream."""
+        """A reader took a tone, or closed; called by its stream."""
         if self._paused and self._untaken() * 2 <= UNTAKEN:
             self._paused = False
             self._wire.resume()
@@ -228,7 +241,7 @@ class ThrumClient:
                     stream.put(envelope, line)
                     break
             else:
-                for taker in self._all:
+                for taker in tuple(self._all):  # who is woken may close
                     taker.put(envelope, line)
                 if self.on_tone is not None:
                     self.on_tone(envelope, line)
@@ -240,6 +253,7 @@ class ThrumClient:
         pass
 
     def line_refused(self, error: RemoteWireError) -> None:
+        self._refused = error
         self._wire.abort()
 
     def wire_full(self) -> None:
@@ -249,7 +263,7 @@ class ThrumClient:
         self._outbox.drained()
 
     def wire_lost(self, reason: str, clean: bool) -> None:
-        lost = self._lost = ThrumLost(f"the connection to the daemon is gone: {reason}")
+        lost = self._lost = ThrumLost(f"the connection to the daemon is gone: {self._refused or reason}")
         self._outbox.close()
         for stream in {*self._asks.values(), *self._all}:
             stream.lost(lost)

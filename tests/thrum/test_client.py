@@ -1,0 +1,316 @@
+"""The client for Twisted programs, with a test at the daemon's end of its wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.errors import LocalWireError
+from ensemble.protocols import InMemoryEndpoint, Turn
+from ensemble.testing import World
+from ensemble.thrum import MAX_LINE
+from ensemble.thrum.client import UNTAKEN, Stream, ThrumClient, ThrumLost, connect
+from ensemble.tone import Envelope, decode, encode
+from tests.mesh.plain_peer import Ear
+
+NEWS = {"chi": "x-news"}
+HALF_A_QUEUE = "x" * (4 * 1024 * 1024)
+
+
+class DaemonTestCase(SynchronousTestCase):
+    """A client on a memory wire, whose other end is the test's."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        me = self.world.key().humd_id()
+        self.near, self.far = InMemoryEndpoint.pair(me, None, me, None, self.world.clock)
+        self.daemon, self.far.max_line = Ear(), MAX_LINE
+        self.far.start(self.daemon)
+        self.client = ThrumClient(self.near, Turn(self.world.clock), lambda: 1)
+        self.client.start()
+
+    def say(self, *tones: dict[str, Any] | bytes) -> None:
+        """What the daemon sends."""
+        self.far.write([tone if isinstance(tone, bytes) else encode(tone) for tone in tones])
+        self.world.settle()
+
+    def read(self, stream: Stream) -> Deferred[list[dict[str, Any]]]:
+        """Begin to read all that a stream says until it ends."""
+
+        async def collect() -> list[dict[str, Any]]:
+            return [tone async for tone in stream]
+
+        return Deferred.fromCoroutine(collect())
+
+    def next_of(self, stream: Stream) -> Deferred[dict[str, Any]]:
+        """Begin to read one tone."""
+        return Deferred.fromCoroutine(stream.__anext__())
+
+    def drained(self) -> Deferred[None]:
+        """Begin to wait for room."""
+        return Deferred.fromCoroutine(self.client.drained())
+
+
+class StreamTests(DaemonTestCase):
+    """What a reader sees."""
+
+    def test_tones_before_the_loss_come_first(self) -> None:
+        """What came before the connection ended can still be read; then the loss is raised, each time anew."""
+        stream = self.client.tones()
+        self.say(NEWS)
+        self.far.close()
+        self.world.settle()
+        self.assertEqual(self.successResultOf(self.next_of(stream)), NEWS)
+        for _ in range(2):
+            self.failureResultOf(self.next_of(stream), ThrumLost)
+
+    def test_reading_after_the_loss(self) -> None:
+        """Who asks for tones when the connection is gone is told so, and does not wait for ever."""
+        self.far.close()
+        self.world.settle()
+        self.failureResultOf(self.read(self.client.tones()), ThrumLost)
+
+    def test_closing_ends_who_waits(self) -> None:
+        """A reader that waits when its stream is closed comes to the end; closing twice is closing once."""
+        stream = self.client.tones()
+        reading = self.read(stream)
+        stream.close()
+        stream.close()
+        self.assertEqual(self.successResultOf(reading), [])
+
+    def test_closed_takes_nothing_in(self) -> None:
+        """A closed stream still gives what it had, and no tone of later."""
+        stream = self.client.tones()
+        self.say(NEWS)
+        stream.close()
+        self.say(NEWS)
+        self.assertEqual(self.successResultOf(self.read(stream)), [NEWS])
+
+    def test_a_cancelled_read(self) -> None:
+        """After a read was given up the next one waits for its tone, and none is lost."""
+        stream = self.client.tones()
+        for before in (False, True):
+            given_up = self.next_of(stream)
+            given_up.cancel()
+            self.failureResultOf(given_up, CancelledError)
+            if before:
+                self.say(NEWS)
+            again = self.next_of(stream)
+            if not before:
+                self.assertNoResult(again)
+                self.say(NEWS)
+            self.assertEqual(self.successResultOf(again), NEWS)
+
+    def test_two_reads_at_once(self) -> None:
+        """Two reads that wait on one stream get one tone each."""
+        stream = self.client.tones()
+        first, second = self.next_of(stream), self.next_of(stream)
+        self.say({**NEWS, "n": 1})
+        self.assertEqual(self.successResultOf(first)["n"], 1)
+        self.assertNoResult(second)
+        self.say({**NEWS, "n": 2})
+        self.assertEqual(self.successResultOf(second)["n"], 2)
+
+    def test_closing_while_a_tone_is_shared_out(self) -> None:
+        """A reader that closes streams when woken, its own or another's, takes no tone from those that stay."""
+        first, second, third = self.client.tones(), self.client.tones(), self.client.tones()
+
+        def close(tone: dict[str, Any]) -> None:
+            first.close()
+            second.close()
+
+        self.next_of(first).addCallback(close)
+        self.say(NEWS)
+        self.assertEqual((first.untaken, second.untaken, third.untaken), (0, 0, 1))
+
+    def test_closing_unread_tones_goes_on_reading(self) -> None:
+        """Whoever closes a stream that had stopped the socket sets it going again for all others."""
+        slow, ask = self.client.tones(), self.client.ask({"chi": "ping", "rid": "r1"})
+        for _ in range(UNTAKEN // 200 + 1):
+            self.say(*[NEWS] * 200)
+        self.say({"chi": "pong", "rid": "r1"})
+        answer = self.next_of(ask)
+        self.assertNoResult(answer)
+        slow.close()
+        self.world.settle()
+        self.assertEqual(self.successResultOf(answer)["chi"], "pong")
+
+
+class AskTests(DaemonTestCase):
+    """Questions and who gets the answers."""
+
+    def test_each_answer_to_its_asker(self) -> None:
+        """An answer goes to who asked, by rid alone, too; everybody else sees what nobody asked for, and no echo."""
+        heard: list[str] = []
+
+        def on_tone(envelope: Envelope, line: bytes) -> None:
+            heard.append(decode(line)["chi"])
+
+        self.client.on_tone = on_tone
+        stream = self.client.ask({"chi": "ping", "rid": "r1"})
+        self.say(
+            {"chi": "echo", "rid": "r1", "ok": True}, NEWS, {"chi": "pong", "rid": "r1"}, {"chi": "x", "rid": "r1"}
+        )
+        self.assertEqual([tone["chi"] for tone in self.successResultOf(self.read(stream))], ["pong"])
+        self.assertEqual(heard, ["x-news", "x"])
+
+    def test_what_is_missing_is_minted(self) -> None:
+        """A prompt without rid and sid leaves with both, each time others."""
+        self.client.ask({"chi": "prompt"})
+        self.client.ask({"chi": "prompt"})
+        self.world.settle()
+        first, second = self.daemon.heard
+        for name in ("rid", "sid"):
+            self.assertNotEqual(first[name], second[name])
+
+    def test_the_newer_question_keeps_its_answers(self) -> None:
+        """When an older question with the same sid is closed the newer one's answer still reaches it."""
+        older = self.client.ask({"chi": "prompt", "sid": "s1"})
+        newer = self.client.ask({"chi": "prompt", "sid": "s1"})
+        older.close()
+        self.say({"chi": "finish", "sid": "s1"})
+        self.assertEqual([tone["chi"] for tone in self.successResultOf(self.read(newer))], ["finish"])
+
+    def test_a_refused_question_leaves_nothing(self) -> None:
+        """A question that could not be sent takes no answers from an earlier one that was."""
+        asked = self.client.ask({"chi": "prompt", "sid": "s1"})
+        self.assertRaises(LocalWireError, self.client.ask, {"chi": "prompt", "sid": "s1", "text": object()})
+        self.near._sink.wire_full()  # type: ignore[union-attr]
+        for _ in range(2):
+            self.client.send_line(HALF_A_QUEUE.encode()[:-100])
+        self.assertRaises(ThrumLost, self.client.ask, {"chi": "prompt", "sid": "s1", "text": "x" * 1000})
+        self.say({"chi": "finish", "sid": "s1"})
+        self.assertEqual(asked.untaken, 1)
+
+    def test_what_is_no_tone_is_passed_over(self) -> None:
+        """A line that is no tone costs nothing but itself."""
+        stream = self.client.tones()
+        self.say(b"{", NEWS, b'{"chi":7}', NEWS)
+        self.assertEqual(stream.untaken, 2)
+
+
+class RoomTests(DaemonTestCase):
+    """A daemon that does not read."""
+
+    def fill(self) -> None:
+        """The wire is full, and more than half of what may wait does."""
+        self.near._sink.wire_full()  # type: ignore[union-attr]
+        self.client.send({**NEWS, "text": HALF_A_QUEUE})
+
+    def drain(self) -> None:
+        """The wire has room again."""
+        self.near._sink.wire_drained()  # type: ignore[union-attr]
+
+    def test_no_wait_without_need(self) -> None:
+        """Where little waits there is room at once."""
+        self.client.send(NEWS)
+        self.successResultOf(self.drained())
+
+    def test_wait_for_room(self) -> None:
+        """Who waits for room goes on when the daemon reads again, and all that was sent arrives."""
+        self.fill()
+        waiting = [self.drained(), self.drained()]
+        self.world.settle()
+        for each in waiting:
+            self.assertNoResult(each)
+        self.drain()
+        self.world.settle()
+        for each in waiting:
+            self.successResultOf(each)
+        self.assertEqual(len(self.daemon.heard), 1)
+
+    def test_too_much(self) -> None:
+        """Beyond the bound a tone is refused with what to do, and the connection stays."""
+        self.fill()
+        error = self.assertRaises(ThrumLost, self.client.send, {**NEWS, "text": HALF_A_QUEUE})
+        self.assertIn("await drained()", str(error))
+        self.drain()
+        self.client.send(NEWS)
+        self.world.settle()
+        self.assertEqual(len(self.daemon.heard), 2)
+
+    def test_lost_while_waiting(self) -> None:
+        """Who waits for room when the connection ends is told so, and so is who waits later."""
+        self.fill()
+        waiting = self.drained()
+        self.far.abort()
+        self.world.settle()
+        for each in (waiting, self.drained()):
+            self.failureResultOf(each, ThrumLost)
+
+    def test_close_sends_what_waits(self) -> None:
+        """What was sent before the close leaves though the wire was full; what comes after is refused, not lost."""
+        self.fill()
+        self.near.partition(True)  # keeps what is written
+        self.client.close()
+        self.client.close()
+        error = self.assertRaises(ThrumLost, self.client.send, NEWS)
+        self.assertIn("closed here", str(error))
+        self.near.partition(False)
+        self.assertEqual(len(self.far._inbox), 1)
+        self.world.settle()
+        self.successResultOf(self.client.gone)
+        self.assertEqual([len(tone["text"]) for tone in self.daemon.heard], [len(HALF_A_QUEUE)])
+
+    def test_close_ends_who_sends_for_ever(self) -> None:
+        """A program that fills whatever room there is does not keep a close from ending."""
+
+        async def flood() -> None:
+            while True:
+                self.client.send({**NEWS, "text": HALF_A_QUEUE})
+                await self.client.drained()
+
+        self.near._sink.wire_full()  # type: ignore[union-attr]
+        flooding = Deferred.fromCoroutine(flood())
+        self.client.close()
+        self.failureResultOf(flooding, ThrumLost)
+
+
+class WireTests(DaemonTestCase):
+    """The connection itself."""
+
+    def test_a_line_too_long(self) -> None:
+        """A daemon that says more than one tone may hold is left, and the loss says why."""
+        self.near.max_line = 100
+        self.say({**NEWS, "text": "x" * 100})
+        self.assertIn("limit 100", str(self.successResultOf(self.client.gone)))
+        self.assertEqual(self.daemon.lost, "Connection was aborted.")
+
+    def test_half_a_line_is_no_news(self) -> None:
+        """Bytes that complete no line change nothing."""
+        stream = self.client.tones()
+        self.client.bytes_trickled()
+        self.assertEqual(stream.untaken, 0)
+
+    def test_connect(self) -> None:
+        """A client that connects says and hears tones on the socket, with rids of the given time."""
+        connecting = connect(self.world.clock, "/thrum", wall=lambda: 36.0)
+        path, factory, *_ = self.world.clock.unixClients[0]
+        self.assertEqual(path, "/thrum")
+        protocol = factory.buildProtocol(None)
+        assert protocol is not None
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        client = self.successResultOf(connecting)
+        client.hello("bee", bee=["worker"])
+        self.world.settle()
+        said = decode(transport.value().rstrip(b"\n"))
+        self.assertEqual((said["chi"], said["hive"], said["bee"]), ("hello", "bee", ["worker"]))
+        self.assertTrue(said["rid"].startswith("rs0"), said["rid"])
+        stream = client.tones()
+        protocol.dataReceived(encode(NEWS) + b"\n")
+        self.assertEqual(stream.untaken, 1)
+
+    def test_nobody_listens(self) -> None:
+        """Where nobody listens connecting fails with the cause."""
+        connecting = connect(self.world.clock, "/thrum")
+        self.world.clock.unixClients[0][1].clientConnectionFailed(
+            None,
+            Failure(ConnectError(string="nobody")),
+        )
+        self.assertIn("nobody", str(self.failureResultOf(connecting, ConnectError).value))
