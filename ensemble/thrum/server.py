@@ -74,6 +74,8 @@ def clear_stale(path: str) -> None:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise _untold(path, error) from None
     if not stat.S_ISSOCK(mode):
         raise ConfigurationError(f"{path} exists and is no socket; move it away or choose another path with --thrum")
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -85,11 +87,17 @@ def clear_stale(path: str) -> None:
             _unlink_dead(path)
             return
         if error.errno is not None and error.errno not in (errno.EAGAIN, errno.EINPROGRESS):
-            raise ConfigurationError(f"cannot tell whether {path} is in use: {error.strerror}") from None
+            raise _untold(path, error) from None
     finally:
         probe.close()
     raise SocketInUse(
         f"another humd already serves {path}; stop it, or give this one a --thrum and --state-dir of its own"
+    )
+
+
+def _untold(path: str, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"cannot tell whether {path} is in use: {error.strerror}; choose another path with --thrum"
     )
 
 

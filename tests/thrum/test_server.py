@@ -1,0 +1,77 @@
+"""The socket file of a service: what may be in its way when it comes and when it goes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from unittest import mock
+
+from twisted.internet import reactor
+from twisted.internet.protocol import ServerFactory
+from twisted.trial.unittest import TestCase
+
+from ensemble.errors import ConfigurationError
+from ensemble.thrum import UnixListener, clear_stale, prepare_directory
+
+
+class UnixListenerTests(TestCase):
+    """On the real reactor, for the file is what matters."""
+
+    def setUp(self) -> None:
+        self.directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.path = os.path.join(self.directory, "thrum.sock")
+        self.listener = UnixListener(reactor, self.path, ServerFactory())  # type: ignore[arg-type]
+
+    def test_stop_without_start(self) -> None:
+        """What never started stops at once."""
+        self.successResultOf(self.listener.stopService())
+
+    async def test_the_socket_was_taken_away(self) -> None:
+        """A service whose socket somebody removed stops as any other, and can be abandoned before."""
+        self.listener.startService()
+        os.unlink(self.path)
+        self.listener.abandon()
+        await self.listener.stopService()
+        self.assertEqual(os.listdir(self.directory), [])
+
+    async def test_again(self) -> None:
+        """A service that stopped starts again at the same path."""
+        for _ in range(2):
+            self.listener.startService()
+            self.assertTrue(os.path.exists(self.path))
+            await self.listener.stopService()
+            self.assertFalse(os.path.exists(self.path))
+
+    def test_a_file_for_a_directory(self) -> None:
+        """Where a file is in the place of the directory the error says which, and names the option that helps."""
+        with open(self.path, "w", encoding="ascii"):
+            pass
+        below = os.path.join(self.path, "thrum.sock")
+        self.assertRaisesRegex(ConfigurationError, f"{self.path} .*--thrum", prepare_directory, below)
+        self.assertRaisesRegex(ConfigurationError, f"{below} .*--thrum", clear_stale, below)
+
+    def test_nobody_can_tell(self) -> None:
+        """A socket that cannot be tried is left alone, and the error says why."""
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(self.path)
+        with mock.patch("socket.socket.connect", side_effect=PermissionError(13, "Permission denied")):
+            self.assertRaisesRegex(ConfigurationError, "in use: Permission denied", self.listener.startService)
+        self.assertTrue(os.path.exists(self.path))
+
+    def test_a_dead_socket_that_goes_by_itself(self) -> None:
+        """A dead socket that somebody else removes first is as good as removed."""
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(self.path)
+        with mock.patch("os.unlink", side_effect=FileNotFoundError(2, "No such file")):
+            clear_stale(self.path)
+
+    def test_no_room_to_listen(self) -> None:
+        """Where the system gives no socket the error says so, and the umask is as it was."""
+        listener = UnixListener(reactor, os.path.join(self.directory, "x" * 100), ServerFactory())  # type: ignore[arg-type]
+        before = os.umask(0o022)
+        self.addCleanup(os.umask, before)
+        self.assertRaisesRegex(ConfigurationError, "cannot listen on", listener.startService)
+        self.assertEqual(os.umask(0o022), 0o022)
