@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -89,6 +90,26 @@ class MainTests(CommandTestCase):
         with mock.patch("ensemble.command.main.run", side_effect=KeyboardInterrupt):
             self.assertEqual(main(["listen"]), 130)
 
+    def test_broken_pipe_in_process(self) -> None:
+        """Where nobody reads the output the status says so, and what was left to write is no second error."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open(writer, "w", encoding="utf-8") as out, mock.patch("sys.stdout", out):
+            self.assertEqual(main(["--version"]), 141)
+
+    def test_any_stream(self) -> None:
+        """A program that calls the command may have put streams of its own in the place of the process's."""
+        with mock.patch("sys.stdout", io.StringIO()) as out:
+            self.assertEqual(main(["--version"]), 0)
+        self.assertEqual(out.getvalue(), VERSION + "\n")
+
+    def test_closed_streams_in_process(self) -> None:
+        """A stream that the process was started without reads and writes nothing."""
+        with mock.patch("sys.stdin", None), mock.patch("sys.stdout", None):
+            self.assertEqual(main(["--version"]), 0)
+            with sys.stdin as stdin, sys.stdout as stdout:
+                self.assertEqual((stdin.read(), stdout.name), ("", os.devnull))
+
 
 class ProcessTests(CommandTestCase):
     """The ends that only a process has."""
@@ -139,3 +160,16 @@ class ProcessTests(CommandTestCase):
             process = self.start(*words)
             process.communicate(timeout=20)
             self.assertEqual(process.returncode, expected)
+
+    def test_started_without_streams(self) -> None:
+        """The status is the same where a shell closed standard input, output or error; nothing is said of it."""
+        for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+            for words, expected in (("--version", 0), ("status --thrum /nowhere", 3)):
+                done = subprocess.run(
+                    ["sh", "-c", f'exec "$0" -c "$1" {words} {closed}', sys.executable, RUN],
+                    env={**os.environ, **self.environ},
+                    capture_output=True,
+                    timeout=20,
+                )
+                self.assertEqual(done.returncode, expected, (words, closed))
+                self.assertNotIn(b"Traceback", done.stderr)
