@@ -10,6 +10,52 @@ from ensemble.protocols import Level
 
 ALICE = HumdId.parse("humd_" + "aa" * 32)
 BOB = HumdId.parse("humd_" + "bb" * 32)
+CAROL = HumdId.parse("humd_" + "cc" * 32)
+DAVE = HumdId.parse("humd_" + "dd" * 32)
+
+
+class RowTests(SynchronousTestCase):
+    """What one row says."""
+
+    def test_a_hint_that_cannot_be_read(self) -> None:
+        """A hint that cannot be read is passed over; the others are dialled, secure ones first and alone."""
+        hints = ("tcp:a:1", "nonsense", "tls:b:2")
+        row = KnownPeer(ALICE, hints)
+        self.assertEqual([str(hint) for hint in row.parsed_hints()], ["tcp:a:1", "tls:b:2"])
+        self.assertEqual([str(hint) for hint in row.dial_order()], ["tls:b:2"])
+        plain = KnownPeer(ALICE, hints, plain=True)
+        self.assertEqual([str(hint) for hint in plain.dial_order()], ["tls:b:2", "tcp:a:1"])
+        self.assertFalse(KnownPeer(ALICE, hints[:2]).needs_secure)
+
+
+class PolicyTests(SynchronousTestCase):
+    """Who may link, and who may stay."""
+
+    def test_rows_either_way(self) -> None:
+        """Rows may come as a list or by id; it is the same policy."""
+        row = KnownPeer(ALICE)
+        self.assertEqual(Policy(known=[row]), Policy(known={ALICE: row}))
+
+    def test_who_may_not_stay(self) -> None:
+        """A link that is up goes where it would not be admitted now, or showed less than is wanted now."""
+        rows = [KnownPeer(ALICE, level=Level.SIGNED), KnownPeer(BOB, ("tls:b:2",))]
+        policy = Policy(Level.OPEN, admit_any=False, known=rows, barred={CAROL: "its key was revoked"})
+        self.assertIsNone(policy.denies(ALICE, Level.SIGNED, wire_secure=False))
+        self.assertIsNone(policy.denies(BOB, Level.OPEN, wire_secure=True))
+        for peer, level, secure, why in (
+            (ALICE, Level.OPEN, True, "less than is wanted"),
+            (BOB, Level.PROVEN, False, f"`ensemble trust {BOB.full} --plain`"),
+            (CAROL, Level.PROVEN, True, "its key was revoked; take its row out"),
+            (DAVE, Level.PROVEN, True, f"`ensemble trust {DAVE.full}`"),
+        ):
+            self.assertIn(why, str(policy.denies(peer, level, secure)))
+
+    def test_a_row_goes_before_the_default(self) -> None:
+        """The level of a row counts, lower or higher than the default; without one the default does."""
+        rows = [KnownPeer(ALICE, level=Level.OPEN), KnownPeer(BOB)]
+        policy = Policy(Level.SIGNED, known=rows)
+        levels = [policy.level_for(peer) for peer in (ALICE, BOB, CAROL)]
+        self.assertEqual(levels, [Level.OPEN, Level.SIGNED, Level.SIGNED])
 
 
 class LeafTests(SynchronousTestCase):
