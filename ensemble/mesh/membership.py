@@ -70,7 +70,7 @@ class Membership:
 
     def known(self, peer: HumdId) -> Peer:
         """:raises UnknownPeer: there is no link to it, and none is coming."""
-        known = self._peers.get(peer)
+        known = self._by_text.get(peer.full)  # faster than by id
         if known is None:
             raise no_link(peer)
         return known

@@ -63,6 +63,7 @@ class Outbox:
     Only lines pushed as droppable are ever dropped, oldest first, and only when the queue is at its bound.  A line
     that finds the queue empty is always taken, so a single line may be longer than the bound.
 
+    :ivar limit: the bound, in bytes.
     :ivar size: bytes queued, with an LF for each line; what the wire has taken does not count.
     :ivar dropped: droppable lines dropped so far.
     :ivar on_room: called when C{size} has fallen to half the bound, after a push was refused or L{want_room} was
@@ -78,7 +79,6 @@ class Outbox:
         "_first",
         "_full",
         "_holes",
-        "_limit",
         "_lines",
         "_marked",
         "_note",
@@ -89,6 +89,7 @@ class Outbox:
         "_when_empty",
         "_write",
         "dropped",
+        "limit",
         "on_room",
         "size",
     )
@@ -111,7 +112,7 @@ class Outbox:
         self.size = 0
         self.dropped = 0
         self.on_room = on_room
-        self._write, self._turn, self._limit = write, turn, limit
+        self._write, self._turn, self.limit = write, turn, limit
         self._lines: list[bytes | None] = []  # None: sent or dropped
         self._block: Block | None = None  # behind all of them, and not counted
         self._first = 0  # where the unsent ones begin
@@ -126,11 +127,6 @@ class Outbox:
         self._closed = False
         self._room_wanted = False
         self._when_empty: Callable[[], None] | None = None
-
-    @property
-    def limit(self) -> int:
-        """The bound, in bytes."""
-        return self._limit
 
     def push(self, line: bytes, droppable: bool = False, whatever: bool = False) -> bool:
         """
@@ -207,7 +203,7 @@ class Outbox:
         self._marked = self._full
         if self.size or self._noted:
             self._tell_size()
-        if self._room_wanted and self.size * 2 <= self._limit and not self._closed:
+        if self._room_wanted and self.size * 2 <= self.limit and not self._closed:
             self._room_wanted = False
             if self.on_room is not None:
                 self.on_room()
@@ -242,7 +238,7 @@ class Outbox:
         if self._closed:
             return False
         weight = len(line) + 1
-        over = self.size + weight - self._limit
+        over = self.size + weight - self.limit
         if over > 0 and self.size:
             if over > self._droppable_size:  # dropping all of them would not help
                 if droppable:
@@ -264,7 +260,7 @@ class Outbox:
     def _tell_size(self) -> None:
         if self._note is not None and self._noted != self.size:
             self._noted = self.size
-            self._unnoted = min(self._limit, self.size + NOTE_EVERY)
+            self._unnoted = min(self.limit, self.size + NOTE_EVERY)
             self._note(self.size)
 
     def _drop(self, over: int) -> None:
