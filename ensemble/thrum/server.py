@@ -186,7 +186,7 @@ class ThrumServer(Service):
         """
         self.path, self.counters = path, Counter[str]()
         self.sessions: dict[str, Session] = {}
-        self._node, self._wall_ms, self._client_ids = node, wall_ms, client_ids
+        self._node, self._clock, self._wall_ms, self._client_ids = node, clock, wall_ms, client_ids
         self._queue_bytes = queue_bytes
         self._queues = queues if queues is not None else LineBudget(DEFAULT_QUEUE_BUDGET, "queues")
         self._turn = turn if turn is not None else Turn(clock)
@@ -199,6 +199,7 @@ class ThrumServer(Service):
             wire,
             self._client_ids(),
             self._node,
+            self._clock,
             self._turn,
             self._wall_ms,
             self.counters,

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -31,6 +32,7 @@ from ensemble.tone import (
 )
 
 BREATH = encode({"chi": "breath", "from": "daemon", "protoVersion": THRUM_VERSION, "sessions": []})
+CLOSE_SECONDS = 5.0  # for what is queued to leave when we close
 MAX_LINE = 16 * 1024 * 1024  # bytes of one tone on the thrum socket
 
 
@@ -45,6 +47,7 @@ class Session:
         wire: IWire,
         client_id: str,
         node: INode,
+        clock: IReactorTime,
         turn: Turn,
         wall_ms: Callable[[], int],
         counters: Counter[str],
@@ -55,12 +58,13 @@ class Session:
         self.client_id = client_id
         self.protocol_version: str | None = None
         self._wire, self._node, self._wall_ms, self._counters, self._ended = wire, node, wall_ms, counters, ended
-        self._turn = turn
+        self._clock, self._turn = clock, turn
         self._outbox = Outbox(wire.write, turn, queue_bytes, self._has_room, partial(queues.note, self))
         self._half = queue_bytes // 2
         self._reading = True
         self._held: list[bytes] = []
         self._gone = self._shed = False
+        self._closing: IDelayedCall | None = None
 
     def begin(self) -> None:
         """Greet the program and listen to it."""
@@ -109,9 +113,13 @@ class Session:
             self._wire.resume()
 
     def close(self) -> None:
-        """The daemon stops: what is queued leaves, then the connection closes."""
+        """What is queued leaves, within five seconds, then the connection closes."""
         self._outbox.flush()
-        self._wire.close()
+        if not self._outbox.size:
+            self._wire.close()
+        elif self._closing is None:
+            self._outbox.when_empty(self._wire.close)
+            self._closing = self._clock.callLater(CLOSE_SECONDS, self._wire.abort)
 
     # LineHolder: our queue, among all queues
 
@@ -160,9 +168,8 @@ class Session:
     def line_refused(self, error: RemoteWireError) -> None:
         self._counters["thrum.line_refused"] += 1
         self.deliver(encode(error_tone(Qualifier.TONE_TOO_LARGE, f"{error}; the connection is closed")))
-        self._outbox.flush()
         self._leave(str(error))
-        self._wire.close()
+        self.close()
 
     def wire_full(self) -> None:
         self._outbox.full()
@@ -171,6 +178,8 @@ class Session:
         self._outbox.drained()
 
     def wire_lost(self, reason: str, clean: bool) -> None:
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
         self._outbox.close()
         self._leave(reason)
 

@@ -11,6 +11,7 @@ from ensemble.conversations import PAUSE_SECONDS
 from ensemble.daemon import control, signals, verbs
 from ensemble.mesh import allowance, defaults, proof_memory
 from ensemble.protocols import stream, tcp, tls
+from ensemble.thrum import session
 from tests.test_architecture import ROOT
 
 DEADLINES: dict[str, tuple[float, ...]] = {
@@ -26,6 +27,7 @@ DEADLINES: dict[str, tuple[float, ...]] = {
     "a peer that sent too fast": (allowance.MOST_PAUSE,),
     "a peer, to read what is queued": (defaults.CLOSE_SECONDS,),
     "a connection with an empty queue": (stream.CLOSE_SECONDS,),
+    "a local program that we part from": (session.CLOSE_SECONDS,),
     "a local program that writes": (PAUSE_SECONDS,),
     "an answer to ``probe``": (verbs.PROBE_SECONDS,),
     "a request on the control socket": (control.IDLE_SECONDS,),

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from ensemble.protocols import LineTooLong
 from ensemble.testing import House, World
 from ensemble.thrum.client import Stream, ThrumClient, ThrumLost
 from ensemble.tone import encode
@@ -64,6 +65,29 @@ class SessionTests(SynchronousTestCase):
         heard = self.program.say({"chi": "prompt", "rid": "p1", "sid": "s1", "dusk": 1})
         self.assertEqual(heard[0], {"chi": "echo", "rid": "p1", "ok": False, "error": "past dusk"})
         self.assertEqual((heard[1]["qualifier"], len(heard)), ("tone.expired", 2))
+
+    def test_what_is_queued_leaves_before_the_end(self) -> None:
+        """A stop, and an error that ends the connection, wait for a full wire; a program that reads nothing is cut."""
+        (session,) = self.house.thrum.sessions.values()
+        session.wire_full()
+        session.deliver(encode({"chi": "log", "n": 1}))
+        session.close()
+        session.close()
+        self.world.settle()
+        self.assertEqual((self.program.heard, self.program.lost), ([BREATH], None))
+        session.wire_drained()
+        self.world.settle()
+        self.assertEqual(self.program.heard[1:], [{"chi": "log", "n": 1}])
+        self.assertIsNotNone(self.program.lost)
+        lazy = Program(self.world, self.house)
+        (session,) = self.house.thrum.sessions.values()
+        session.wire_full()
+        session.line_refused(LineTooLong(9, 8, []))
+        self.world.advance(4.5)
+        self.assertIsNone(lazy.lost)
+        self.world.advance(1.0)
+        self.assertIsNotNone(lazy.lost)
+        self.assertEqual(lazy.heard, [BREATH])
 
     def test_bad_lines_are_told_and_cost_nothing(self) -> None:
         """Whatever is no tone is answered as such, and the next tone works."""
