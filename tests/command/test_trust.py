@@ -33,7 +33,7 @@ class TrustTests(TrustTestCase):
             "The humd has read it.\n",
         )
         self.assertEqual(self.rows(), [{"humd_id": BETA.full, "hints": [PLACE], "alias": "beta", "plain": True}])
-        self.assertEqual(fake.heard, [{"do": "reload"}])
+        self.assertEqual(fake.heard, [{"do": "status"}, {"do": "reload"}])
 
     def test_changed(self) -> None:
         """What replaced what is said."""
@@ -60,7 +60,7 @@ class TrustTests(TrustTestCase):
         fake = self.serve_control(reload=self.took())
         said = self.call("trust", BETA.full)
         self.assertEqual(said.out, f"Already in ~/.config/hum/peers.json: {BETA.full}\nThe humd has read it.\n")
-        self.assertEqual(fake.heard, [{"do": "reload"}])
+        self.assertEqual(fake.heard, [{"do": "status"}, {"do": "reload"}])
 
     def test_for_programs(self) -> None:
         """A program gets the row as it was and as it is."""
@@ -80,6 +80,18 @@ class TrustTests(TrustTestCase):
             said.err, r"^ensemble: no humd answers on .*; start one with `twistd humd`: it will read the file$"
         )
         self.assertEqual(self.rows(), [{"humd_id": BETA.full}])
+
+    def test_daemon_that_reads_another_file(self) -> None:
+        """Where it is not said which file, it is the one that the daemon reads; C{--peers} says it."""
+        theirs = self.peers_file.parent / "theirs.json"
+        theirs.parent.mkdir(parents=True, exist_ok=True)
+        status = {"ok": True, "peers_file": str(theirs)}
+        self.serve_control(status=status, reload=self.took(peers_file=str(theirs)))
+        self.assertEqual(self.call("trust", BETA.full, "--alias", "beta").status, 0)
+        self.assertEqual(self.call("untrust", "beta").status, 0)
+        self.assertEqual((read_document(theirs.read_text()), self.peers_file.exists()), ({"peers": []}, False))
+        self.assertEqual(self.call("trust", BETA.full, "--peers", str(self.peers_file)).status, 1)
+        self.assertTrue(self.peers_file.exists())
 
     def test_daemon_that_does_not_take_it(self) -> None:
         """A daemon that refuses the file, or reads another one, is a failure that says what was written."""
