@@ -20,13 +20,20 @@ def strict_tone(line: bytes) -> dict[str, Any] | None:
     """The tone of a line; None where it is not one."""
     try:
         text = line.decode("utf-8")
-        tone = json.loads(text, parse_float=_float, parse_int=_int, parse_constant=_constant)
+        tone = json.loads(text, parse_float=_float, parse_int=_int, parse_constant=_constant, object_pairs_hook=_object)
         _check_nesting(text)
     except (ValueError, RecursionError, Refused):
         return None
-    if not isinstance(tone, dict) or not _is_clean(tone) or not _has_envelope(tone):
+    if not isinstance(tone, dict) or not _has_envelope(tone):
         return None
     return tone
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a key that is there twice the last counts, and both are looked at."""
+    if not all(_is_clean(key) and _is_clean(item) for key, item in pairs):
+        raise Refused
+    return dict(pairs)
 
 
 def _float(text: str) -> float:
@@ -70,8 +77,6 @@ def _is_clean(value: Any) -> bool:
     """No text in it, key or value, has a lone surrogate."""
     if isinstance(value, str):
         return not any("\ud800" <= character <= "\udfff" for character in value)
-    if isinstance(value, dict):
-        return all(_is_clean(key) and _is_clean(item) for key, item in value.items())
     return all(map(_is_clean, value)) if isinstance(value, list) else True
 
 

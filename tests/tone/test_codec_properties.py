@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.tone import (
@@ -62,6 +62,7 @@ class ReaderTests(SynchronousTestCase):
 
     @MANY
     @given(lines)
+    @example(b'{"chi":"chunk","callId":"\\ud800","callId":[]}')
     def test_readers_refuse_the_same_lines(self, line: bytes) -> None:
         """Peeking and full decoding refuse exactly the lines that the plain reference refuses."""
         is_tone = strict_tone(line) is not None
