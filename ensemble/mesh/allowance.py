@@ -10,29 +10,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from ensemble.protocols import Bucket
+
 LEAST_PAUSE: Final = 0.1  # seconds; a shorter one would cost more turns than it slows, and the bucket fills meanwhile
 MOST_PAUSE: Final = 60.0  # seconds; then the next chunk is read, debt or not: it may be a goodbye
-
-
-class Bucket:
-    """One token bucket."""
-
-    __slots__ = ("_at", "_holds", "_left", "_rate")
-
-    def __init__(self, rate: float, holds: float, now: float) -> None:
-        """
-        A full one.
-
-        :param rate: tokens that come in each second, more than 0.
-        :param holds: tokens at most.
-        """
-        self._rate, self._holds, self._left, self._at = rate, holds, holds, now
-
-    def take(self, tokens: float, now: float) -> float:
-        """:returns: seconds until it is out of debt; 0.0 where it is in none."""
-        self._left = min(self._holds, self._left + max(0.0, now - self._at) * self._rate) - tokens
-        self._at = now
-        return -self._left / self._rate if self._left < 0 else 0.0
 
 
 class Allowance:

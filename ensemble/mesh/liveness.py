@@ -41,6 +41,7 @@ from ensemble.mesh.defaults import (
     PONGS_AT_ONCE,
     STUCK_SECONDS,
 )
+from ensemble.protocols import Bucket
 
 _NEVER: Final = float("-inf")
 
@@ -83,7 +84,6 @@ class Liveness:
         "_paused",
         "_pings",
         "_pongs",
-        "_pongs_at",
         "_queued",
         "_waits_since",
         "pings_ignored",
@@ -103,8 +103,7 @@ class Liveness:
         self._paused: float | None = None  # not reading since, or since the last ping while not reading
         self._waits_since: float | None = None
         self._number = 0
-        self._pongs = float(PONGS_AT_ONCE)
-        self._pongs_at = now
+        self._pongs = Bucket(1 / PONG_SECONDS, PONGS_AT_ONCE, now)
         self.pings_ignored = 0
 
     # what happened
@@ -157,13 +156,9 @@ class Liveness:
 
         :returns: whether to answer with a pong.
         """
-        self._pongs = min(float(PONGS_AT_ONCE), self._pongs + max(0.0, now - self._pongs_at) / PONG_SECONDS)
-        self._pongs_at = now
-        if self._pongs < 1.0:
-            self.pings_ignored += 1
-            return False
-        self._pongs -= 1.0
-        return True
+        answered = self._pongs.afford(1.0, now)
+        self.pings_ignored += not answered
+        return answered
 
     # what to do
 

@@ -5,6 +5,7 @@ One block of imports per module; C{__all__} is grouped the same way.
 """
 
 from ensemble.protocols.admission import HandshakeMemory, LinkPolicy, Refused, SomebodyElse
+from ensemble.protocols.bucket import Bucket
 from ensemble.protocols.budget import DEFAULT_LINE_BUDGET, DEFAULT_QUEUE_BUDGET, BudgetExceeded, LineBudget
 from ensemble.protocols.capabilities import Headroom, PeerCapabilities, Pressure
 from ensemble.protocols.exchange import Event, ReadyToProve, Send, Up
@@ -38,6 +39,8 @@ from ensemble.protocols.tls_transport import TlsTransport
 from ensemble.protocols.turn import Turn
 
 __all__ = [
+    # bucket
+    "Bucket",
     # budget
     "DEFAULT_LINE_BUDGET",
     "BudgetExceeded",

@@ -21,6 +21,8 @@ from collections.abc import Callable, Hashable, Mapping
 from ipaddress import AddressValueError, IPv6Address
 from typing import Any, Final, Generic, TypeVar
 
+from ensemble.protocols.bucket import Bucket
+
 W = TypeVar("W", bound=Hashable)
 
 BURST_SECONDS: Final = 0.05  # of work that needs no waiting after a rest
@@ -79,26 +81,17 @@ class Share:
 
     def __init__(self, share: float, flow: Flow) -> None:
         """:param share: of one second, above 0, at most 1."""
-        self._share, self._flow = share, flow
-        self._credit = BURST_SECONDS
-        self._at = float("-inf")
+        self._flow = flow
+        self._bucket = Bucket(share, BURST_SECONDS, float("-inf"))
 
     def wait(self, now: float) -> float:
         """Seconds until more may be done; 0 where that is now."""
-        if not self._flow.flows(now):
-            return 0.0
-        self._earn(now)
-        return max(0.0, -self._credit / self._share)
+        return self._bucket.take(0.0, now) if self._flow.flows(now) else 0.0
 
     def spent(self, seconds: float, now: float) -> None:
         """So much was done until C{now}."""
         if self._flow.flows(now):
-            self._earn(now)
-            self._credit -= min(seconds, LONGEST_SECONDS)
-
-    def _earn(self, now: float) -> None:
-        earned = max(0.0, now - self._at) * self._share
-        self._credit, self._at = min(BURST_SECONDS, self._credit + earned), now
+            self._bucket.take(min(seconds, LONGEST_SECONDS), now)
 
 
 class FairQueue(Generic[W]):

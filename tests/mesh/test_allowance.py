@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.mesh.allowance import LEAST_PAUSE, MOST_PAUSE, Allowance, Bucket
+from ensemble.mesh.allowance import LEAST_PAUSE, MOST_PAUSE, Allowance
+from ensemble.protocols import Bucket
 
 
 class BucketTests(SynchronousTestCase):
