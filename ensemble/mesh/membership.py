@@ -46,8 +46,7 @@ class Membership:
         self.watchers: list[Watcher] = []
         self._me, self._clock, self._reception, self._counters = me, clock, reception, counters
         self._limits, self._queues = limits, queues
-        self._peers: dict[HumdId, Peer] = {}
-        self._by_text: dict[object, Peer] = {}  # the same by full id, as most tones name them
+        self._peers: dict[str, Peer] = {}  # by full id: as tones name them, and hashed faster than an id
         self._linked: tuple[Peer, ...] | None = None  # until something changes
 
     def __iter__(self) -> Iterator[Peer]:
@@ -66,11 +65,11 @@ class Membership:
 
     def get(self, peer: HumdId) -> Peer | None:
         """What is known of C{peer}; None where there is no link and none is coming."""
-        return self._peers.get(peer)
+        return self._peers.get(peer.full)
 
     def known(self, peer: HumdId) -> Peer:
         """:raises UnknownPeer: there is no link to it, and none is coming."""
-        known = self._by_text.get(peer.full)  # faster than by id
+        known = self._peers.get(peer.full)
         if known is None:
             raise no_link(peer)
         return known
@@ -82,11 +81,11 @@ class Membership:
         :raises Untargeted: it names nobody.
         :raises UnknownPeer: as L{known}.
         """
-        found = self._by_text.get(to) if type(to) is str else None
-        if found is not None:
-            return found
         if not isinstance(to, str):
             raise Untargeted("the tone has no `to`: put the humd id of the receiver there")
+        found = self._peers.get(to)
+        if found is not None:
+            return found
         try:
             return self.known(HumdId.parse(to))
         except BadHumdId as error:
@@ -94,12 +93,11 @@ class Membership:
 
     def expected(self, peer: HumdId) -> Peer:
         """What is known of C{peer}, made where it was nothing."""
-        known = self._peers.get(peer)
+        known = self._peers.get(peer.full)
         if known is None:
-            known = self._peers[peer] = Peer(
+            known = self._peers[peer.full] = Peer(
                 self._me, peer, self, self._clock, self._undelivered, self._limits, self._queues
             )
-            self._by_text[peer.full] = known
         return known
 
     def came_up(self, link: Link, known: bool) -> None:
@@ -117,7 +115,7 @@ class Membership:
 
     def shed(self, link: Link) -> None:
         """Part from the peer of C{link}, whose queue was thrown away; another link of it may be up by now."""
-        known = self._peers.get(link.peer) if link.peer is not None else None
+        known = self._peers.get(link.peer.full) if link.peer is not None else None
         if known is not None and known.writing is link:
             known.leave(GoodbyeReason.LIMIT)
         else:
@@ -127,7 +125,7 @@ class Membership:
         """The wire of C{link} is gone; a peer with nothing left is forgotten."""
         if link.dropped:
             self._counters["links.dropped"] += link.dropped
-        known = self._peers.get(link.peer) if link.peer is not None else None
+        known = self._peers.get(link.peer.full) if link.peer is not None else None
         if known is None:
             return
         known.gone(link, reason, clean)
@@ -173,7 +171,7 @@ class Membership:
 
     def link_superseded(self, link: Link, cause: str) -> None:
         self._counters["links.superseded"] += 1
-        known = self._peers.get(link.peer) if link.peer is not None else None
+        known = self._peers.get(link.peer.full) if link.peer is not None else None
         if known is not None and known.linked:
             self._reception.ended(link, known.id)
         link.abort()
@@ -186,8 +184,8 @@ class Membership:
         self.log.warn("{peer} was replaced three times in a minute: do two processes share its key?", peer=peer.id.full)
 
     def _forget(self, peer: Peer) -> None:
-        if peer.idle and self._peers.get(peer.id) is peer:
-            del self._peers[peer.id], self._by_text[peer.id.full]
+        if peer.idle and self._peers.get(peer.id.full) is peer:
+            del self._peers[peer.id.full]
 
     def _tell(self, peer: HumdId, up: bool) -> None:
         for watcher in list(self.watchers):
