@@ -1,18 +1,6 @@
 """Tones: the messages of the mesh, how they are written on a line, and what they are called."""
 
-from ensemble.tone.chi import (
-    CHI_TABLE,
-    DROPPABLE,
-    LINK_CHI,
-    NEVER_ANSWERED,
-    NEVER_ANSWERED_PEER,
-    REPLIES,
-    THRUM_VERSION,
-    Chi,
-    ChiInfo,
-    Direction,
-    PulseKind,
-)
+from ensemble.tone.chi import CHI_TABLE, THRUM_VERSION, Chi, ChiInfo, Direction, PulseKind
 from ensemble.tone.codec import (
     MAX_DEPTH,
     MAX_TEXT,
@@ -30,6 +18,7 @@ from ensemble.tone.codec import (
     write_document,
 )
 from ensemble.tone.dusk import dusk_in, is_expired
+from ensemble.tone.kinds import DROPPABLE, LINK_CHI, NEVER_ANSWERED, NEVER_ANSWERED_PEER, REPLIES
 from ensemble.tone.qualifier import MEANING, Qualifier, error_tone
 from ensemble.tone.rid import RidMinter, base36, rid
 from ensemble.tone.salvage import Salvaged, salvage
