@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -23,14 +24,14 @@ LEAST_ROUNDS = 7
 SMOKE_TONES, SMOKE_PEERS, SMOKE_LINKS, SMOKE_HANDSHAKES = 640, 5, 20, 20
 
 
-def _count(least: int) -> type[int]:
+def _count(least: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         value = int(text)
         if value < least:
             raise argparse.ArgumentTypeError(f"at least {least}")
         return value
 
-    return parse  # type: ignore[return-value]  # argparse takes any callable
+    return parse
 
 
 def parser() -> argparse.ArgumentParser:

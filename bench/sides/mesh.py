@@ -320,7 +320,7 @@ def crowd(port: int, count: int) -> None:
 def main(command: str, *rest: str) -> None:
     global scheme
     if command in TRANSPORTS:
-        scheme, command, *rest = command, *rest  # type: ignore[assignment]
+        scheme, command, rest = command, rest[0], rest[1:]
     numbers = [int(text) for text in rest]
     match command:
         case "recv":

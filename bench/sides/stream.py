@@ -205,7 +205,7 @@ def main(command: str, *rest: str) -> None:
     global transport
     if command in TRANSPORTS:
         transport = TRANSPORTS[command](KEY)
-        command, *rest = rest  # type: ignore[assignment]
+        command, rest = rest[0], rest[1:]
     numbers = [int(text) for text in rest]
 
     def relay(wire: IWire) -> None:

@@ -37,7 +37,8 @@ class Worker(End):
 
     def __init__(self, wire: IWire, count: int) -> None:
         super().__init__(wire)
-        self.count, self.left, self.tone = count, 0, {}  # type: ignore[var-annotated]
+        self.count, self.left = count, 0
+        self.tone: dict[str, Any] = {}
 
     def heard(self, lines: list[bytes]) -> None:
         for line in lines:
