@@ -160,7 +160,9 @@ class Rules:
         except (BadStatement, BadDocument):
             outcome = Learned.FORGED
         if outcome is not Learned.NEW and outcome is not Learned.DISPUTED:
-            self.log.error("a statement that was kept cannot be used ({outcome}): {text}", outcome=outcome, text=text)
+            self.log.error(
+                "a statement that was kept cannot be used ({outcome}): {text}", outcome=outcome.name.lower(), text=text
+            )
 
     def _tell(self, statement: Statement) -> None:
         who = statement.who

@@ -29,11 +29,7 @@ from typing import Any, Final
 
 from OpenSSL import SSL, crypto
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IHandshakeListener,
-    IReactorTime,
-)
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
