@@ -24,7 +24,7 @@ from ensemble.errors import RemoteWireError
 from ensemble.identity import HumdAddr, HumdKey
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.protocols import Outbox, TcpTransport, TlsTransport, Turn
-from ensemble.tone import decode, encode, peek
+from ensemble.tone import MalformedTone, decode, decode_each, encode, peek_each
 
 reactor = cast(Any, _reactor)
 turn = Turn(reactor)
@@ -96,8 +96,8 @@ class Receiver(End):
     def heard(self, lines: list[bytes]) -> None:
         if not self.count:
             self.began = time.perf_counter()
-        for line in lines:
-            if "to" in decode(line):
+        for tone in decode_each(lines):
+            if not isinstance(tone, MalformedTone) and "to" in tone:
                 self.count += 1
 
     def gone(self) -> None:
@@ -161,8 +161,8 @@ class Relay(End):
 
     def heard(self, lines: list[bytes]) -> None:
         push = self.onward.push
-        for line in lines:
-            if peek(line).to is not None:
+        for line, envelope in zip(lines, peek_each(lines), strict=True):
+            if not isinstance(envelope, MalformedTone) and envelope.to is not None:
                 push(line)
 
     def gone(self) -> None:

@@ -95,7 +95,7 @@ class Node(Service):
         client = self.clients.get(output.client_id)
         if client is None or not client.deliver(output.line, output.droppable):
             self._failed(output, Qualifier.BEE_LOST, "the local program is gone, or did not read what it was sent")
-        elif client.congested and source is not None and source is not client:
+        elif source is not None and source is not client and client.congested:
             self._pause(source, output.client_id)
 
     def _to_peer(self, output: ToPeer, source: IClient | None) -> None:

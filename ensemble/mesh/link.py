@@ -25,7 +25,7 @@ from ensemble.mesh.link_owner import LinkOwner, State
 from ensemble.mesh.pulse import Pulse
 from ensemble.mesh.reading import Reading
 from ensemble.protocols import PENDING_BYTES, Outbox, ReadyToProve, Refused, Send
-from ensemble.tone import LINK_CHI, Envelope, MalformedTone, decode_checked, encode, peek
+from ensemble.tone import LINK_CHI, Envelope, MalformedTone, decode_checked, encode, peek_each
 
 if TYPE_CHECKING:
     from ensemble.protocols import Block, BudgetExceeded, Event, Handshake, LineBudget, Turn, Up
@@ -341,18 +341,16 @@ class Link:
 
     def _tones(self, lines: list[bytes]) -> None:
         tone, reading = self._owner.link_tone, self.reading
-        for at, line in enumerate(lines):
+        for at, envelope in enumerate(peek_each(lines)):
             if not reading.on:
                 reading.hold(lines[at:])
                 return
             if self.state not in _SPEAKING:
                 return
-            try:
-                envelope = peek(line)
-            except MalformedTone as error:
-                self._owner.link_malformed(self, line, error)
-                continue
-            if envelope.chi in _OWN_CHI:
+            line = lines[at]
+            if isinstance(envelope, MalformedTone):
+                self._owner.link_malformed(self, line, envelope)
+            elif envelope.chi in _OWN_CHI:
                 self._link_tone(envelope.chi, envelope, line)
             else:
                 tone(self, envelope, line)

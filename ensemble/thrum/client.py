@@ -29,7 +29,7 @@ from ensemble.errors import EnsembleError, RemoteWireError
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.protocols import Outbox, StreamWire, Turn
 from ensemble.thrum.session import MAX_LINE
-from ensemble.tone import THRUM_VERSION, Envelope, MalformedTone, RidMinter, decode_checked, encode, peek
+from ensemble.tone import THRUM_VERSION, Envelope, MalformedTone, RidMinter, decode_checked, encode, peek_each
 
 UNTAKEN: Final = 1024  # tones held for a reader before the socket is not read any more
 TERMINAL: Final = {"prompt": frozenset({"finish", "error"}), "tool-call": frozenset({"tool-result", "error"})}
@@ -227,14 +227,9 @@ class ThrumClient:
     # IWireSink
 
     def lines_received(self, lines: list[bytes]) -> None:
-        for line in lines:
-            try:
-                envelope = peek(line)
-            except MalformedTone:
-                continue  # a daemon that is newer or broken; the next line may be fine
-            chi = envelope.chi
-            if chi == "echo":
-                continue
+        for line, envelope in zip(lines, peek_each(lines), strict=True):
+            if isinstance(envelope, MalformedTone) or envelope.chi == "echo":
+                continue  # of a daemon that is newer or broken; the next line may be fine
             for key in (envelope.sid, envelope.call_id, envelope.rid):
                 stream = self._asks.get(key) if key is not None else None
                 if stream is not None:

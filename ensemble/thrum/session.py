@@ -27,7 +27,7 @@ from ensemble.tone import (
     encode,
     error_tone,
     is_expired,
-    peek,
+    peek_each,
     salvage,
 )
 
@@ -82,9 +82,10 @@ class Session:
     def deliver(self, line: bytes, droppable: bool = False) -> bool:
         if self._gone or self._shed:
             return False
-        if self._outbox.push(line, droppable):
-            if self.congested:
-                self._outbox.want_room()
+        outbox = self._outbox
+        if outbox.push(line, droppable):
+            if outbox.size > self._half:
+                outbox.want_room()
             return True
         if not droppable:
             self._counters["thrum.disconnected.slow"] += 1
@@ -144,16 +145,15 @@ class Session:
         self._turn.handle(self._receive, lines)
 
     def _receive(self, lines: list[bytes]) -> None:
-        for at, line in enumerate(lines):
+        for at, envelope in enumerate(peek_each(lines)):
             if not self._reading:
                 self._held.extend(lines[at:])
                 return
             if self._gone:
                 return
-            try:
-                envelope = peek(line)
-            except MalformedTone as error:
-                self._malformed(line, error)
+            line = lines[at]
+            if isinstance(envelope, MalformedTone):
+                self._malformed(line, envelope)
                 continue
             rid, chi = envelope.rid, envelope.chi
             if rid is not None and chi != "echo" and chi != "log":

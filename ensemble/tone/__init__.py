@@ -2,17 +2,17 @@
 
 from ensemble.tone.chi import CHI_TABLE, THRUM_VERSION, Chi, ChiInfo, Direction, PulseKind
 from ensemble.tone.codec import (
-    MAX_DEPTH,
     MAX_TEXT,
     BadDocument,
     Envelope,
     IllegalTone,
-    MalformedTone,
     decode,
     decode_checked,
+    decode_each,
     encode,
     envelope_of,
     peek,
+    peek_each,
     read,
     read_document,
     write_document,
@@ -24,6 +24,7 @@ from ensemble.tone.rid import RidMinter, base36, rid
 from ensemble.tone.salvage import Salvaged, salvage
 from ensemble.tone.sigil import sigil
 from ensemble.tone.stamp import stamp
+from ensemble.tone.strict import MAX_DEPTH, MalformedTone
 from ensemble.tone.wane import MAX_WANE, WaneTracker
 
 __all__ = [
@@ -53,12 +54,14 @@ __all__ = [
     "base36",
     "decode",
     "decode_checked",
+    "decode_each",
     "dusk_in",
     "encode",
     "envelope_of",
     "error_tone",
     "is_expired",
     "peek",
+    "peek_each",
     "read",
     "read_document",
     "rid",

@@ -13,33 +13,36 @@ A I{line} is one JSON object in UTF-8, without its LF (mesh 2.1 and 2.2, wire-0.
 Where a key is there twice the last one counts.
 
 There are two readers.  L{peek} builds the envelope only and skips the body; L{decode} builds everything.  They refuse
-exactly the same lines.  msgspec skips a body at several times the speed at which it builds it, but while skipping it
-looks neither at the size of numbers nor at UTF-8, and in both ways it cares little for depth.  So each reader has a
-cheap question that no bad line passes and hardly any good line fails; only where it fails is the line looked at
-closely.
+exactly the same lines.  msgspec skips a body at several times the speed at which it builds it, and what it then does
+not look at L{ensemble.tone.strict} does.  Either reader also takes many lines at once, which is what a wire gives:
+most of what is asked of a line costs much less when it is asked of all of them together.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from math import isfinite
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import msgspec
 import ujson
 
-from ensemble.errors import EnsembleError, LocalWireError, RemoteWireError
-
-MAX_DEPTH: Final = 127
-"""Containers inside each other in one tone, the outer object included."""
+from ensemble.errors import EnsembleError, LocalWireError
+from ensemble.tone.strict import (
+    FEW,
+    MARKS,
+    TAKEN_OUT,
+    TOO_DEEP,
+    MalformedTone,
+    check,
+    may_be_endless,
+    may_be_extreme,
+)
 
 MAX_TEXT: Final = 4096
 """Characters in one string of the envelope."""
-
-
-class MalformedTone(RemoteWireError):
-    """A line is not a tone.  The text says why, and is fit to be sent back."""
 
 
 class IllegalTone(LocalWireError):
@@ -50,9 +53,10 @@ class BadDocument(EnsembleError):
     """A text is not JSON, or a value has no JSON form."""
 
 
+_T = TypeVar("_T")
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 _Signed64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_Unsigned = Annotated[int, msgspec.Meta(ge=0)]
+_Unsigned63 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _MAX_WANE: Final = 2**64 - 1  # msgspec takes no bound above 63 bits
 
 
@@ -76,7 +80,7 @@ class Envelope(
     sid: _Text | None = None
     raw_call_id: Any = None
     sigil: _Text | None = None
-    wane: _Unsigned | None = None
+    wane: _Unsigned63 | None = None
     sent_at: _Signed64 | None = None
     dusk: _Signed64 | None = None
     ext: dict[str, dict[str, Any]] | None = None
@@ -91,9 +95,13 @@ class Envelope(
 _peek: Final = msgspec.json.Decoder(Envelope).decode
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _convert: Final = msgspec.convert
+_Envelopes = list[Envelope]
 
 # What msgspec can raise for bytes: bad JSON or a wrong type; bad UTF-8 in a string; too deep for the stack.
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+_AT_ONCE: Final = 64  # more would wait for nothing where a reader stops, and keep the garbage collector busy
+_A_FEW: Final = 16  # fewer lines cost less one by one
 
 
 # reading
@@ -111,19 +119,16 @@ def peek(line: bytes) -> Envelope:
         return read(line)[0]  # of a field that is there twice, only the first may have been wrong
     except _UNREADABLE as error:
         _refuse(error)
-    # A number that is too large has an exponent, or hundreds of digits.  With brackets, digits, signs and blanks taken
-    # out, the first kind is an `e` alone between two marks, or behind the last one; the second kind, and a deep line,
-    # leave a rest that is much shorter than the line.
-    rest = line.translate(_MARKS, _TAKEN_OUT)
-    if (
-        rest.rfind(b" e ") >= 0
-        or rest[-2:] == b" e"
-        or len(line) - len(rest) > _FEW
-        or not line.isascii()
-        or envelope.wane is not None
-    ):
-        _look_closely(line, rest, envelope)
-    return envelope
+    return _inspect(line, envelope)
+
+
+def peek_each(lines: Sequence[bytes]) -> Iterator[Envelope | MalformedTone]:
+    """L{peek} of many lines; where one is not a tone, its error comes in the place of its envelope."""
+    if len(lines) < _A_FEW:
+        yield from map(partial(_or_error, peek), lines)
+    else:
+        for at in range(0, len(lines), _AT_ONCE):
+            yield from _peek_some(lines[at : at + _AT_ONCE])
 
 
 def decode(line: bytes) -> dict[str, Any]:
@@ -135,6 +140,15 @@ def decode(line: bytes) -> dict[str, Any]:
     return read(line)[1]
 
 
+def decode_each(lines: Sequence[bytes]) -> Iterator[dict[str, Any] | MalformedTone]:
+    """L{decode} of many lines; where one is not a tone, its error comes in the place of it."""
+    if len(lines) < _A_FEW:
+        yield from map(partial(_or_error, decode), lines)
+    else:
+        for at in range(0, len(lines), _AT_ONCE):
+            yield from _decode_some(lines[at : at + _AT_ONCE])
+
+
 def read(line: bytes) -> tuple[Envelope, dict[str, Any]]:
     """
     Envelope and tone of one line: cheaper than L{peek} and L{decode_checked} after each other.
@@ -143,14 +157,11 @@ def read(line: bytes) -> tuple[Envelope, dict[str, Any]]:
     """
     try:
         tone = _decode(line)
-        if len(line) > _FEW:
-            _check(line)
-        envelope = _convert(tone, Envelope)
+        if len(line) > FEW:
+            check(line)
+        return _envelope_in(tone), tone
     except _UNREADABLE as error:
         _refuse(error)
-    if envelope.wane is not None and envelope.wane > _MAX_WANE:
-        raise MalformedTone(_WANE_TOO_LARGE)
-    return envelope, tone
 
 
 def decode_checked(line: bytes) -> dict[str, Any]:
@@ -158,90 +169,81 @@ def decode_checked(line: bytes) -> dict[str, Any]:
     return _decode(line)
 
 
+def _peek_some(lines: Sequence[bytes]) -> Iterable[Envelope | MalformedTone]:
+    try:
+        envelopes = list(map(_peek, lines))
+    except _UNREADABLE:
+        return map(partial(_or_error, peek), lines)
+    joined = b"\n".join(lines)
+    if _is_utf8(joined) and not (
+        may_be_endless(joined.translate(MARKS, TAKEN_OUT)) or may_be_extreme(joined, len(lines))
+    ):
+        return envelopes
+    return map(partial(_or_error, _inspect), lines, envelopes)
+
+
+def _decode_some(lines: Sequence[bytes]) -> Iterable[dict[str, Any] | MalformedTone]:
+    try:
+        tones = list(map(_decode, lines))
+        _convert(tones, _Envelopes)
+        if not may_be_extreme(b"\n".join(lines), len(lines)):
+            return tones
+    except _UNREADABLE:
+        pass  # it is told in the place of the line
+    return map(partial(_or_error, decode), lines)
+
+
+def _or_error(reader: Callable[..., _T], *given: object) -> _T | MalformedTone:
+    try:
+        return reader(*given)
+    except MalformedTone as error:
+        return error
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        return data.isascii() or data.decode() != ""
+    except UnicodeDecodeError:
+        return False
+
+
+def _inspect(line: bytes, envelope: Envelope) -> Envelope:
+    """What msgspec did not look at while it skipped the body of a line; that is well formed but for its UTF-8."""
+    rest = line.translate(MARKS, TAKEN_OUT)
+    endless, large = may_be_endless(rest), len(line) - len(rest) > FEW
+    if endless or large or not line.isascii():
+        try:
+            line.decode()
+            if large:
+                check(line)
+            if endless:
+                _decode(line)  # refuses a float that is not finite
+        except _UNREADABLE as error:
+            _refuse(error)
+    return envelope
+
+
+def _envelope_in(tone: dict[str, Any]) -> Envelope:
+    """:raises msgspec.ValidationError: a field has the wrong type."""
+    try:
+        return _convert(tone, Envelope)
+    except msgspec.ValidationError:
+        wane = tone.get("wane")
+        if type(wane) is not int or wane < 2**63:
+            raise
+        if wane > _MAX_WANE:
+            raise msgspec.ValidationError("`wane` does not fit 64 bits") from None
+        envelope = _convert({**tone, "wane": None}, Envelope)
+        envelope.wane = wane  # hardly any tone will ever have one that needs all 64 bits
+        return envelope
+
+
 def _refuse(error: Exception) -> NoReturn:
     if isinstance(error, UnicodeDecodeError):
         raise MalformedTone("it is not UTF-8") from None
     if isinstance(error, RecursionError):
-        raise MalformedTone(_TOO_DEEP) from None
+        raise MalformedTone(TOO_DEEP) from None
     raise MalformedTone(str(error)) from None
-
-
-# what msgspec does not look at
-
-_WANE_TOO_LARGE: Final = "`wane` does not fit 64 bits"
-_TOO_DEEP: Final = f"more than {MAX_DEPTH} containers inside each other"
-
-# Between a number and the next mark, or the end, stand nothing but brackets that close; before it, none but such that
-# open.  Every other byte but `e` is an `x`, so that letters and quotes keep apart what stands in a string.
-_MARKS: Final = bytes(32 if byte in b":," else 101 if byte in b"eE" else 120 for byte in range(256))
-_TAKEN_OUT: Final = b"0123456789.+-[]{} \t\r\n"
-_FEW: Final = 2 * MAX_DEPTH  # a deep line has more brackets, and a long number more digits
-_NO_BRACKET: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
-
-# A whole part of 309 digits may be too large for a double, one of more always is.  So many digits in a row cover one of
-# the samples that are 309 bytes apart, and five of those that are 60 bytes apart.
-_LONG: Final = 309
-_STRIDE: Final = 60
-_DIGIT: Final = re.compile(rb"[0-9]").search
-_MAYBE_LONG: Final = re.compile(rb"[0-9]{5}").search
-_LONG_NUMBERS: Final = re.compile(rb"(?<![0-9.eE+-])-?+[0-9]{309,}+(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+").findall
-
-
-def _look_closely(line: bytes, rest: bytes, envelope: Envelope) -> None:
-    """What L{peek} cannot rule out at a glance, of a line that is well formed but for its UTF-8."""
-    try:
-        line.decode()
-        if len(line) - len(rest) > _FEW:
-            _check(line)
-        if rest.rfind(b" e ") >= 0 or rest[-2:] == b" e":
-            _decode(line)  # refuses a float that is not finite
-    except _UNREADABLE as error:
-        _refuse(error)
-    if envelope.wane is not None and envelope.wane > _MAX_WANE:
-        raise MalformedTone(_WANE_TOO_LARGE)
-
-
-def _check(line: bytes) -> None:
-    """
-    Depth, and whole numbers that are too large; hardly any line costs more than this glance.
-
-    :param line: well formed.
-    """
-    if len(line) - len(line.replace(b"[", b"").replace(b"{", b"")) > MAX_DEPTH:  # strings included
-        _check_depth(line)
-    if len(line) > _LONG and _DIGIT(line[_LONG - 1 :: _LONG]) is not None:
-        _check_numbers(line)
-
-
-def _check_depth(line: bytes) -> None:
-    brackets = _without_strings(line).translate(_ONE_KIND, _NO_BRACKET)
-    for _ in range(3):
-        brackets = brackets.replace(b"[]", b"")  # each time one level less: most lines end here
-    depth = 3
-    for bracket in brackets:
-        if bracket == 91:
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise MalformedTone(_TOO_DEEP)
-        else:
-            depth -= 1
-
-
-def _check_numbers(line: bytes) -> None:
-    """Refuse a number with a whole part too long for a double; one with an exponent is for msgspec to judge."""
-    if _MAYBE_LONG(line[::_STRIDE]) is None:
-        return
-    for number in _LONG_NUMBERS(_without_strings(line)):
-        if not isfinite(float(number)):
-            raise MalformedTone("a number is out of range")
-
-
-def _without_strings(line: bytes) -> bytes:
-    """What stands outside of strings, in a well-formed line."""
-    if b"\\" in line:
-        line = line.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return b"".join(line.split(b'"')[::2])
 
 
 # writing
@@ -279,9 +281,9 @@ def encode(tone: Mapping[str, Any]) -> bytes:
     # msgspec writes null for NaN and the infinities.
     if line.rfind(b"null") >= 0 and _may_have_endless(tone) and _has_endless(tone):
         raise IllegalTone("this tone cannot be written: a number in it is not finite")
-    if len(line) > _FEW:
+    if len(line) > FEW:
         try:
-            _check(line)
+            check(line)
         except MalformedTone as error:
             raise IllegalTone(f"this tone cannot be written: {error}") from None
     return line
@@ -296,12 +298,9 @@ def envelope_of(tone: Mapping[str, Any]) -> Envelope:
     :raises IllegalTone: an envelope field has the wrong type, or C{chi} is missing.
     """
     try:
-        envelope = _convert(tone if type(tone) is dict else dict(tone), Envelope)
+        return _envelope_in(tone if type(tone) is dict else dict(tone))
     except (msgspec.ValidationError, RecursionError) as error:
         raise IllegalTone(f"this is not a tone: {error}") from None
-    if envelope.wane is not None and envelope.wane > _MAX_WANE:
-        raise IllegalTone(f"this is not a tone: {_WANE_TOO_LARGE}")
-    return envelope
 
 
 _LEAVES: Final = frozenset((str, int, bool, type(None)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from hypothesis import example, given, settings, strategies as st
@@ -14,9 +15,11 @@ from ensemble.tone import (
     MalformedTone,
     decode,
     decode_checked,
+    decode_each,
     encode,
     envelope_of,
     peek,
+    peek_each,
     read,
     salvage,
     stamp,
@@ -55,6 +58,60 @@ _json = st.recursive(
 )
 _objects = st.dictionaries(st.sampled_from(ENVELOPE_KEYS) | st.text(max_size=6), _json, max_size=8)
 _tones = st.tuples(_objects, st.text(max_size=5)).map(lambda parts: {**parts[0], "chi": parts[1]})
+
+
+def told(read_as: Iterable[object]) -> list[str]:
+    return [repr(each) for each in read_as]
+
+
+def one_by_one(reader: Callable[[bytes], object], given_lines: Sequence[bytes]) -> list[object]:
+    read_as: list[object] = []
+    for line in given_lines:
+        try:
+            read_as.append(reader(line))
+        except MalformedTone as error:
+            read_as.append(error)
+    return read_as
+
+
+_PLAIN = [
+    b'{"chi":"chunk","payload":{"hex":"3e9e1","n":[1,2.5]}}',
+    b'{"chi":"chunk","text":"gr\xc3\xbc\xc3\x9fe, e: e","to":"a"}',
+    b'{"chi":"chunk","x":[[[[]]]],"y":1e-7}',
+]
+_crowds = st.tuples(
+    st.sampled_from(_PLAIN),
+    st.sampled_from([0, 1, 14, 15, 16, 40, 63, 64, 100, 150]),
+    st.lists(st.tuples(st.integers(0, 150), lines), max_size=4),
+)
+
+
+def crowd(plain: bytes, count: int, odd: Sequence[tuple[int, bytes]]) -> list[bytes]:
+    """Lines that are all the same but for a few odd ones."""
+    made = [plain] * count
+    for at, line in odd:
+        made.insert(at, line)
+    return made
+
+
+class ManyLinesTests(SynchronousTestCase):
+    """A reader of many lines says of each what it says of it alone."""
+
+    @MANY
+    @given(_crowds)
+    @example((_PLAIN[0], 20, [(3, b'{"chi":"x","body":' + b"[" * 127 + b"]" * 127 + b"}")]))
+    @example((_PLAIN[0], 20, [(3, b'{"chi":"x","body":' + b"[\n" * 127 + b"]" * 127 + b"}")]))
+    @example((_PLAIN[0], 20, [(20, b'{"chi":"x","body":1e999}')]))
+    @example((_PLAIN[0], 20, [(0, b'{"chi":"x","body":' + b"1" * 400 + b"}")]))
+    @example((_PLAIN[0], 20, [(4, b'{"chi":"x","body":"\xff"}')]))
+    @example((_PLAIN[0], 20, [(4, b'{"chi":"x","body":"\xc3'), (5, b'\xbc"}')]))
+    @example((_PLAIN[0], 20, [(4, b'{"chi":"x"},{"chi":"y"'), (5, b"}")]))
+    @example((_PLAIN[0], 20, [(4, b'{"chi":"x","wane":18446744073709551615}')]))
+    @example((_PLAIN[0], 20, [(4, b'{"chi":"x","wane":18446744073709551616}')]))
+    def test_many_are_read_as_one(self, given_crowd: tuple[bytes, int, list[tuple[int, bytes]]]) -> None:
+        made = crowd(*given_crowd)
+        self.assertEqual(told(peek_each(made)), told(one_by_one(peek, made)))
+        self.assertEqual(told(decode_each(made)), told(one_by_one(decode, made)))
 
 
 class ReaderTests(SynchronousTestCase):
