@@ -41,6 +41,7 @@ class Link:
     __slots__ = (
         "_clock",
         "_handshake",
+        "_heard_out",
         "_outbox",
         "_owner",
         "_parted",
@@ -93,6 +94,7 @@ class Link:
         self.statements = 0  # of keys, that came on it
         self._silent = ""  # why we gave the peer up
         self._parted = False  # it said goodbye; it does that once, and each is a line in the log
+        self._heard_out = False  # and that was its last line
         self._handshake: Handshake | None = handshake
         self._owner, self._clock, self._wall_ms, self._turn = owner, clock, wall_ms, turn
         room, note = partial(owner.link_has_room, self), partial(queues.note, self)
@@ -345,7 +347,7 @@ class Link:
             if not reading.on:
                 reading.hold(lines[at:])
                 return
-            if self.state not in _SPEAKING:
+            if self.state not in _SPEAKING or self._heard_out:
                 return
             line = lines[at]
             if isinstance(envelope, MalformedTone):
@@ -370,6 +372,7 @@ class Link:
             self._owner.link_statement(self, decode_checked(line))
         elif chi == "goodbye" and not self._parted:
             self._parted = True
+            self._heard_out = self.shaken is not None and "bye-1" in self.shaken.features
             body = decode_checked(line)
             reason, message = body.get("reason"), body.get("message")
             self._owner.link_goodbye(

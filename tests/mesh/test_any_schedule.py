@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import RouteError
@@ -118,6 +118,7 @@ class AnyScheduleTests(SynchronousTestCase):
 
     @settings(max_examples=150)
     @given(st.lists(ANY_STEP, min_size=10, max_size=80))
+    @example([("come", 9, 14), ("goodbye", 6, 0), ("news", 5, 8), ("come", 0, 14), ("tones", 1, 8)])
     def test_nothing_is_left(self, steps: list[Step]) -> None:
         """Up, tones, lost come in this order, the queues keep their budget; in the end no timer, no link, no peer."""
         play = Play()

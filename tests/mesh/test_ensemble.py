@@ -16,6 +16,7 @@ from ensemble.protocols import PeerCapabilities
 from ensemble.testing import World
 from ensemble.tone import encode
 from tests.mesh.plain_peer import PlainPeer
+from tests.mesh.test_peer import Diary
 
 
 class LinkTests(SynchronousTestCase):
@@ -134,6 +135,18 @@ class LinkTests(SynchronousTestCase):
             with capturedLogs() as events:
                 peer.say(*[{"chi": "goodbye", "reason": "shutdown", "message": "bye " * 60}] * 50)
             self.assertEqual(len([event for event in events if "goodbye" in event["log_format"]]), 1, features)
+
+    def test_nothing_behind_its_goodbye(self) -> None:
+        """A goodbye is a peer's last line on a link: what it says behind that is nobody's, moved or not."""
+        keys = sorted((self.world.key(), self.world.key()), key=lambda key: key.humd_id())
+        humd = self.world.humd(keys[1])
+        heard = Diary(humd)
+        peer = PlainPeer(self.world, humd, keys[0], dials=False)
+        peer.say(peer.hello(features=["bye-1"]), {"chi": "x", "rid": "before"})
+        peer.say({"chi": "goodbye", "reason": "duplicate"}, {"chi": "x", "rid": "behind"})
+        peer.say({"chi": "x", "rid": "later"})
+        self.assertEqual([what for what in heard.told if what[0] == "tone"], [("tone", "before")])
+        self.assertTrue(humd.linked(peer.id))
 
     def test_nothing_is_kept_of_who_is_gone(self) -> None:
         """A peer that said it moved to another link, and did not, is lost after ten seconds, and forgotten."""
