@@ -38,7 +38,8 @@ from ensemble.tone import (
 
 BATCHES, BATCH = 300, 200  # the best of many short batches: a busy machine cannot spoil them all
 
-STAMPED = encode(addressed(crowd_id(1), crowd_id(2)))
+ALICE, BOB = crowd_id(1), crowd_id(2)
+STAMPED = encode(addressed(ALICE, BOB))
 LINES = [bytes(bytearray(STAMPED)) for _ in range(TURN)]
 ENVELOPE = peek(LINE)
 NAMED = dict(TONE)
@@ -141,8 +142,8 @@ CALLS = (
         "stamp",
         "neither",
         "a splice leaves the body as it is",
-        lambda: stamp(PLAIN_LINE, PLAIN_ENVELOPE, crowd_id(1), crowd_id(2)),
-        {"decode and encode": lambda: encode({**decode(PLAIN_LINE), "from": crowd_id(1), "to": crowd_id(2)})},
+        lambda: stamp(PLAIN_LINE, PLAIN_ENVELOPE, ALICE, BOB),
+        {"decode and encode": lambda: encode({**decode(PLAIN_LINE), "from": ALICE, "to": BOB})},
     ),
     Call(
         "read_document",

@@ -27,7 +27,7 @@ def stamp(line: bytes, envelope: Envelope, sender: str, to: str | None) -> bytes
         envelope.sender is None
         and envelope.to is None
         and to is not None
-        and line.startswith(b"{")
+        and line[0] == 123  # no blank before the brace
         and 92 not in line
         and line.rfind(b'"from"') < 0
         and line.rfind(b'"to"') < 0
