@@ -1,6 +1,6 @@
 """Where things are, and what the operator wrote there."""
 
-from ensemble.config.atomic import create_text, write_text
+from ensemble.config.atomic import alone, create_text, write_text
 from ensemble.config.paths import MAX_THRUM, Paths, ThrumPathTooLong
 from ensemble.config.peers import (
     LEVELS,
@@ -33,6 +33,7 @@ __all__ = [
     "Paths",
     "ThrumPathTooLong",
     "Trust",
+    "alone",
     "begin_rotation",
     "create_text",
     "finish_rotation",

@@ -75,7 +75,9 @@ def create_text(path: StrPath, text: str) -> bool:
 @contextmanager
 def alone(folder: StrPath) -> Iterator[None]:
     """
-    Nobody else who asks for it edits in this folder.  The lock is the folder's, as the files in it are replaced.
+    Nobody else who asks for it edits, or starts to serve a socket, in this folder.
+
+    The lock is the folder's, as what is in it is replaced; the system lets go of it when the process ends.
 
     :raises ConfigurationError: somebody else does not let go of it, or the folder cannot be opened.
     """

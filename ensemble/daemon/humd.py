@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.logger import Logger
 
 from ensemble import __version__
-from ensemble.config import OwnStatements
+from ensemble.config import OwnStatements, alone
 from ensemble.conversations import Node, Routes
 from ensemble.daemon.cautions import PlainLinkWatch
 from ensemble.daemon.control import ControlServer
@@ -165,11 +165,13 @@ class Humd(MultiService):
         self._raise_limit()
         thrum = str(self.settings.paths.thrum)
         prepare_directory(thrum)
-        clear_stale(thrum)  # it appears last, but that somebody serves it is to be known before anything opens
-        self.listeners.bind()
-        self._say_where()
-        self._read_peers()
-        super().startService()
+        # The lock: between a look at a dead socket and its removal another humd could have put its own there.
+        with alone(self.settings.paths.thrum.parent):
+            clear_stale(thrum)  # it appears last, but that somebody serves it is to be known before anything opens
+            self.listeners.bind()
+            self._say_where()
+            self._read_peers()
+            super().startService()
         paths = self.settings.paths
         self.log.info("thrum socket {thrum}", thrum=str(paths.thrum), control=str(paths.control), event="thrum")
 

@@ -67,6 +67,9 @@ def clear_stale(path: str) -> None:
     """
     Remove a dead socket at C{path}; nothing where there is none.
 
+    Between the look and the removal another process could put its own there: where two may start at once, hold a
+    lock from here until you listen, as the daemon does.
+
     :raises SocketInUse: somebody answers there.
     :raises ConfigurationError: what is there is no socket, or cannot be tried.
     """

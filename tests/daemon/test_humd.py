@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from typing import Any
+from unittest import mock
 
+from attrs import evolve
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.logger import LogLevel, capturedLogs
@@ -76,6 +79,27 @@ class StartTests(HumdTestCase):
         first = self.humd(settings)
         self.stop(first)
         self.assertEqual(self.humd(settings).me, first.me)
+
+    def test_one_starts_at_a_time(self) -> None:
+        """While one looks at a thrum path that was left behind, and until it serves it, no other one starts there."""
+        one, settings = self.humd(start=False), self.settings()
+        thrum = one.settings.paths.thrum
+        rival = self.humd(evolve(settings, paths=evolve(settings.paths, thrum=thrum)), start=False)
+        thrum.parent.mkdir()
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(thrum))
+
+        def meanwhile(path: str) -> None:
+            with mock.patch.multiple("ensemble.config.atomic", LOCK_SECONDS=0.001, LOCK_PAUSE=0.001):  # one try
+                self.assertRaisesRegex(ConfigurationError, "somebody else has held the lock", rival.startService)
+            os.unlink(path)
+
+        with mock.patch("ensemble.thrum.server._unlink_dead", side_effect=meanwhile) as removal:
+            one.startService()
+        self.addCleanup(self.stop, one)
+        self.assertEqual(removal.call_count, 1)
+        rival.startService()
+        self.addCleanup(self.stop, rival)
 
     def test_broken_peers_file(self) -> None:
         """A peers file that cannot be read costs the peers, not the start; the log says so."""
