@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
@@ -37,7 +37,9 @@ from ensemble.mesh.refusals import Refusals
 from ensemble.mesh.rules import Rules
 from ensemble.mesh.tap import Tap
 from ensemble.protocols import (
+    DEFAULT_FEATURES,
     DEFAULT_MAX_TONE,
+    PROOF_FEATURE,
     Handshake,
     HelloClock,
     Level,
@@ -46,8 +48,11 @@ from ensemble.protocols import (
     Role,
     StreamWireFactory,
     Turn,
+    hello_line,
 )
 from ensemble.tone import IllegalTone, encode
+
+LATEST_MS: Final = 10**15  # since the epoch; no time that we sign has more digits
 
 
 class Ensemble(Service):
@@ -80,6 +85,7 @@ class Ensemble(Service):
         """
         :param me: our id.  Without C{key} hellos are unsigned and C{proof-1} is not offered.
         :param clock: the reactor, or a C{Clock} in tests.
+        :param capabilities: what we say of ourselves; L{capabilities} has the ceiling.
         :param policy: who may link; the default admits anybody, unsigned too (what the requirement texts call lax).
         :param memory: what is remembered of proofs; the default forgets with the process.
         :param wall: seconds since the epoch.
@@ -87,11 +93,12 @@ class Ensemble(Service):
         :param budget: over all unfinished lines of the wires that L{factory} accepts; give transports the same.
         :param limits: the default sets no pace for anybody, which L{Limits} itself does.
         :param succeeds: the successions that lead to C{me}, the oldest first, at most 8.
+        :raises LocalWireError: the capabilities are too much for a hello.
         """
         self.me, self.key, self._my_text = me, key, me.full
+        self.max_tone = max_tone
         self.capabilities = capabilities if capabilities is not None else PeerCapabilities()
         self.memory: ProofMemory = memory if memory is not None else RamProofMemory()
-        self.max_tone = max_tone
         self.counters: Counter[str] = Counter()
         self.refusals = Refusals(clock, self.counters)
         self.turn = turn if turn is not None else Turn(clock)
@@ -125,6 +132,20 @@ class Ensemble(Service):
         self.rules.put_in_force(policy)
 
     @property
+    def capabilities(self) -> PeerCapabilities:
+        """
+        What we say of ourselves on the links that follow.
+
+        :raises LocalWireError: when set: they would make our hello longer than 12 KiB.  Those before stay.
+        """
+        return self._capabilities
+
+    @capabilities.setter
+    def capabilities(self, capabilities: PeerCapabilities) -> None:
+        self._fits_a_hello(capabilities, self.key)
+        self._capabilities = capabilities
+
+    @property
     def listener(self) -> MeshListener | None:
         """Who decides what tones mean; one at most."""
         return self._members.listener
@@ -150,7 +171,11 @@ class Ensemble(Service):
         :param key: what we prove ourselves with; the default is the ensemble's own.
         :returns: fires with the peer's id once a link to it is up, fails with L{LinkRefused}.  Cancelling drops the
             wire.  Tones routed to a dialled peer meanwhile wait for it.
+        :raises LocalWireError: the capabilities are too much for a hello, or the key is not that of our id; the wire
+            is still the caller's.
         """
+        if capabilities is not None:
+            self._fits_a_hello(capabilities, key if key is not None else self.key)
         expected = wire.peer.id if wire.peer is not None else None
         if expected == self.me or self._stopped:
             wire.abort()
@@ -315,6 +340,19 @@ class Ensemble(Service):
         return self._links.all_gone().addCallback(stopped)
 
     # inside
+
+    def _fits_a_hello(self, capabilities: PeerCapabilities, key: HumdKey | None) -> None:
+        """On a wire it would be too late: every hello that we may have to say is at most as long as this one."""
+        hello_line(
+            self.me,
+            capabilities,
+            key=key,
+            signed_at=None if key is None else LATEST_MS,
+            features=(PROOF_FEATURE, *DEFAULT_FEATURES),
+            nonce="0" * 64,
+            instance="0" * 32,
+            max_tone=self.max_tone,
+        )
 
     def _accepted(self, wire: IWire) -> None:
         self.install(wire).addErrback(lambda failure: failure.trap(LinkRefused) and None)

@@ -9,10 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.errors import LinkRefused, QueueFull, ToneTooLarge, UnknownPeer, Untargeted
+from ensemble.errors import LinkRefused, LocalWireError, QueueFull, ToneTooLarge, UnknownPeer, Untargeted
 from ensemble.identity import HumdId
 from ensemble.mesh import Policy, TapClosed, ensemble as ensemble_module
-from ensemble.protocols import PeerCapabilities
+from ensemble.protocols import InMemoryEndpoint, PeerCapabilities
 from ensemble.testing import World
 from ensemble.tone import encode
 from tests.mesh.plain_peer import PlainPeer
@@ -40,6 +40,29 @@ class LinkTests(SynchronousTestCase):
         assert known is not None
         self.assertEqual(known.nests, ("claude-cli",))
         self.assertIsNone(self.a.peer_caps(self.world.key().humd_id()))
+
+    def test_capabilities_that_no_hello_can_say(self) -> None:
+        """
+        Capabilities over the ceiling of a hello are refused where they are set, with size, limit and mend, and no link
+        is the worse for it; the most that is taken fits into the longest hello.
+        """
+        too_many = PeerCapabilities(nests=["n" * 95] * 122)
+        refusal = r"our hello has 1\d+ bytes, limit 12288: advertise fewer nests and hosts"
+        with self.assertRaisesRegex(LocalWireError, refusal):
+            self.b.capabilities = too_many
+        self.assertRaisesRegex(LocalWireError, refusal, self.world.humd, capabilities=too_many)
+        wire, _ = InMemoryEndpoint.pair(self.b.me, None, self.a.me, None, self.world.clock)
+        self.assertRaisesRegex(LocalWireError, refusal, self.b.install, wire, too_many)
+        self.assertEqual(self.b.capabilities, PeerCapabilities())
+        much = 0
+        with self.assertRaises(LocalWireError):
+            for much in range(11_000, 12_288):
+                self.b.capabilities = PeerCapabilities(nests=("n" * much,))
+        link = self.world.link(self.b, self.a)
+        self.assertEqual([self.successResultOf(up) for up in link.up], [self.a.me, self.b.me])
+        known = self.a.peer_caps(self.b.me)
+        assert known is not None
+        self.assertEqual(known.nests, ("n" * (much - 1),))
 
     def test_a_tone_arrives_stamped(self) -> None:
         """A routed tone arrives once, `from` and `to` in full whatever the caller wrote, all else untouched."""
