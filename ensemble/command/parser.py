@@ -123,7 +123,8 @@ def build() -> Parser:
         send.send,
         "send a tone to a peer",
         "Send a tone to a peer, as any local program would. `to`, `rid`, and the `sid` of a prompt or the `callId` of "
-        "a tool-call are filled in where they are missing.",
+        "a tool-call are filled in where they are missing. Without --wait, status 0 says that this humd has queued the "
+        "tone for the peer; what the peer makes of it, only --wait shows.",
     )
     one.add_argument("peer", metavar="PEER", help="alias, id, or at least 6 hex digits of its beginning")
     one.add_argument("tone", metavar="JSON", help="the tone; - reads one, or one on each line, from standard input")

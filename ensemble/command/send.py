@@ -1,8 +1,9 @@
 """
 C{ensemble send}: tones to a peer, as any local program would send them.
 
-Without C{--wait} it is done when the humd has read the tone; an error that comes back at once is still told.  With it
-the whole reply is shown.
+Without C{--wait} it is done when our humd has said what becomes of the tone: a humd takes what a program says in order,
+and echoes each rid, so behind each tone goes a C{ping} without a receiver, and what is wrong with the tone comes before
+the echo of that.  With it the whole reply is shown.
 """
 
 from __future__ import annotations
@@ -21,9 +22,7 @@ from ensemble.errors import EnsembleError
 from ensemble.identity import BadHumdId, HumdId
 from ensemble.tone import NEVER_ANSWERED, BadDocument, RidMinter, envelope_of, read_document
 
-SETTLE: Final = 0.3  # seconds in which an error may still come back
 MAX_STDIN: Final = 16 * 1024 * 1024  # bytes of one document
-UNECHOED: Final = frozenset({"echo", "log"})
 TERMINAL: Final = {"prompt": frozenset({"finish", "error"}), "tool-call": frozenset({"tool-result", "error"})}
 
 
@@ -38,14 +37,12 @@ def send(here: Here) -> int:
         raise BadUsage("there was no tone on standard input")
     status = OK
     with ThrumSocket(here.paths().thrum, options.timeout) as wire:
-        exchange = Exchange(here, wire, options.timeout)
+        exchange = Exchange(here, wire, options.timeout, minter)
         for tone in _chain(first, tones):
             said = dress(tone, peer, minter)
             if options.wait and said["chi"] in NEVER_ANSWERED:
                 raise BadUsage(f"nothing ever answers a {said['chi']}: leave --wait out")
             status = (exchange.ask(said) if options.wait else exchange.tell(said)) or status
-        if not options.wait:
-            status = exchange.settle() or status
     return status
 
 
@@ -101,43 +98,28 @@ def dress(tone: dict[str, Any], peer: HumdId, minter: RidMinter) -> dict[str, An
 class Exchange:
     """What goes over one connection, and what comes back for it."""
 
-    def __init__(self, here: Here, wire: ThrumSocket, seconds: float) -> None:
-        self._here, self._wire, self._seconds = here, wire, seconds
+    def __init__(self, here: Here, wire: ThrumSocket, seconds: float, minter: RidMinter) -> None:
+        self._here, self._wire, self._seconds, self._minter = here, wire, seconds, minter
         self._sent: dict[str, str] = {}  # key of an answer: rid of the tone
         self._failed: set[str] = set()  # rids
         self._stray: Mapping[str, Any] | None = None  # an error that says of nothing what it is about
 
     def tell(self, said: dict[str, Any]) -> int:
         """
-        Send, and wait until the humd has read it.
+        Send, and wait until the humd has queued it for the peer, or refused it.
 
-        :raises CommandFailed: it did not, in time.
+        :raises CommandFailed: it did neither, in time.
         """
-        self._send(said)
-        if said["chi"] not in UNECHOED:
-            while True:
-                tone = self._receive(self._seconds)
-                if tone is None:
-                    raise CommandFailed("send.timeout", f"the humd did not read the tone within {self._seconds:g} s")
-                if tone.get("chi") == "echo" and tone.get("rid") == said["rid"]:
-                    break
-                self._judge(tone)
-        screen = self._here.screen
-        if screen.json:
-            screen.document({"sent": True, **_keys(said), "to": said["to"]})
-        else:
-            keys = ", ".join(f"{key} {value}" for key, value in _keys(said).items())
-            screen.line(f"sent {said['chi']} to {said['to']} ({keys})")
-        return FAILED if self._failed else OK
-
-    def settle(self) -> int:
-        """Wait a moment for errors; none need be waited for where every tone has failed already."""
-        until = time.monotonic() + SETTLE
-        while len(self._failed) < len(set(self._sent.values())):
-            tone = self._receive(until - time.monotonic())
-            if tone is None:
+        rid = self._minter()
+        self._send(said, {"chi": "ping", "rid": rid})
+        while (tone := self._receive(self._seconds)) is not None:
+            if tone.get("chi") == "echo" and tone.get("rid") == rid:
                 break
             self._judge(tone)
+        else:
+            raise CommandFailed("send.timeout", f"the humd did not take the tone within {self._seconds:g} s")
+        if said["rid"] not in self._failed:
+            self._say_sent(said)
         return FAILED if self._failed else OK
 
     def ask(self, said: dict[str, Any]) -> int:
@@ -165,8 +147,17 @@ class Exchange:
             if last is None or chi in last or (chi == "error" and tone.get("rid") == said["rid"]):
                 return reader.end()
 
-    def _send(self, said: dict[str, Any]) -> None:
-        self._wire.send(said)
+    def _say_sent(self, said: dict[str, Any]) -> None:
+        screen = self._here.screen
+        if screen.json:
+            screen.document({"sent": True, **_keys(said), "to": said["to"]})
+        else:
+            keys = ", ".join(f"{key} {value}" for key, value in _keys(said).items())
+            screen.line(f"sent {said['chi']} to {said['to']} ({keys})")
+
+    def _send(self, said: dict[str, Any], *behind: dict[str, Any]) -> None:
+        self._wire.send(said, *behind)
+        self._failed.discard(said["rid"])  # a rid of somebody's own may come again
         self._sent.update(dict.fromkeys(_keys(said).values(), said["rid"]))
 
     def _receive(self, seconds: float) -> dict[str, Any] | None:

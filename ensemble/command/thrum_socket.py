@@ -33,7 +33,7 @@ class ThrumSocket:
 
     def __init__(self, path: Path, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
         """
-        :param seconds: that connecting, and writing one tone, may take.
+        :param seconds: that connecting, and one L{send}, may take.
         :raises NoDaemon: nobody answers there.
         """
         self._seconds, self._now = seconds, now
@@ -56,17 +56,17 @@ class ThrumSocket:
     ) -> None:
         self._socket.close()
 
-    def send(self, tone: Mapping[str, Any]) -> None:
+    def send(self, *tones: Mapping[str, Any]) -> None:
         """
-        Write one tone.
+        Write tones, all at once.
 
-        :raises IllegalTone: it has no JSON form.
+        :raises IllegalTone: one has no JSON form.
         :raises ThrumClosed: the daemon is gone, or does not read.
         """
-        line = encode(tone) + b"\n"
+        lines = b"".join(encode(tone) + b"\n" for tone in tones)
         self._socket.settimeout(self._seconds)
         try:
-            self._socket.sendall(line)
+            self._socket.sendall(lines)
         except OSError as error:
             raise ThrumClosed(f"the humd did not take the tone: {error.strerror or error}") from None
 

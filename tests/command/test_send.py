@@ -30,11 +30,15 @@ def error(tone: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 
 class SendTestCase(CommandTestCase):
-    """A humd whose only peer is beta."""
+    """A humd whose only peer is beta; to a ping it has nothing to say, but that it read it."""
 
     def humd(self, answer: Callable[[dict[str, Any]], list[Any]]) -> FakeSocket:
         self.write_peers({"humd_id": BETA.full, "alias": "beta"})
-        return self.serve(self.thrum, answer, BREATH)
+        return self.serve(self.thrum, lambda tone: [echo(tone)] if tone["chi"] == "ping" else answer(tone), BREATH)
+
+    def tones(self, fake: FakeSocket) -> list[dict[str, Any]]:
+        """What was meant for a peer."""
+        return [tone for tone in fake.heard if tone["chi"] != "ping"]
 
 
 class SendTests(SendTestCase):
@@ -45,7 +49,7 @@ class SendTests(SendTestCase):
         fake = self.humd(lambda tone: [echo(tone)])
         said = self.call("send", "beta", PROMPT)
         self.assertEqual((said.status, said.err), (0, ""))
-        (tone,) = fake.heard
+        (tone,) = self.tones(fake)
         self.assertEqual((tone["to"], tone["chi"], tone["text"]), (BETA.full, "prompt", "hi"))
         self.assertIn(tone["rid"], said.out)
         self.assertIn(tone["sid"], said.out)
@@ -54,7 +58,7 @@ class SendTests(SendTestCase):
         """A program is told rid and sid, which it needs to know the answer again."""
         fake = self.humd(lambda tone: [echo(tone)])
         said = self.call("send", BETA.full, PROMPT, "--json")
-        (tone,) = fake.heard
+        (tone,) = self.tones(fake)
         self.assertEqual(said.document, {"sent": True, "rid": tone["rid"], "sid": tone["sid"], "to": BETA.full})
 
     def test_daemon_names_the_peer(self) -> None:
@@ -79,10 +83,20 @@ class SendTests(SendTestCase):
     def failing(self, key: str, tone: dict[str, Any]) -> list[Any]:
         return [echo(tone), error(tone, key)]
 
-    def test_error_before_the_echo(self) -> None:
-        """An error that overtakes the echo is not overlooked."""
+    def test_what_was_refused_was_not_sent(self) -> None:
+        """Nobody is told that a tone was sent which the humd then refuses, however late it says so."""
         self.humd(lambda tone: [error(tone, "rid"), echo(tone)])
-        self.assertEqual(self.call("send", "beta", PROMPT).status, 1)
+        for more in ((), ("--json",)):
+            said = self.call("send", "beta", PROMPT, *more)
+            self.assertEqual((said.status, said.out), (1, ""))
+
+    def test_the_ping_is_for_our_humd(self) -> None:
+        """Behind the tone goes a ping that names no receiver, so that no peer is asked anything."""
+        fake = self.humd(lambda tone: [echo(tone)])
+        self.call("send", "beta", PROMPT)
+        tone, ping = fake.heard
+        self.assertEqual((tone["chi"], set(ping)), ("prompt", {"chi", "rid"}))
+        self.assertNotEqual(tone["rid"], ping["rid"])
 
     def test_error_of_somebody_else(self) -> None:
         """An error about another tone says nothing of ours."""
@@ -90,16 +104,18 @@ class SendTests(SendTestCase):
         said = self.call("send", "beta", PROMPT)
         self.assertEqual((said.status, said.err), (0, ""))
 
-    def test_no_echo(self) -> None:
-        """A humd that does not read the tone is not waited for for ever."""
-        self.humd(lambda tone: [])
+    def test_no_verdict(self) -> None:
+        """A humd that does not say what becomes of the tone is not waited for for ever."""
+        self.write_peers({"humd_id": BETA.full, "alias": "beta"})
+        self.serve(self.thrum, lambda tone: [echo(tone)] if tone["chi"] != "ping" else [], BREATH)
         said = self.call("send", "beta", PROMPT, "--timeout", "0.1", "--json")
-        self.assertEqual((said.status, said.failure["qualifier"]), (1, "send.timeout"))
+        self.assertEqual((said.status, said.failure["qualifier"], said.out), (1, "send.timeout", ""))
 
     def test_log_is_not_echoed(self) -> None:
-        """No echo is awaited of a chi that has none."""
-        self.humd(lambda tone: [])
-        self.assertEqual(self.call("send", "beta", '{"chi":"log","message":"x"}', "--timeout", "0.1").status, 0)
+        """A chi that has no echo of its own is sent like any other, and refused like any other."""
+        self.humd(lambda tone: [error(tone, "rid")] if tone["message"] == "bad" else [])
+        for message, status in (("good", 0), ("bad", 1)):
+            self.assertEqual(self.call("send", "beta", f'{{"chi":"log","message":"{message}"}}').status, status)
 
     def test_closed_with_a_cause(self) -> None:
         """Where the humd closes the connection, the error that it wrote before is the cause."""
@@ -140,9 +156,10 @@ class SendTests(SendTestCase):
         fake = self.humd(lambda tone: [echo(tone), *([error(tone, "rid")] if tone["sid"] == "b" else [])])
         lines = b'\n{"chi":"pulse","sid":"a"}\n\n{"chi":"pulse","sid":"b"}\n{"chi":"pulse","sid":"c"}\n'
         said = self.call("send", "beta", "-", "--json", stdin=lines)
-        self.assertEqual([tone["sid"] for tone in fake.heard], ["a", "b", "c"])
-        self.assertEqual([line["sid"] for line in said.lines], ["a", "b", "c"])
-        self.assertEqual((said.status, said.failure["rid"]), (1, fake.heard[1]["rid"]))
+        tones = self.tones(fake)
+        self.assertEqual([tone["sid"] for tone in tones], ["a", "b", "c"])
+        self.assertEqual([line["sid"] for line in said.lines], ["a", "c"])
+        self.assertEqual((said.status, said.failure["rid"]), (1, tones[1]["rid"]))
 
     def test_nothing_on_standard_input(self) -> None:
         """Empty standard input is bad usage."""
