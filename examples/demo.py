@@ -6,22 +6,26 @@ Everything lives in a temporary folder and is gone afterwards, also after Ctrl-C
 
 from __future__ import annotations
 
-import os
-import select
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import FrameType
-from typing import Any
 
-from ensemble.command.control import NoDaemon, ask_daemon
-from ensemble.config import row_json
-from ensemble.identity import HumdId, load_or_mint
+try:
+    import os
+    import select
+    import shutil
+    import signal
+    import subprocess
+    import tempfile
+    import time
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from types import FrameType
+    from typing import Any
+
+    from ensemble.command.control import NoDaemon, ask_daemon
+    from ensemble.config import row_json
+    from ensemble.identity import HumdId, load_or_mint
+except KeyboardInterrupt:  # it takes a moment to read these
+    sys.exit(130)
 
 QUESTION = "Two machines met on a wire and each proved to the other who it was before a single word was said."
 PATIENCE = 30.0  # seconds for each step

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO, TextIO
 
-from ensemble.command.here import Here
-from ensemble.command.outcome import BROKEN_PIPE, INTERRUPTED, OK, BadUsage, verdict
-from ensemble.command.output import Screen
-from ensemble.command.parser import build
-from ensemble.errors import EnsembleError
+try:
+    from ensemble.command.here import Here
+    from ensemble.command.outcome import BROKEN_PIPE, INTERRUPTED, OK, BadUsage, verdict
+    from ensemble.command.output import Screen
+    from ensemble.command.parser import build
+    from ensemble.errors import EnsembleError
+except KeyboardInterrupt:  # a good part of a short call goes by while these are read
+    sys.exit(130)
 
 
 def main(words: Sequence[str] | None = None) -> int:

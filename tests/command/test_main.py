@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from unittest import mock
 
+import ensemble
 from ensemble import __version__
 from ensemble.command.completion import commands_of
 from ensemble.command.main import main
@@ -16,7 +18,20 @@ from ensemble.command.parser import VERSION, build
 from ensemble.config import MAX_THRUM
 from tests.command.calling import CommandTestCase, linked, status
 
+ROOT = Path(ensemble.__file__).resolve().parent.parent
 RUN = "import sys; from ensemble.command.main import main; sys.exit(main())"
+# Ctrl-C comes while the module named first is read; what is run then is the program named second.
+INTERRUPTED = """
+import runpy, sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+runpy.run_path(sys.argv[2], run_name="__main__")
+"""
 # Of the platform (spec: services): no command of ours may be called so.
 OTHERS = {"send", "listen", "doctor", "init", "completion"}
 FREE = {"keygen", "attach", "debug", "add-node", "service", "registry"}
@@ -134,6 +149,17 @@ class ProcessTests(CommandTestCase):
         out, err = process.communicate(timeout=20)
         self.assertEqual((process.returncode, out, err), (130, b"", b"ensemble: listening\n"))
         self.assertEqual(tap.heard, [{"do": "tap"}])
+
+    def test_interrupt_at_the_start(self) -> None:
+        """Ctrl-C while the modules are still being read ends the command, and the demo, in the same way."""
+        command = self.home / "ensemble"
+        command.write_text(RUN)
+        for program in (command, ROOT / "examples" / "demo.py"):
+            words = (sys.executable, "-c", INTERRUPTED, "ensemble.config", str(program))
+            done = subprocess.run(
+                words, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60, check=False
+            )
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (130, b"", b""), program)
 
     def test_broken_pipe(self) -> None:
         """A reader that has seen enough ends it without a word."""
