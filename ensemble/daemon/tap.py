@@ -98,7 +98,10 @@ class Options(usage.Options):
                 )
             raise SystemExit(0)
         self["limit"].append(setting)
-        self["limits"] = _usable(Limits.parse, self["limit"])
+        try:
+            self["limits"] = Limits.parse(self["limit"])
+        except ConfigurationError as error:
+            _refuse(f"{error}; twistd humd --limit help lists them", 2)
 
     def opt_version(self) -> NoReturn:
         """Say which version this is, and end."""

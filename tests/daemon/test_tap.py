@@ -115,7 +115,7 @@ class OptionTests(TapTestCase):
             (["--max-tone", "many"], "4096"),
             (["--max-tone", "67108864", "--limit", "unfinished_lines_bytes=16777216"], "raise that, too"),
             (["--limit", "pending_link=4"], "there is pending_links"),
-            (["--limit", "pending_links=0"], "1 to 65536 links"),
+            (["--limit", "pending_links=0"], "is 1 to 65536 links, not 0; twistd humd --limit help lists them"),
             (["--listen", "udp:1"], "only tcp"),
             (["--listen", "tcp:"], "a port is missing"),
             (["--listen", "tcp:x"], "--listen tcp:x: a port is a number up to 65535"),
