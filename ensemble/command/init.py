@@ -2,7 +2,7 @@
 C{ensemble init}: all that this machine needs to run a humd, and what to tell the other side.
 
 What is there already stays as it is, whatever it says; only the unit can be replaced, with C{--force}.  Without it,
-C{--listen} and C{--advertise} need not be given again: those of the unit hold.
+C{--listen}, C{--advertise} and C{--limit} need not be given again: those of the unit hold.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,7 @@ from attrs import asdict, frozen
 from ensemble.command.control import DaemonRefused, NoDaemon
 from ensemble.command.here import Here, below_home, shown
 from ensemble.command.hints import advertised, is_loopback, of_listeners, own_address, trust_line
-from ensemble.command.outcome import OK, CommandFailed
+from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.unit import UNIT, given_words, humd_words, twistd, unit_path, unit_text
 from ensemble.config import Paths, create_text, read_peers, row_json, write_empty_peers, write_text
 from ensemble.errors import ConfigurationError
@@ -30,6 +30,7 @@ from ensemble.tone import read_document
 
 LISTEN: Final = "--listen"
 ADVERTISE: Final = "--advertise"
+LIMIT: Final = "--limit"
 SYSTEMCTL_SECONDS: Final = 90.0  # that one call may take; a start waits until the daemon is ready
 _JOURNAL: Final = f"see `journalctl --user -u {UNIT} -n 20`"
 
@@ -74,11 +75,13 @@ def init(here: Here) -> int:
     :raises ConfigurationError: something cannot be read or written.
     """
     options, unit = here.options, unit_path(here.environ)
-    kept = () if options.force else _kept(unit, options.listen, options.advertise)
-    listen = options.listen or [value for option, value in kept if option == LISTEN]
-    advertise = options.advertise or [value for option, value in kept if option == ADVERTISE]
+    given = {LISTEN: options.listen, ADVERTISE: options.advertise, LIMIT: options.limit}
+    kept = {} if options.force else _kept(unit, [option for option, values in given.items() if not values])
+    passed = given | kept
+    listen, advertise = passed[LISTEN], passed[ADVERTISE]
     hints = advertised(advertise)
     of_listeners(listen, None)  # judged before anything is written
+    _check_limits(options.limit)
     paths = here.paths()
     key, minted = load_or_mint(paths.key)
     steps = [
@@ -86,7 +89,7 @@ def init(here: Here) -> int:
         Step("peers", "made" if write_empty_peers(paths.peers_file) else "there", shown(paths.peers_file)),
     ]
     read_peers(paths.peers_file)  # one that is no JSON is told now, not by the daemon
-    words = humd_words(twistd(), paths, listen, advertise)
+    words = humd_words(twistd(), paths, _words(passed))
     text = unit_text(words)
     steps.append(_write_unit(unit, text, options.force))
     if not hints:
@@ -100,7 +103,7 @@ def init(here: Here) -> int:
     if steps[-1].state == "differs":
         for line in _difference(unit, text) if not here.screen.json else ():
             here.screen.note(line)
-        again = shlex.join(word for pair in kept for word in pair)
+        again = shlex.join(_words(kept))
         raise CommandFailed(
             "init.differs",
             f"{shown(unit)} is not what these options give, and stays as it was: --force replaces it"
@@ -125,14 +128,34 @@ def init(here: Here) -> int:
     return OK
 
 
-def _kept(unit: Path, listen: Sequence[str], advertise: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """The words of the unit that is there, by option, for the options that were not given again."""
+def _kept(unit: Path, options: Iterable[str]) -> dict[str, list[str]]:
+    """What the unit that is there gives for these options."""
     try:
         text = unit.read_text(errors="replace")
     except OSError:
-        return ()
-    silent = [option for option, given in ((LISTEN, listen), (ADVERTISE, advertise)) if not given]
-    return tuple((option, value) for option in silent for value in given_words(text, option))
+        return {}
+    return {option: given_words(text, option) for option in options}
+
+
+def _words(options: Mapping[str, Iterable[str]]) -> list[str]:
+    return [word for option, values in options.items() for value in values for word in (option, value)]
+
+
+def _check_limits(limits: Sequence[str]) -> None:
+    """
+    Have the daemon look at them: it alone knows their names and ranges.
+
+    :raises BadUsage: it would not start with them.
+    """
+    if not limits:
+        return
+    if not all("=" in limit for limit in limits):
+        raise BadUsage("--limit needs NAME=VALUE; `twistd humd --limit help` lists them")
+    words = [str(twistd()), "humd", *_words({LIMIT: limits}), "--version"]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise BadUsage(said[-1].removeprefix("twistd humd: ") if said else f"--limit: exit status {done.returncode}")
 
 
 def _write_unit(path: Path, text: str, force: bool) -> Step:

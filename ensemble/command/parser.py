@@ -171,6 +171,13 @@ def build() -> Parser:
         default=[],
         help="where others can dial it, such as tcp:192.0.2.10:14730 (may be given again)",
     )
+    one.add_argument(
+        "--limit",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="set one of the humd's limits; `twistd humd --limit help` lists them (may be given again)",
+    )
     one.add_argument("--force", action="store_true", help="replace a unit that differs")
     one.add_argument("--start", action="store_true", help="enable the unit and start it")
 

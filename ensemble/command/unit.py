@@ -52,16 +52,12 @@ def twistd() -> Path:
     raise ConfigurationError(f"there is no twistd in {folders[0]}: install Twisted there, or run that ensemble's init")
 
 
-def humd_words(program: Path, paths: Paths, listen: Iterable[str], advertise: Iterable[str]) -> list[str]:
-    """The whole command line of the daemon, word by word."""
+def humd_words(program: Path, paths: Paths, more: Iterable[str]) -> list[str]:
+    """The whole command line of the daemon, word by word: the places, and what is passed on."""
     words = [str(program), "-n", "--pidfile=", "humd"]
     words += ["--state-dir", str(paths.state_dir), "--key", str(paths.key)]
     words += ["--peers", str(paths.peers_file), "--thrum", str(paths.thrum)]
-    for each in listen:
-        words += ["--listen", each]
-    for each in advertise:
-        words += ["--advertise", each]
-    return words
+    return [*words, *more]
 
 
 def quote(word: str) -> str:

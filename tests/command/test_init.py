@@ -83,6 +83,29 @@ class InitTests(InitTestCase):
         self.assertEqual(self.call("init", "--json").document["row"]["hints"], ["tcp:a.example:1"])
         self.assertEqual(self.states(*words[2:])[2], "there")
 
+    def test_limits(self) -> None:
+        """Limits reach the unit, in the daemon's own spelling, and hold until others are given."""
+        words = ("--limit", "pending_links=64", "--limit", "burst_seconds=5")
+        document = self.call("init", "--listen", "tcp:1", *words, "--json").document
+        self.assertEqual(document["command"][-6:], ["--listen", "tcp:1", *words])
+        self.assertIn(" ".join(words), self.unit.read_text())
+        self.assertEqual(self.states(), ["there", "there", "there"])
+        said = self.call("init", "--limit", "pending_links=65")
+        self.assertIn("+ExecStart", said.err)
+        self.assertIn("--force replaces it (with --listen tcp:1, or they are gone)", said.err)
+
+    def test_bad_limits(self) -> None:
+        """A limit that the daemon would not start with is refused in its words, and nothing is made."""
+        for limit, why in (
+            ("pending_links=0", "the limit pending_links is 1 to 65536 links, not 0; twistd humd --limit help lists"),
+            ("pending=1", "there is no limit 'pending'"),
+            ("help", "--limit needs NAME=VALUE; `twistd humd --limit help` lists them"),
+        ):
+            said = self.call("init", "--limit", "burst_seconds=5", "--limit", limit)
+            self.assertEqual(said.status, 2)
+            self.assertIn(why, said.err)
+        self.assertFalse(self.key.exists())
+
     def test_differs_in_something_else(self) -> None:
         """Where the unit must be replaced, the words to repeat are named: --force takes only what it is given."""
         self.call("init", "--listen", "tcp:1")

@@ -116,7 +116,7 @@ class UnitTests(SynchronousTestCase):
     def test_all_is_absolute(self) -> None:
         """The unit names every place, so that it does not matter what environment the user manager has."""
         paths = Paths.resolve({"HOME": "/home/x y"}, 1, thrum="/run/t", run_user="/nowhere")
-        words = humd_words(Path("/venv/bin/twistd"), paths, ["tcp:1"], ["tcp:a:1"])
+        words = humd_words(Path("/venv/bin/twistd"), paths, ["--listen", "tcp:1", "--advertise", "tcp:a:1"])
         self.assertEqual(
             words,
             [
