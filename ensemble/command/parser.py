@@ -18,7 +18,7 @@ Run: TypeAlias = Callable[[Here], int]
 
 PROGRAM: Final = "ensemble"
 VERSION: Final = f"{PROGRAM} {__version__} (thrum {THRUM_VERSION})"
-SECONDS: Final = 60.0  # before `send`, without a sign of an answer, and `trust --wait` give up
+SECONDS: Final = 60.0  # before `send` and `trust --wait` give up
 
 # Metavars say how a shell completes the value: FILE, PATH, DIR, PEER and CHI; see completion.
 
@@ -105,9 +105,7 @@ def build() -> Parser:
     one.add_argument("--follow", action=yes_or_no, help="it stays itself under the new key that it names")
     one.add_argument("--relays", action=yes_or_no, help="it may deliver tones of others")
     one.add_argument("--wait", action="store_true", help="wait until it is linked, and tell why it is not yet")
-    one.add_argument(
-        "--timeout", metavar="S", type=seconds, default=SECONDS, help=f"give up after S seconds ({SECONDS:g})"
-    )
+    _timeout(one, "without a link")
 
     one = add(
         "untrust",
@@ -129,13 +127,7 @@ def build() -> Parser:
     one.add_argument("peer", metavar="PEER", help="alias, id, or at least 6 hex digits of its beginning")
     one.add_argument("tone", metavar="JSON", help="the tone; - reads one, or one on each line, from standard input")
     one.add_argument("--wait", action="store_true", help="show the reply, until its end")
-    one.add_argument(
-        "--timeout",
-        metavar="S",
-        type=seconds,
-        default=SECONDS,
-        help=f"give up after S seconds without a sign ({SECONDS:g})",
-    )
+    _timeout(one, "without a sign")
 
     one = add(
         "listen",
@@ -223,6 +215,11 @@ def positive(text: str) -> int:
     if value < 1:
         raise ValueError
     return value
+
+
+def _timeout(parser: Parser, without: str) -> None:
+    text = f"give up after S seconds {without} ({SECONDS:g})"
+    parser.add_argument("--timeout", metavar="S", type=seconds, default=SECONDS, help=text)
 
 
 def _shared() -> MixedParser:
