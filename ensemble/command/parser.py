@@ -98,8 +98,14 @@ def build() -> Parser:
         help="where to dial it, such as tls:192.0.2.10:14731; a tls-fp: takes the place of those that are there",
     )
     one.add_argument("--replace", action="store_true", help="the hints given are all that it has from now on")
-    one.add_argument("--alias", metavar="NAME", help="what you call it")
-    one.add_argument("--auth", choices=LEVELS, help="how well it must show who it is, instead of the humd's own level")
+    some = one.add_mutually_exclusive_group()
+    some.add_argument("--alias", metavar="NAME", help="what you call it")
+    some.add_argument("--no-alias", action="store_true", help="it has no alias any more")
+    one.add_argument(
+        "--auth",
+        choices=(*LEVELS, trust.DEFAULT),
+        help="how well it must show who it is, instead of the humd's own level (default: that again)",
+    )
     yes_or_no = argparse.BooleanOptionalAction
     one.add_argument("--plain", action=yes_or_no, help="it may be linked over plain TCP although it has secure hints")
     one.add_argument("--follow", action=yes_or_no, help="it stays itself under the new key that it names")

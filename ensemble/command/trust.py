@@ -21,6 +21,7 @@ from ensemble.command.output import visible
 from ensemble.config import Edit, PeerRow, Trust, read_peers, trust_peer, untrust_peer
 from ensemble.identity import BadHint, HumdId, KeyFileError, load
 
+DEFAULT: Final = "default"  # for --auth: that of the humd, as the row does not say
 LOOK_SECONDS: Final = 0.2  # between two looks at a link that is waited for
 _STATES: Final = {"added": "Added to", "changed": "Changed in", "removed": "Removed from", "same": "Already in"}
 
@@ -41,10 +42,11 @@ def trust(here: Here) -> int:
             hints=options.hints,
             only=options.replace,
             alias=options.alias,
-            auth=options.auth,
+            auth=None if options.auth == DEFAULT else options.auth,
             relays=options.relays,
             plain=options.plain,
             follow=options.follow,
+            unset=(*["alias"] * options.no_alias, *["auth"] * (options.auth == DEFAULT)),
         )
     except BadHint as error:
         raise BadUsage(str(error)) from None
@@ -117,8 +119,8 @@ def _tell(here: Here, peer: HumdId, edit: Edit) -> None:
     old, new = _row(edit.before), _row(edit.after)
     for key in ("alias", "auth", "relays", "plain", "follow"):
         if edit.after is not None and old.get(key) != new[key] and (edit.before is not None or new[key]):
-            was = f" (it was {_word(old[key])})" if edit.before is not None and old[key] is not None else ""
-            changes.append((key, f"{_word(new[key])}{was}"))
+            was = f" (it was {_word(key, old[key])})" if edit.before is not None and old[key] is not None else ""
+            changes.append((key, f"{_word(key, new[key])}{was}"))
     screen.fields(changes, indent="  ")
 
 
@@ -215,5 +217,7 @@ def _hints(one: PeerRow | None, other: PeerRow | None) -> list[str]:
     return [hint for hint in (one.hints if one is not None else ()) if hint not in there]
 
 
-def _word(value: object) -> str:
+def _word(key: str, value: object) -> str:
+    if value is None:
+        return DEFAULT if key == "auth" else "none"
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)

@@ -98,6 +98,10 @@ class Container:
         name, between, _ = _parts(self.items[index])
         return self.replaced(index, f"{name}{between}{value}")
 
+    def without_member(self, key: str) -> str:
+        """Without this key, however often it is there."""
+        return self.removed({index for index, item in enumerate(self.items) if _is_key(_parts(item)[0], key)})
+
     def like(self, items: Iterable[str], blank: str) -> str:
         """The text of a container of the same kind, with these items, laid out as this one."""
         lead, comma, tail = self._layout(blank)
@@ -128,8 +132,7 @@ class Container:
     def _index(self, key: str) -> int | None:
         for index in reversed(range(len(self.spans))):
             start, end = self.spans[index]
-            name = _parts(self.text[start:end])[0]
-            if name == f'"{key}"' or ("\\" in name and read_document(name) == key):
+            if _is_key(_parts(self.text[start:end])[0], key):
                 return index
         return None
 
@@ -137,6 +140,10 @@ class Container:
 def blank_behind(colon: str) -> str:
     """How a file parts what stands on one line: a blank where it puts one behind its colons."""
     return " " if colon[-1] in BLANKS else ""
+
+
+def _is_key(name: str, key: str) -> bool:
+    return name == f'"{key}"' or ("\\" in name and read_document(name) == key)
 
 
 def _parts(member: str) -> tuple[str, str, str]:

@@ -37,6 +37,7 @@ class Trust:
 
     :ivar hints: added.  A C{tls-fp:} takes the place of those that are there: they pin the same certificate.
     :ivar only: the hints are all that it has from now on.
+    :ivar unset: of C{alias} and C{auth}, what it does not say from now on.
     :raises BadHint: one is none.
     """
 
@@ -48,6 +49,7 @@ class Trust:
     relays: bool | None = None
     plain: bool | None = None
     follow: bool | None = None
+    unset: tuple[str, ...] = ()
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -66,7 +68,8 @@ class Trust:
         """What the row says then."""
         kept = tuple(hint for hint in row.hints if not self.drops(hint))
         there = {_plain(hint) for hint in kept}
-        return evolve(row, hints=(*kept, *(hint for hint in self.hints if hint not in there)), **self.fields)
+        said = self.fields | dict.fromkeys(self.unset)
+        return evolve(row, hints=(*kept, *(hint for hint in self.hints if hint not in there)), **said)
 
 
 @frozen
@@ -115,7 +118,7 @@ def trusted(text: str, trust: Trust, name: str = "peers.json") -> str:
     if owner is not None and owner is not old:
         raise ConfigurationError(
             f"{name} has the alias {trust.alias!r} in the row of {owner.humd_id.full} already: choose another, "
-            f"or give that one another first: `ensemble trust {owner.humd_id.full} --alias NAME`"
+            f"or take it from that one first: `ensemble trust {owner.humd_id.full} --no-alias`"
         )
     colon = body.colon or ": "
     blank = blank_behind(colon)
@@ -225,6 +228,9 @@ def _changed(text: str, trust: Trust, colon: str) -> str:
         there = row.value(key)
         if value != (False if there is None else read_document(there)):
             row = Container(row.with_member(key, write_document(value), colon))
+    for key in trust.unset:
+        if row.value(key) not in (None, "null"):
+            row = Container(row.without_member(key))
     return row.text
 
 

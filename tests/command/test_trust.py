@@ -49,6 +49,19 @@ class TrustTests(TrustTestCase):
         self.assertEqual(self.rows()[0]["hints"], ["tcp:h:1"])
         self.assertIs(self.rows()[0]["relays"], False)
 
+    def test_unset(self) -> None:
+        """What a row says of alias and level can be taken out again, and what it was is said."""
+        self.write_peers({"humd_id": BETA.full, "alias": "beta", "auth": "open"})
+        self.serve_control(reload=self.took())
+        said = self.call("trust", "beta", "--no-alias", "--auth", "default")
+        self.assertEqual(
+            said.out,
+            f"Changed in ~/.config/hum/peers.json: {BETA.full}\n  alias  none (it was beta)\n"
+            "  auth   default (it was open)\nThe humd has read it.\n",
+        )
+        self.assertEqual(self.rows(), [{"humd_id": BETA.full}])
+        self.assertEqual(self.call("trust", BETA.full, "--alias", "b", "--no-alias").status, 2)
+
     def test_options_anywhere(self) -> None:
         """Options may stand between the hints, too."""
         self.call("trust", "--alias", "b", BETA.full, PLACE, "--auth", "open", NEW, "--plain", "tcp:h:1")

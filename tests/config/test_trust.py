@@ -111,6 +111,20 @@ class RowTests(SynchronousTestCase):
         self.assertEqual(trusted(after, wish), after)
         self.assertEqual(trusted(after, Trust(peer=ME)), after)
 
+    def test_fields_that_go(self) -> None:
+        """What a row is not to say any more goes with its comma, also where it is there twice or cannot be used."""
+        row = '{"peers": [{\n  "humd_id": "%s"%s,\n  "plain": true\n}]}'
+        wish = Trust(peer=ME, unset=("alias", "auth"))
+        bare = row % (ME.full, "")
+        for said in (
+            ',\n  "alias": "a"',
+            ',\n  "auth": "open",\n  "alias": ""',
+            ',\n  "alias": "a",\n  "\\u0061lias": "b",\n  "auth": "proven"',
+        ):
+            self.assertEqual(trusted(row % (ME.full, said), wish), bare)
+        for same in (bare, row % (ME.full, ',\n  "alias": null, "auth": null')):
+            self.assertEqual(trusted(same, wish), same)
+
     def test_hints_that_are_none(self) -> None:
         """A null takes no hint, so an array takes its place."""
         row = '{"peers": [{"hints": %s, "humd_id": "%s"}]}'
@@ -175,10 +189,12 @@ class RowTests(SynchronousTestCase):
         self.assertIn(f"in the row of {YOU.full} already", self.refused(before, Trust(peer=ME, alias="you")))
 
     def test_alias_that_comes_free(self) -> None:
-        """A row that had its alias taken by the one that goes, or is renamed, has it then."""
+        """A row that had its alias taken by the one that goes, is renamed or has no name, has it then."""
         before = text_of({"humd_id": ME.full, "alias": "a"}, {"humd_id": YOU.full, "alias": "a"})
         self.assertEqual(rows_of(untrusted(before, ME)), (PeerRow(YOU, alias="a"),))
         self.assertEqual([row.alias for row in rows_of(trusted(before, Trust(peer=ME, alias="b")))], ["b", "a"])
+        after = trusted(before, Trust(peer=ME, unset=("alias",)))
+        self.assertEqual([row.alias for row in rows_of(after)], [None, "a"])
 
     def test_bad_hints(self) -> None:
         """What is no hint never comes near the file."""

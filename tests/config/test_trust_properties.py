@@ -42,6 +42,7 @@ WISHES = st.builds(
     relays=st.none() | st.booleans(),
     plain=st.none() | st.booleans(),
     follow=st.none() | st.booleans(),
+    unset=st.lists(st.sampled_from(["alias", "auth"]), unique=True).map(tuple),
 )
 
 
@@ -105,7 +106,8 @@ class PropertyTests(SynchronousTestCase):
         wanted = found.row(wish.peer)
         assert wanted is not None
         self.assertEqual(trusted(after, wish), after)
-        self.assertEqual({key: getattr(wanted, key) for key in wish.fields}, wish.fields)
+        said = wish.fields | dict.fromkeys(wish.unset)
+        self.assertEqual({key: getattr(wanted, key) for key in said}, said)
         self.assertLessEqual(set(wish.hints), set(wanted.hints))
         gone = untrusted(after, wish.peer)
         self.assertIsNone(parse_peers(gone.encode()).row(wish.peer))
