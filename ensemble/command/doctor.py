@@ -45,7 +45,7 @@ def doctor(here: Here) -> int:
     rows = _rows(paths, status, file, own)
     listening = _listening(status)
     unlinked = [hint for row in rows if row.get("state") != "linked" for hint in _hints(row)]
-    reached = reach([*listening, *unlinked])
+    reached = reach([*listening, *unlinked], key)
     if status is not None:
         findings += own_hints(listening, reached)
         if file is not None and status.get("peers_file") == shown(paths.peers_file):

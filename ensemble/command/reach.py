@@ -1,4 +1,9 @@
-"""Whether somebody accepts connections where a hint says so: each hint in a thread of its own."""
+"""
+Whether somebody accepts connections where a hint says so: each hint in a thread of its own.
+
+On a C{tls} port the TLS handshake is done to its end, with our own certificate, and ended as TLS wants it.  A humd that
+knows us sees us come and leave, which is nothing to it; a connection that only breaks off would be logged as a refusal.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +11,25 @@ import queue
 import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import ceil
 from threading import Thread
-from typing import Final
+from typing import Final, TypeAlias
 
 from attrs import frozen
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from OpenSSL import SSL
 
-from ensemble.identity import BadHint, Hint
+from ensemble.identity import BadHint, Hint, HumdKey, certificate_of
 
 SECONDS: Final = 3.0  # for one connect
 SLACK: Final = 1.0  # seconds more, in which names are looked up: the system sets no limit to that
 AT_ONCE: Final = 32  # threads
 TRIED: Final = frozenset({"tcp", "tls"})  # the schemes that a TCP connect tells something about
+_CHUNK: Final = 1 << 14
+
+Connect: TypeAlias = Callable[[str, int, float], None]
 
 
 @frozen
@@ -32,13 +44,15 @@ class Reached:
     trouble: str = ""
 
 
-def reach(hints: Sequence[str], connect: Callable[[str, int, float], None] | None = None) -> dict[str, Reached]:
+def reach(hints: Sequence[str], key: HumdKey | None = None, connect: Connect | None = None) -> dict[str, Reached]:
     """
     Try all of them at once; the schemes that cannot be tried are left out.
 
+    :param key: ours; without it no TLS is spoken.
     :param connect: to a host and port within so many seconds; raises C{OSError}.
     """
-    tries = connect if connect is not None else _connect
+    plain = connect if connect is not None else _connect
+    tries = {"tcp": plain, "tls": plain if key is None else partial(_shake, key)}
     tried = [hint for hint in dict.fromkeys(hints) if hint.partition(":")[0] in TRIED]
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
     for hint in tried:
@@ -54,25 +68,23 @@ def reach(hints: Sequence[str], connect: Callable[[str, int, float], None] | Non
     return {hint: found.get(hint) or Reached(hint, "its name cannot be looked up in time") for hint in tried}
 
 
-def _work(
-    waiting: queue.SimpleQueue[str], found: dict[str, Reached], connect: Callable[[str, int, float], None]
-) -> None:
+def _work(waiting: queue.SimpleQueue[str], found: dict[str, Reached], tries: dict[str, Connect]) -> None:
     while True:
         try:
             hint = waiting.get_nowait()
         except queue.Empty:
             return
-        found[hint] = _try(hint, connect)
+        found[hint] = _try(hint, tries[hint.partition(":")[0]])
 
 
-def _try(hint: str, connect: Callable[[str, int, float], None]) -> Reached:
+def _try(hint: str, connect: Connect) -> Reached:
     try:
         host, port = Hint.parse(hint).host_port()
         connect(host, port, SECONDS)
     except TimeoutError:
         return Reached(hint, f"nothing answers within {SECONDS:g} s")
     except OSError as error:
-        return Reached(hint, (error.strerror or str(error)).lower())
+        return Reached(hint, error.strerror.lower() if error.strerror else str(error))
     except (BadHint, UnicodeError) as error:
         return Reached(hint, str(error))
     return Reached(hint)
@@ -80,3 +92,41 @@ def _try(hint: str, connect: Callable[[str, int, float], None]) -> Reached:
 
 def _connect(host: str, port: int, seconds: float) -> None:
     socket.create_connection((host, port), seconds).close()
+
+
+def _shake(key: HumdKey, host: str, port: int, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    tls = SSL.Connection(_context(key), None)
+    tls.set_connect_state()
+    with socket.create_connection((host, port), seconds) as connection:
+        try:
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except SSL.WantReadError:
+                    connection.sendall(_unsent(tls))
+                connection.settimeout(max(until - time.monotonic(), 0.001))
+                data = connection.recv(_CHUNK)
+                if not data:
+                    raise ConnectionError("it accepts connections, and ends them in the TLS handshake")
+                tls.bio_write(data)
+            tls.shutdown()
+            connection.sendall(_unsent(tls))
+        except SSL.Error:
+            raise ConnectionError("it accepts connections, and does not speak our TLS") from None
+
+
+def _unsent(tls: SSL.Connection) -> bytes:
+    try:
+        return tls.bio_read(_CHUNK)  # our whole side of a handshake is far shorter
+    except SSL.WantReadError:
+        return b""
+
+
+def _context(key: HumdKey) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    context.use_certificate(x509.load_der_x509_certificate(certificate_of(key)))
+    context.use_privatekey(Ed25519PrivateKey.from_private_bytes(key.seed))
+    return context

@@ -388,6 +388,6 @@ class ReachTests(CommandTestCase):
 
         began = time.monotonic()
         with mock.patch("ensemble.command.reach.SECONDS", 0.05), mock.patch("ensemble.command.reach.SLACK", 0.05):
-            found = reach.reach(["tcp:a:1"], lambda host, port, seconds: wait())
+            found = reach.reach(["tcp:a:1"], connect=lambda host, port, seconds: wait())
         self.assertIn("in time", found["tcp:a:1"].trouble)
         self.assertLess(time.monotonic() - began, 30)

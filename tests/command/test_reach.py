@@ -1,0 +1,90 @@
+"""C{doctor}'s look at the ports of others, over real sockets: what it finds, and what the other side sees of it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any
+from unittest import mock
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from ensemble.command import reach
+from ensemble.identity import HumdKey
+from ensemble.protocols import StreamWire, TlsTransport
+from tests.protocols.recording import RecordingSink
+
+ALICE, BOB = HumdKey.from_seed(b"\xaa" * 32), HumdKey.from_seed(b"\xbb" * 32)
+
+
+class ListenerTests(TestCase):
+    """At a humd's own listener."""
+
+    timeout = 30
+
+    async def test_a_look_is_no_refusal(self) -> None:
+        """To who listens over TLS a look is a connection that showed our id, and ended as it should."""
+        sink, seen = RecordingSink(), Deferred[StreamWire | str]()
+
+        def built(wire: StreamWire) -> None:
+            wire.start(sink)
+            seen.callback(wire)
+
+        def failed(_counter: str, cause: str, _address: str) -> None:
+            seen.callback(cause)
+
+        endpoint: Any = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        port: Any = await TlsTransport(reactor, BOB).listen(endpoint, built, failed=failed)
+        self.addCleanup(port.stopListening)
+        hint = f"tls:127.0.0.1:{port.getHost().port}"
+        found = await deferToThread(reach.reach, [hint], ALICE)
+        wire = await seen
+        self.assertIsInstance(wire, StreamWire, wire)
+        self.assertEqual((found[hint].trouble, getattr(wire, "leaf", None)), ("", ALICE.humd_id()))
+        await sink.told("wire_lost")
+        self.assertEqual((sink.lines, sink.clean), ([], True))
+
+
+class OtherPortTests(SynchronousTestCase):
+    """Where something else listens."""
+
+    @contextmanager
+    def port(self, said: bytes | None) -> Iterator[str]:
+        """
+        A port that says this to the first who connects, and closes.
+
+        :param said: None for one that says nothing and never closes.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            accepted: list[socket.socket] = []
+
+            def serve() -> None:
+                connection, _ = server.accept()
+                accepted.append(connection)
+                connection.recv(1 << 14)
+                if said is not None:
+                    connection.sendall(said)
+                    connection.close()
+
+            thread = Thread(target=serve)
+            thread.start()
+            yield f"tls:127.0.0.1:{server.getsockname()[1]}"
+            thread.join()
+            accepted[0].close()
+
+    def test_no_tls(self) -> None:
+        """What is no TLS, or ends too soon, or says nothing, is told from a port that is closed."""
+        for said, trouble in (
+            (b"", "it accepts connections, and ends them in the TLS handshake"),
+            (b"SSH-2.0-x\r\n", "it accepts connections, and does not speak our TLS"),
+            (None, "nothing answers within 0.05 s"),
+        ):
+            seconds = 0.05 if said is None else 30.0
+            with self.port(said) as hint, mock.patch("ensemble.command.reach.SECONDS", seconds):
+                self.assertEqual(reach.reach([hint], ALICE)[hint].trouble, trouble)
