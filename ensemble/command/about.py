@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from ensemble.command.control import DaemonRefused, NoDaemon, ask_daemon
 from ensemble.command.here import Here, below_home
 from ensemble.command.hints import trust_line
 from ensemble.command.outcome import OK
 from ensemble.command.output import duration
-from ensemble.config import Paths, row_json
+from ensemble.config import row_json
 from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, certificate_of, fingerprint, load
 
 
 def identify(here: Here) -> int:
     """C{id}: the daemon's word counts; without one the key file's."""
-    paths, status = _paths_and_status(here)
+    paths, _ = here.paths_at_least()
+    status = here.status()
     key: HumdKey | None = None
     try:
         key = load(paths.key)
@@ -97,14 +97,6 @@ def status(here: Here) -> int:
     if here.options.limits:
         _numbers(here, "limits", told.get("limits"), zeros=True)
     return OK
-
-
-def _paths_and_status(here: Here) -> tuple[Paths, dict[str, Any] | None]:
-    paths, _ = here.paths_at_least()
-    try:
-        return paths, ask_daemon(paths.control, "status")
-    except (NoDaemon, DaemonRefused):
-        return paths, None
 
 
 def _summary(here: Here, told: dict[str, Any]) -> list[tuple[str, str]]:

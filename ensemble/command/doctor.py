@@ -28,7 +28,7 @@ SKEW_FAIL: Final = 30.0  # half of what a signed hello may be off
 def doctor(here: Here) -> int:
     """C{doctor}."""
     paths, too_long = here.paths_at_least()
-    status = _status(paths)
+    status = here.status()
     key, finding = checks.key(paths.key)
     findings = [checks.package(distributions()), finding, checks.folder(paths.state_dir)]
     if too_long is not None:
@@ -164,13 +164,6 @@ def _linked(name: str, row: dict[str, Any]) -> Finding:
         return ok("peer", what)
     mend = "set the clock that is wrong: `timedatectl set-ntp true`; signed hellos are refused at 60 s"
     return fail("peer", what, mend) if abs(seconds) > SKEW_FAIL else warn("peer", what, mend)
-
-
-def _status(paths: Paths) -> dict[str, Any] | None:
-    try:
-        return ask_daemon(paths.control, "status")
-    except (NoDaemon, DaemonRefused):
-        return None
 
 
 def _daemon(paths: Paths, status: dict[str, Any] | None, own: HumdId | None) -> list[Finding]:

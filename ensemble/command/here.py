@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final
 
 from attrs import frozen
 
-from ensemble.command.control import ask_daemon
+from ensemble.command.control import DaemonRefused, NoDaemon, ask_daemon
 from ensemble.command.output import Screen
 from ensemble.config import Paths, ThrumPathTooLong
 
@@ -52,6 +52,28 @@ class Here:
             peers=given.peers,
             thrum=thrum,
         )
+
+    def status(self) -> dict[str, Any] | None:
+        """What the daemon says of itself; None where none answers."""
+        paths, _ = self.paths_at_least()
+        try:
+            return ask_daemon(paths.control, "status")
+        except (NoDaemon, DaemonRefused):
+            return None
+
+    def agree(self) -> dict[str, Any] | None:
+        """
+        Mean the files of the daemon that answers, wherever the options do not say which are meant.
+
+        :returns: L{status}.
+        """
+        status, given = self.status(), self.options
+        if status is not None:
+            given.thrum = str(self.paths().thrum)  # whose default may be in the state dir
+            given.peers = given.peers or status.get("peers_file")
+            if given.state_dir is None:
+                given.state_dir, given.key = status.get("state_dir"), given.key or status.get("key")
+        return status
 
     def ask(self, do: str, **more: Any) -> dict[str, Any]:
         """

@@ -18,7 +18,6 @@ from typing import Final
 
 from attrs import asdict, frozen
 
-from ensemble.command.control import DaemonRefused, NoDaemon
 from ensemble.command.here import Here, below_home, shown
 from ensemble.command.hints import advertised, is_loopback, of_listeners, own_address, trust_line
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
@@ -178,10 +177,7 @@ def _difference(path: Path, text: str) -> list[str]:
 
 
 def _running_hints(here: Here) -> list[str]:
-    try:
-        listening = here.ask("status").get("listening")
-    except (NoDaemon, DaemonRefused):
-        return []
+    listening = (here.status() or {}).get("listening")
     return [str(hint) for hint in listening] if isinstance(listening, list) else []
 
 

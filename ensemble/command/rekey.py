@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ensemble.command.control import DaemonRefused, NoDaemon, ask_daemon
+from ensemble.command.control import NoDaemon, ask_daemon
 from ensemble.command.here import Here, shown
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.config import (
@@ -125,26 +125,21 @@ def revoke(here: Here) -> int:
 
 class _Places:
     """
-    Where the key and the state are: where it is not said, a daemon that answers knows best.
+    Where the key and the state are, and whether a daemon uses them.
 
     :ivar running: the id of the daemon; None where none answers.
     """
 
     def __init__(self, here: Here) -> None:
+        status = here.agree()
         self._paths, _ = here.paths_at_least()
         self.key, self.state_dir = self._paths.key, self._paths.state_dir
         self.running: str | None = None
         self._elsewhere = False
-        try:
-            status = ask_daemon(self._paths.control, "status")
-        except (NoDaemon, DaemonRefused):
-            return
-        self.running = str(status.get("id"))
-        if here.options.key is None:
-            self.key = Path(str(status.get("key", self.key)))
-        if here.options.state_dir is None:
-            self.state_dir = Path(str(status.get("state_dir", self.state_dir)))
-        self._elsewhere = Path(str(status.get("state_dir", self.state_dir))).resolve() != self.state_dir.resolve()
+        if status is not None:
+            self.running = str(status.get("id"))
+            theirs = Path(str(status.get("state_dir", self.state_dir)))
+            self._elsewhere = theirs.resolve() != self.state_dir.resolve()
 
     def load(self) -> HumdKey:
         """:raises KeyFileError: there is no key, or it cannot be read."""

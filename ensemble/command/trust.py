@@ -33,7 +33,7 @@ def trust(here: Here) -> int:
     :raises CommandFailed: the daemon did not take it, or no link came up.
     """
     options = here.options
-    _agree(here)
+    here.agree()
     peer = _known(here, options.peer, "; a new row needs the full id, which `ensemble id --bare` shows over there")
     _not_ourselves(here, peer)
     try:
@@ -67,7 +67,7 @@ def untrust(here: Here) -> int:
 
     :raises CommandFailed: there was none, or the daemon did not take it.
     """
-    _agree(here)
+    here.agree()
     peer = _known(here, here.options.peer, "")
     edit = untrust_peer(here.paths().peers_file, peer)
     if not edit.written:
@@ -75,15 +75,6 @@ def untrust(here: Here) -> int:
     _tell(here, peer, edit)
     _document(here, peer, edit, daemon=_reload(here, peer, edit))
     return OK
-
-
-def _agree(here: Here) -> None:
-    """Where it is not said which file is meant, a daemon that answers knows best."""
-    if here.options.peers is None:
-        try:
-            here.options.peers = here.ask("status").get("peers_file")
-        except (NoDaemon, DaemonRefused):
-            pass  # it is ours to know
 
 
 def _known(here: Here, text: str, mend: str) -> HumdId:

@@ -124,6 +124,14 @@ class RevokeTests(RekeyTestCase):
         )
         self.assertEqual((said.status, said.document["daemon"]), (OK, False))
 
+    def test_another_key(self) -> None:
+        """Where a state dir is named, its key is meant, and never that of a daemon that has another."""
+        self.runs()
+        for words in (("rotate",), ("revoke", "--yes")):
+            said = self.call(*words, "--state-dir", str(self.home / "other"))
+            self.assertEqual((said.status, said.out), (FAILED, ""))
+            self.assertIn(f"{self.home}/other/humd.key", said.err)
+
     def test_for_a_bad_day(self) -> None:
         """C{--out} only writes; taken in later it is as if it were signed then."""
         spare = str(self.home / "spare.json")
