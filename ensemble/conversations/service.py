@@ -8,6 +8,8 @@ paused for one destination.  What then still finds the queue full is answered wi
 
 from __future__ import annotations
 
+from collections import deque
+
 from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -36,6 +38,8 @@ class Node(Service):
         self._clock = clock
         self._paused: dict[str, tuple[set[Side], IDelayedCall]] = {}
         self._given_up: set[Side] = set()
+        self._doing = False
+        self._later: deque[tuple[list[Output], IClient | None]] = deque()
         ensemble.listener = self
 
     # INode
@@ -80,7 +84,24 @@ class Node(Service):
     # outputs
 
     def _do(self, outputs: list[Output], source: IClient | None) -> None:
-        """Carry out what the core decided; what fails may lead to more, which is told to somebody else."""
+        """
+        Carry out what the core decided, in the order of its decisions.
+
+        What fails may lead to more, which is told to somebody else, who may be lost in turn: that waits its turn here
+        and not on the stack, for such a chain may be as long as there are clients.
+        """
+        if self._doing:
+            self._later.append((outputs, source))
+            return
+        self._doing = True
+        try:
+            self._carry_out(outputs, source)
+            while self._later:
+                self._carry_out(*self._later.popleft())
+        finally:
+            self._doing = False
+
+    def _carry_out(self, outputs: list[Output], source: IClient | None) -> None:
         for output in outputs:
             if isinstance(output, ToClient):
                 self._to_client(output, source)

@@ -4,11 +4,64 @@ from __future__ import annotations
 
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
+from ensemble.conversations import Node
 from ensemble.errors import LinkRefused
+from ensemble.interfaces import IClient
 from ensemble.mesh import Link, Policy
 from ensemble.testing import House, World
+from ensemble.tone import encode, peek
 from tests.thrum.test_session import Program
+
+
+@implementer(IClient)
+class Stuck:
+    """A local program that reads nothing any more, so that its queue takes only what came before C{full}."""
+
+    congested = False
+    protocol_version = None
+
+    def __init__(self, node: Node, client_id: str) -> None:
+        self.node, self.client_id = node, client_id
+        self.full = self.gone = False
+        node.client_joined(self)
+
+    def deliver(self, line: bytes, droppable: bool = False) -> bool:
+        """As a session: who has no room is disconnected on the spot."""
+        if self.full and not self.gone:
+            self.gone = True
+            self.node.client_left(self)
+        return not self.full
+
+    def pause(self) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
+
+    def say(self, **tone: object) -> None:
+        """One tone."""
+        line = encode(tone)
+        self.node.client_said(self, peek(line), line)
+
+
+class LossTests(SynchronousTestCase):
+    """Local programs that are lost."""
+
+    def test_a_chain_of_stuck_workers(self) -> None:
+        """However many programs wait for each other in a row, the loss of the last is told to all, one by one."""
+        house = House(World())
+        chain = [Stuck(house.node, f"c{number}") for number in range(2_000)]
+        for number, worker in enumerate(chain):
+            worker.say(chi="hello", hive="w", bee=["worker"], models=[f"m{number}"])
+        for number, asker in enumerate(chain[:-1]):
+            asker.say(chi="prompt", rid=f"r{number}", sid=f"s{number}", modelId=f"m{number + 1}")
+        for program in chain:
+            program.full = True
+        house.node.client_left(chain[-1])
+        self.assertEqual([program.client_id for program in chain[:-1] if not program.gone], [])
+        self.assertEqual((house.node.clients, house.node.routes.known_asks), ({}, 0))
 
 
 class PauseTests(SynchronousTestCase):
