@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred
@@ -25,13 +26,15 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
-from ensemble.errors import EnsembleError, RemoteWireError
+from ensemble.errors import EnsembleError, LocalWireError, RemoteWireError
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.protocols import Outbox, StreamWire, Turn
 from ensemble.thrum.session import MAX_LINE
 from ensemble.tone import THRUM_VERSION, Envelope, MalformedTone, RidMinter, decode_checked, encode, peek_each
 
 UNTAKEN: Final = 1024  # tones held for a reader before the socket is not read any more
+_Key: TypeAlias = tuple[str, str]  # the field of a tone and its value; ``prompt`` for the sid of one
+
 TERMINAL: Final = {"prompt": frozenset({"finish", "error"}), "tool-call": frozenset({"tool-result", "error"})}
 
 
@@ -116,7 +119,7 @@ class ThrumClient:
         self._wire = wire
         self._outbox = Outbox(wire.write, turn, on_room=self._has_room)
         self._rids = RidMinter(wall_ms)
-        self._asks: dict[str, Stream] = {}
+        self._asks: dict[_Key, list[Stream]] = {}  # one reader each, but for prompts that join
         self._all: list[Stream] = []
         self._lost: ThrumLost | None = None
         self._refused: RemoteWireError | None = None
@@ -173,28 +176,38 @@ class ThrumClient:
         """
         Send a tone and read what answers it.
 
-        A missing C{rid} is minted, and a prompt's missing C{sid} too.  Raises what L{send} does.
+        A missing C{rid} is minted, and a prompt's missing C{sid} too.  As in the daemon (C{docs/delivery.rst}) a key
+        belongs to the first question that has it, until that is answered; but prompts with one C{sid} are one, and it
+        is theirs: a tool-call that names it is answered by its C{callId} or C{rid}.
 
         :returns: every tone with its C{sid}, C{callId} or C{rid}.  Of a prompt the last one is a finish or an error,
             of a tool-call a tool-result or an error, of anything else the first one is.
+        :raises LocalWireError: it is not a tone, or other questions have all its keys.
+        :raises ThrumLost: as L{send}.
         """
         said = dict(tone)
         said.setdefault("rid", self.rid())
-        if said.get("chi") == "prompt":
+        is_prompt = said.get("chi") == "prompt"
+        if is_prompt:
             said.setdefault("sid", f"hum-{uuid4().hex[:12]}")
-        keys = [said[name] for name in ("sid", "callId", "rid") if isinstance(said.get(name), str)]
+        named = [(name, said[name]) for name in ("sid", "callId", "rid") if isinstance(said.get(name), str)]
+        keys = [("prompt", key) if is_prompt and name == "sid" else (name, key) for name, key in named]
+        keys = [key for key in keys if key[0] == "prompt" or key not in self._asks]
+        if named and not keys:
+            raise LocalWireError("a question with this rid still waits for its answer: choose a fresh one, or none")
         self.send(said)
 
         def closed(stream: Stream) -> None:
             for key in keys:
-                if self._asks.get(key) is stream:
+                self._asks[key].remove(stream)
+                if not self._asks[key]:
                     del self._asks[key]
             self.taken()
 
         last = TERMINAL.get(said.get("chi", ""))
         stream = Stream(self, lambda chi: last is None or chi in last, closed)
         for key in keys:
-            self._asks[key] = stream
+            self._asks.setdefault(key, []).append(stream)
         return stream
 
     def tones(self) -> Stream:
@@ -230,16 +243,11 @@ class ThrumClient:
         for line, envelope in zip(lines, peek_each(lines), strict=True):
             if isinstance(envelope, MalformedTone) or envelope.chi == "echo":
                 continue  # of a daemon that is newer or broken; the next line may be fine
-            for key in (envelope.sid, envelope.call_id, envelope.rid):
-                stream = self._asks.get(key) if key is not None else None
-                if stream is not None:
-                    stream.put(envelope, line)
-                    break
-            else:
-                for taker in tuple(self._all):  # who is woken may close
-                    taker.put(envelope, line)
-                if self.on_tone is not None:
-                    self.on_tone(envelope, line)
+            askers = tuple(self._askers(envelope)) if self._asks else ()
+            for taker in askers or tuple(self._all):  # who is woken may close
+                taker.put(envelope, line)
+            if not askers and self.on_tone is not None:
+                self.on_tone(envelope, line)
         if not self._paused and self._untaken() > UNTAKEN:
             self._paused = True
             self._wire.pause()
@@ -260,7 +268,7 @@ class ThrumClient:
     def wire_lost(self, reason: str, clean: bool) -> None:
         lost = self._lost = ThrumLost(f"the connection to the daemon is gone: {self._refused or reason}")
         self._outbox.close()
-        for stream in {*self._asks.values(), *self._all}:
+        for stream in self._streams():
             stream.lost(lost)
         room, self._room = self._room, []
         for waiting in room:
@@ -268,7 +276,20 @@ class ThrumClient:
         self.gone.callback(lost)
 
     def _untaken(self) -> int:
-        return sum(stream.untaken for stream in {*self._asks.values(), *self._all})
+        return sum(stream.untaken for stream in self._streams())
+
+    def _streams(self) -> set[Stream]:
+        return {*chain.from_iterable(self._asks.values()), *self._all}
+
+    def _askers(self, envelope: Envelope) -> Sequence[Stream]:
+        """Whom a tone answers: an error is about one tone first, everything else about a call or a conversation."""
+        sid, call_id, rid = envelope.sid, envelope.call_id, envelope.rid
+        keys = (("callId", call_id), ("prompt", sid), ("sid", sid))
+        for name, key in (("rid", rid), *keys) if envelope.chi == "error" else (*keys, ("rid", rid)):
+            found = self._asks.get((name, key)) if key is not None else None
+            if found is not None:
+                return found
+        return ()
 
     def _has_room(self) -> None:
         room, self._room = self._room, []

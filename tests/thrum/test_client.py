@@ -176,6 +176,49 @@ class AskTests(DaemonTestCase):
         self.say({"chi": "finish", "sid": "s1"})
         self.assertEqual([tone["chi"] for tone in self.successResultOf(self.read(newer))], ["finish"])
 
+    def test_a_call_within_a_conversation(self) -> None:
+        """A tool-call that names the sid of a running prompt takes nothing of its answer, nor does its error."""
+        prompt = self.client.ask({"chi": "prompt", "sid": "s1"})
+        first, second = (
+            self.client.ask({"chi": "tool-call", "sid": "s1", "callId": call, "rid": f"r-{call}"}) for call in "ab"
+        )
+        self.say(
+            {"chi": "chunk", "sid": "s1"},
+            {"chi": "tool-result", "sid": "s1", "callId": "a"},
+            {"chi": "error", "sid": "s1", "rid": "r-b"},
+            {"chi": "finish", "sid": "s1"},
+        )
+        heard = [[tone["chi"] for tone in self.successResultOf(self.read(each))] for each in (prompt, first, second)]
+        self.assertEqual(heard, [["chunk", "finish"], ["tool-result"], ["error"]])
+
+    def test_a_prompt_takes_the_sid(self) -> None:
+        """What only names a sid waits under it until a prompt begins it, as in the daemon."""
+        call = self.client.ask({"chi": "tool-call", "sid": "s1", "callId": "a"})
+        prompt = self.client.ask({"chi": "prompt", "sid": "s1"})
+        self.say({"chi": "finish", "sid": "s1"})
+        self.assertEqual((prompt.untaken, call.untaken), (1, 0))
+        self.say({"chi": "tool-result", "sid": "s1"})
+        self.assertEqual(call.untaken, 1)
+
+    def test_prompts_that_join(self) -> None:
+        """Of prompts under one sid each hears the answer, and one finish ends them; an error of one ends that one."""
+        one, two, three = (self.client.ask({"chi": "prompt", "sid": "s1", "rid": f"r{n}"}) for n in range(3))
+        self.say(
+            {"chi": "error", "sid": "s1", "rid": "r1"}, {"chi": "chunk", "sid": "s1"}, {"chi": "finish", "sid": "s1"}
+        )
+        heard = [[tone["chi"] for tone in self.successResultOf(self.read(each))] for each in (one, two, three)]
+        self.assertEqual(heard, [["chunk", "finish"], ["error"], ["chunk", "finish"]])
+        again = self.client.ask({"chi": "prompt", "sid": "s1", "rid": "r0"})
+        self.say({"chi": "finish", "sid": "s1"})
+        self.assertEqual(again.untaken, 1)
+
+    def test_no_key_is_left(self) -> None:
+        """A question whose answer would be taken for that of another is refused, and not sent."""
+        first = self.client.ask({"chi": "x-ask", "rid": "r1"})
+        self.assertRaisesRegex(LocalWireError, "choose a fresh one", self.client.ask, {"chi": "x-ask", "rid": "r1"})
+        self.say({"chi": "x-answer", "rid": "r1"})
+        self.assertEqual((first.untaken, len(self.daemon.heard)), (1, 1))
+
     def test_a_refused_question_leaves_nothing(self) -> None:
         """A question that could not be sent takes no answers from an earlier one that was."""
         asked = self.client.ask({"chi": "prompt", "sid": "s1"})
