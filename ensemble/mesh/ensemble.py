@@ -174,7 +174,8 @@ class Ensemble(Service):
         :raises LocalWireError: the capabilities are too much for a hello, or the key is not that of our id; the wire
             is still the caller's.
         """
-        if capabilities is not None:
+        if capabilities is not None or key is not None:  # those of the ensemble were looked at, with its key
+            capabilities = capabilities if capabilities is not None else self.capabilities
             self._fits_a_hello(capabilities, key if key is not None else self.key)
         expected = wire.peer.id if wire.peer is not None else None
         if expected == self.me or self._stopped:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import LinkRefused, LocalWireError, QueueFull, ToneTooLarge, UnknownPeer, Untargeted
 from ensemble.identity import HumdId
-from ensemble.mesh import Policy, TapClosed, ensemble as ensemble_module
+from ensemble.mesh import Ensemble, Policy, TapClosed, ensemble as ensemble_module
 from ensemble.protocols import InMemoryEndpoint, PeerCapabilities
 from ensemble.testing import World
 from ensemble.tone import encode
@@ -63,6 +63,14 @@ class LinkTests(SynchronousTestCase):
         known = self.a.peer_caps(self.b.me)
         assert known is not None
         self.assertEqual(known.nests, ("n" * (much - 1),))
+
+    def test_a_key_that_makes_the_hello_longer(self) -> None:
+        """Capabilities that fitted while there was no key are looked at again where a link is given one."""
+        key = self.world.key()
+        much = PeerCapabilities(nests=("n" * 11_600,))
+        bare = Ensemble(key.humd_id(), clock=self.world.clock, capabilities=much)
+        wire, _ = InMemoryEndpoint.pair(bare.me, None, self.a.me, None, self.world.clock)
+        self.assertRaisesRegex(LocalWireError, "limit 12288", bare.install, wire, key=key)
 
     def test_a_tone_arrives_stamped(self) -> None:
         """A routed tone arrives once, `from` and `to` in full whatever the caller wrote, all else untouched."""
