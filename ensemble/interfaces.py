@@ -7,7 +7,7 @@ thread.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface
@@ -85,6 +85,10 @@ class IWire(Interface):
     max_line: int = Attribute("bytes before the LF that are accepted; settable, counts from the next bytes on")
     received: int = Attribute("bytes received so far, LFs included")
     sent: int = Attribute("bytes written so far, LFs included; they may not have left yet")
+    send_now: Callable[[bytes], int] | None = Attribute(
+        "takes bytes as they are and says how many, as C{socket.send} does; None where only L{write} will do, as while "
+        "something waits to leave.  Whoever calls it adds to C{sent} and hands on to L{write} what it did not take"
+    )
 
     def start(sink: IWireSink) -> None:
         """Begin to deliver to C{sink}; exactly once."""

@@ -49,7 +49,7 @@ class End:
 
     def __init__(self, wire: IWire) -> None:
         self.wire = wire
-        self.outbox = Outbox(wire.write, turn)
+        self.outbox = Outbox(wire, turn)
         self.push = self.outbox.push
         self.is_full = False
 

@@ -110,7 +110,7 @@ class ControlSession:
 
     def __init__(self, wire: IWire, server: ControlServer) -> None:
         self._wire, self._server = wire, server
-        self._outbox = Outbox(wire.write, server.turn, QUEUE_BYTES, self._has_room)
+        self._outbox = Outbox(wire, server.turn, QUEUE_BYTES, self._has_room)
         self._unsaid: deque[bytes] = deque()  # an answer may be longer than the whole queue: it waits for its end
         self._requests: deque[bytes] = deque()
         self._busy = self._going = self._gone = False

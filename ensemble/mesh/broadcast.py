@@ -14,7 +14,7 @@ from ensemble.identity import HumdId
 from ensemble.mesh.link import Link
 from ensemble.mesh.membership import Membership
 from ensemble.mesh.peer import Peer
-from ensemble.protocols import Block
+from ensemble.protocols import Block, Turn
 
 
 class Broadcast:
@@ -24,8 +24,8 @@ class Broadcast:
     Both ways return the ids that the tone could not be queued for.
     """
 
-    def __init__(self, members: Membership) -> None:
-        self._members = members
+    def __init__(self, members: Membership, turn: Turn) -> None:
+        self._members, self._turn = members, turn
         self._block: Block | None = None  # what the last news went into
         self._whom: tuple[Peer, ...] = ()
         self._linked: tuple[Peer, ...] = ()  # the members then: while it is the same tuple, so are their links
@@ -45,7 +45,7 @@ class Broadcast:
         if len(line) > self._longest:
             return missed + self._each(known, lambda _: line, droppable=True)
         if self._block is None or not self._block.add(line):
-            self._block = Block(line)
+            self._block = Block(line, self._turn)
             for link in self._links:
                 link.send_block(self._block)
         return missed

@@ -112,7 +112,7 @@ class Ensemble(Service):
         self._reception = Reception(clock, self.refusals, self.limits, lambda: self._members.traffic())
         self._members = Membership(me, clock, self._reception, self.counters, self.limits, self.queues)
         self.porch = self._reception.porch
-        self._broadcast = Broadcast(self._members)
+        self._broadcast = Broadcast(self._members, self.turn)
         self.rules = Rules(me, policy if policy is not None else Policy(), self.memory, self.counters, self._members)
         self._links = Links(me, self._members, self._reception, self._inbound, self.refusals, self.rules, self._wall_ms)
         self._stopped = False  # what is accepted from then on would be linked for ever

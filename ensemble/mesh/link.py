@@ -98,7 +98,7 @@ class Link:
         self._handshake: Handshake | None = handshake
         self._owner, self._clock, self._wall_ms, self._turn = owner, clock, wall_ms, turn
         room, note = partial(owner.link_has_room, self), partial(queues.note, self)
-        self._outbox = Outbox(wire.write, turn, queue_bytes, room, note)
+        self._outbox = Outbox(wire, turn, queue_bytes, room, note)
         self._pulse: Pulse | None = None
         self._timer: IDelayedCall | None = None
         self.reading = Reading(wire, clock, self._tones)
@@ -193,6 +193,7 @@ class Link:
                 text = message or reason.message
                 self._push_own({"chi": "goodbye", "reason": reason.value, "message": text}, whatever=True)
             self.state = State.LEAVING
+            self._outbox.settle()
 
     def say(self, tone: Mapping[str, object]) -> None:
         """Queue a line of the link's own, though the queue be full; nothing where it is not up."""

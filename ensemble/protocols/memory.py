@@ -45,6 +45,7 @@ class InMemoryEndpoint:
     binding = "none"
     leaf = None
     began = None
+    send_now = None
     secure = True  # nobody can sit on it
 
     __slots__ = (

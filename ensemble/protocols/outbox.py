@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from ensemble.protocols.turn import Turn
 
@@ -22,38 +22,92 @@ NOTE_EVERY: Final = 64 * 1024  # bytes by which a queue may have grown since its
 _COMPACT_AT: Final = 1024  # sent entries at the head of the queue before the list is cut
 
 
+class Writer(Protocol):
+    """What an outbox wants of its L{IWire}."""
+
+    send_now: Callable[[bytes], int] | None
+    sent: int
+
+    def write(self, lines: Sequence[bytes]) -> None: ...
+
+
 class Block(list[bytes]):
     """
-    Lines that wait at the end of many outboxes at once.
+    Lines that wait at the end of many outboxes at once, joined once for all of them.
 
-    It grows while nothing else is queued behind it anywhere and no turn has ended; then it is closed.  An outbox that
-    has nothing else to write hands the wire the block itself, which is joined once for all of them.
+    It grows while nothing else is queued behind it anywhere and nobody has written it; then it is closed.  Outboxes
+    that have nothing else to write, and a socket, leave the writing to the block; where all do, they stay in it, and
+    the next turn finds it empty and open.
 
     :ivar open: more may be added.
+    :ivar outboxes: those that leave the writing to the block.
+    :ivar elsewhere: there are others in it.
     """
 
-    __slots__ = ("_joined", "_size", "open")
+    __slots__ = ("_joined", "_size", "_turn", "elsewhere", "open", "outboxes")
 
-    def __init__(self, line: bytes) -> None:
+    def __init__(self, line: bytes, turn: Turn) -> None:
         super().__init__((line,))
         self._size = len(line) + 1
         self._joined: bytes | None = None
+        self._turn = turn
         self.open = True
+        self.elsewhere = False
+        self.outboxes: list[Outbox] = []
+        turn.add(self)
 
     def add(self, line: bytes) -> bool:
         """:returns: False where it is closed, or would be too much for one write."""
         size = self._size + len(line) + 1
         if not self.open or size > MAX_WRITE_BYTES or len(self) >= MAX_WRITE_LINES:
             return False
+        if not self:
+            self._turn.add(self)
         self.append(line)
         self._size = size
         return True
 
     def joined(self) -> bytes:
-        """What a stream is sent, once the block is closed."""
+        """What a stream is sent, once no more is added."""
         if self._joined is None:
             self._joined = b"\n".join((*self, b""))
         return self._joined
+
+    def flush(self) -> None:
+        """
+        Send it to those who leave that to the block; calls nobody back.
+
+        Two loops, because a system call evicts what the processor had at hand: behind each, Python runs at a fraction
+        of its speed.  So between two of them there is next to none.
+        """
+        data = self.joined()
+        size = len(data)
+        ready = []
+        for outbox in self.outboxes:
+            if outbox._block is self:
+                wire = outbox._wire
+                if wire.send_now is None or outbox._full:
+                    outbox.settle()
+                else:
+                    wire.sent += size
+                    ready.append((wire.send_now, outbox))
+        for send, outbox in ready:
+            try:
+                taken = send(data)
+            except OSError:
+                taken = 0  # no room, or an end: the transport finds that out by itself
+            if taken != size:
+                outbox._wire.sent -= size - taken
+                outbox._leave()
+                outbox.push(data[taken:-1], whatever=True)  # as one line: where one was cut, its end must come
+        self.open = self.open and not self.elsewhere
+        if self.open:
+            self.clear()
+            self._size, self._joined = 0, None
+        else:
+            for _, outbox in ready:
+                if outbox._block is self:
+                    outbox._leave()
 
 
 class Outbox:
@@ -87,7 +141,7 @@ class Outbox:
         "_turn",
         "_unnoted",
         "_when_empty",
-        "_write",
+        "_wire",
         "dropped",
         "limit",
         "on_room",
@@ -96,15 +150,14 @@ class Outbox:
 
     def __init__(
         self,
-        write: Callable[[Sequence[bytes]], None],
+        wire: Writer,
         turn: Turn,
         limit: int = DEFAULT_OUTBOX_LIMIT,
         on_room: Callable[[], None] | None = None,
         note: Callable[[int], None] | None = None,
     ) -> None:
         """
-        :param write: takes lines for good; at most 64 of them and 64 KiB at a time.  It may call L{full} before it
-            returns.
+        :param wire: is written at most 64 lines and 64 KiB at a time.  It may call L{full} before it returns.
         :param limit: bytes.
         :param note: told of L{size} where a flush leaves something, at each further 64 KiB, and of 0 when all of that
             is gone.  It may call L{push} and L{forget}.
@@ -112,7 +165,7 @@ class Outbox:
         self.size = 0
         self.dropped = 0
         self.on_room = on_room
-        self._write, self._turn, self.limit = write, turn, limit
+        self._wire, self._turn, self.limit = wire, turn, limit
         self._lines: list[bytes | None] = []  # None: sent or dropped
         self._block: Block | None = None  # behind all of them, and not counted
         self._first = 0  # where the unsent ones begin
@@ -138,7 +191,7 @@ class Outbox:
             by a closed queue; where it finds no room it is itself what is dropped.
         """
         if self._block is not None:
-            self._settle(self._block)
+            self.settle()
         size = self.size + len(line) + 1
         if droppable or (size > self._unnoted and not whatever) or self._closed:
             taken = self._push_with_care(line, droppable)
@@ -156,15 +209,24 @@ class Outbox:
         """
         Queue C{block}, which other outboxes share, behind everything; its lines are droppable.
 
-        What is added to it while it is open is queued here as well.
+        What is added to it while it is open is queued here as well, in this turn and, where it stays open, later.
         """
-        if self._block is not None:
-            self._settle(self._block)
+        self.settle()
         if not self._closed:
             self._block = block
-            self._mark()
+            if self._marked or self._wire.send_now is None:
+                block.elsewhere = True
+                self._mark()
+            else:
+                block.outboxes.append(self)
         if self.size > self._unnoted:
             self._tell_size()  # last of all: whoever is told may have everything forgotten, and say a last line
+
+    def settle(self) -> None:
+        """From here on the lines of a block are as all others, and what is added to it is not queued here."""
+        if self._block is not None:
+            for line in self._leave():
+                self._push_with_care(line, droppable=True)
 
     def want_room(self) -> None:
         """Have C{on_room} called when the queue is at most half full; at the end of this turn where it is already."""
@@ -191,15 +253,13 @@ class Outbox:
 
     def flush(self) -> None:
         """Write what is queued, as far as the wire takes it."""
-        block = self._block
-        if block is not None:
+        if self._block is not None:
             if self.size or self._full:
-                self._settle(block)
+                self.settle()
             else:
-                self._block, block.open = None, False
-                self._write(block)
+                self._wire.write(self._leave())
         while self.size and not self._full:
-            self._write(self._batch())
+            self._wire.write(self._batch())
         self._marked = self._full
         if self.size or self._noted:
             self._tell_size()
@@ -213,7 +273,8 @@ class Outbox:
 
     def forget(self) -> None:
         """Let go of what is queued."""
-        self._block = None
+        if self._block is not None:
+            self._leave()
         self._forget_all()
         self._tell_size()
 
@@ -223,11 +284,11 @@ class Outbox:
         self._when_empty = None
         self.forget()
 
-    def _settle(self, block: Block) -> None:
-        """Something comes behind the block: from here on its lines are as all others."""
-        self._block, block.open = None, False
-        for line in block:
-            self._push_with_care(line, droppable=True)
+    def _leave(self) -> Block:
+        block, self._block = self._block, None
+        assert block is not None
+        block.open = False
+        return block
 
     def _mark(self) -> None:
         if not self._marked and not self._closed:

@@ -10,8 +10,8 @@ Only I/O and time are here; lines are L{LineReader}'s.  Theory of operation:
   counted; so whoever shakes hands lifts the limit inside the C{lines_received} that completes the handshake, and what
   follows, in the same chunk or later, is not counted.
 - I{Writing.}  One segment per L{StreamWire.write}.  A socket is sent it at once; what it does not take waits in the
-  transport, and while anything waits there the wire is full.  Any other transport (TLS, a tunnel) is written to, and
-  the wire, as its streaming producer, passes its word on: C{wire_full}, C{wire_drained}.
+  transport, and while anything waits there the wire is full, and C{send_now} is None.  Any other transport (TLS, a
+  tunnel) is written to, and the wire, as its streaming producer, passes its word on: C{wire_full}, C{wire_drained}.
 - I{Time.}  One timer at most: the age of an unfinished line, later the patience of an orderly close.  The first is
   armed when a line stays unfinished and looks again when it fires; nothing is re-armed or cancelled per line.
 """
@@ -68,7 +68,6 @@ class StreamWire(Protocol):
         "_paused_at",
         "_reader",
         "_redelivery",
-        "_send_now",
         "_since",
         "_sink",
         "_timer",
@@ -77,6 +76,7 @@ class StreamWire(Protocol):
         "kind",
         "peer",
         "received",
+        "send_now",
         "sent",
     )
 
@@ -119,7 +119,7 @@ class StreamWire(Protocol):
         self._timer: IDelayedCall | None = None
         self._redelivery: IDelayedCall | None = None
         self._lost: str | None = None
-        self._send_now: Callable[[bytes], int] | None = None
+        self.send_now: Callable[[bytes], int] | None = None
         self._buffered = False  # the transport still has something of ours to send
 
     @property
@@ -144,11 +144,11 @@ class StreamWire(Protocol):
             return
         data = lines.joined() if type(lines) is Block else b"\n".join((*lines, b""))
         self.sent += len(data)
-        if self._send_now is None or self._buffered:
+        if self.send_now is None:
             self.transport.write(data)
             return
         try:
-            sent = self._send_now(data)
+            sent = self.send_now(data)
         except OSError:
             sent = 0  # no room, or an end: the transport finds that out by itself
         if sent != len(data):
@@ -203,9 +203,9 @@ class StreamWire(Protocol):
         # To send at once, and not when the reactor next looks at the socket, saves it two system calls and a turn.
         # Only where the transport is the socket's own: a wrapper such as TLS hands out the methods of what is below
         # it, and what is written there would leave in clear.
-        self._send_now = transport.getHandle().send if isinstance(transport, Connection) else None
+        self.send_now = transport.getHandle().send if isinstance(transport, Connection) else None
         transport.pauseProducing()
-        if self._send_now is None:
+        if self.send_now is None:
             transport.registerProducer(self, True)
         built, self._built = self._built, None
         if built is not None:
@@ -220,7 +220,7 @@ class StreamWire(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = in_short(reason)
-        self._send_now = None  # it holds the transport
+        self.send_now = None  # it holds the transport
         self._clean = reason.check(ConnectionDone) is not None
         if self._listener is not None or self._deaf:
             self._finish()  # else start does
@@ -232,11 +232,12 @@ class StreamWire(Protocol):
             self._sink.wire_full()
 
     def resumeProducing(self) -> None:
-        if self._send_now is not None:
-            if not self._buffered:
-                return  # a producer that is pulled is asked at once when it registers
+        if self.send_now is not None:
+            return  # a producer that is pulled is asked at once when it registers
+        if self._buffered:
             self._buffered = False
             self.transport.unregisterProducer()
+            self.send_now = self.transport.getHandle().send
         if self._sink is not None:
             self._sink.wire_drained()
 
@@ -247,7 +248,7 @@ class StreamWire(Protocol):
         """The socket takes no more: the transport keeps C{data} and asks for more when it is sent; we are full."""
         self.transport.write(data)
         self.transport.registerProducer(self, False)
-        self._buffered = True
+        self.send_now, self._buffered = None, True
         self.pauseProducing()
 
     def budget_exceeded(self, error: BudgetExceeded) -> None:
@@ -360,7 +361,7 @@ class StreamWire(Protocol):
         self._stop_timers()
 
     def _leave(self) -> None:
-        self._closed = True
+        self._closed, self.send_now = True, None
         self._end_of_lines()
         if self._lost is None:
             self.transport.unregisterProducer()  # a transport with a producer does not close

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 if TYPE_CHECKING:
-    from ensemble.protocols.outbox import Outbox
+    from ensemble.protocols.outbox import Block, Outbox
 
 
 class Turn:
@@ -26,11 +26,11 @@ class Turn:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._call: IDelayedCall | None = None  # the end of this turn, where somebody cares
-        self._dirty: list[Outbox] = []
+        self._dirty: list[Outbox | Block] = []
         self._handling = False
 
-    def add(self, outbox: Outbox) -> None:
-        """Flush C{outbox} in this turn.  For outboxes only: they ask once."""
+    def add(self, outbox: Outbox | Block) -> None:
+        """Flush C{outbox} in this turn.  For outboxes and what they share only: they ask once."""
         self._dirty.append(outbox)
         if self._call is None and not self._handling:
             self._call = self._clock.callLater(0, self._ended)

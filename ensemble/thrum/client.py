@@ -117,7 +117,7 @@ class ThrumClient:
         self.on_tone: Callable[[Envelope, bytes], None] | None = None
         self.gone: Deferred[ThrumLost] = Deferred()
         self._wire = wire
-        self._outbox = Outbox(wire.write, turn, on_room=self._has_room)
+        self._outbox = Outbox(wire, turn, on_room=self._has_room)
         self._rids = RidMinter(wall_ms)
         self._asks: dict[_Key, list[Stream]] = {}  # one reader each, but for prompts that join
         self._all: list[Stream] = []

@@ -59,7 +59,7 @@ class Session:
         self.protocol_version: str | None = None
         self._wire, self._node, self._wall_ms, self._counters, self._ended = wire, node, wall_ms, counters, ended
         self._clock, self._turn = clock, turn
-        self._outbox = Outbox(wire.write, turn, queue_bytes, self._has_room, partial(queues.note, self))
+        self._outbox = Outbox(wire, turn, queue_bytes, self._has_room, partial(queues.note, self))
         self._half = queue_bytes // 2
         self._reading = True
         self._held: list[bytes] = []

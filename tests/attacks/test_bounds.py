@@ -18,6 +18,7 @@ from ensemble.protocols import LineBudget, Outbox, StreamWire, StreamWireFactory
 from ensemble.testing import World
 from ensemble.tone import Qualifier, encode, peek
 from tests.mesh.plain_peer import PlainPeer
+from tests.protocols.test_outbox import Writes
 
 
 class OutboxTests(SynchronousTestCase):
@@ -25,16 +26,15 @@ class OutboxTests(SynchronousTestCase):
 
     def test_droppable_lines_for_ever(self) -> None:
         """However many lines are dropped while the wire takes nothing, the queue stays as small as its bound."""
-        written: list[bytes] = []
-        clock = Clock()
-        outbox = Outbox(written.extend, Turn(clock), limit=10_000)
+        written = Writes()
+        outbox = written.outbox = Outbox(written, Turn(Clock()), limit=10_000)
         outbox.full()
         for number in range(100_000):
             outbox.push(b"%09d" % number, droppable=number % 500 != 0)
         self.assertLess(len(outbox._lines), 5_000)
         kept = outbox.size // 10
         outbox.drained()
-        numbers = [int(line) for line in written]
+        numbers = [int(line) for line in written.lines]
         self.assertEqual(len(numbers), kept)
         self.assertEqual(numbers, sorted(numbers))
         self.assertEqual([number for number in numbers if number % 500 == 0], list(range(0, 100_000, 500)))
@@ -43,8 +43,8 @@ class OutboxTests(SynchronousTestCase):
 
     def test_pushes_and_drops_between_writes(self) -> None:
         """A queue that was compacted in the middle of being written goes on in order."""
-        written: list[bytes] = []
-        outbox = Outbox(written.extend, Turn(Clock()), limit=30_000)
+        written = Writes()
+        outbox = written.outbox = Outbox(written, Turn(Clock()), limit=30_000)
         number = 0
         for _ in range(50):
             outbox.full()
@@ -52,7 +52,7 @@ class OutboxTests(SynchronousTestCase):
                 outbox.push(b"%09d" % number, droppable=number % 100 != 0)
                 number += 1
             outbox.drained()
-        numbers = [int(line) for line in written]
+        numbers = [int(line) for line in written.lines]
         self.assertEqual(numbers, sorted(set(numbers)))
         self.assertEqual(len([one for one in numbers if one % 100 == 0]), number // 100)
 

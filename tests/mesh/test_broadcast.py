@@ -7,10 +7,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.mesh import Ensemble, Tap, ensemble as ensemble_module
+from ensemble.mesh import Ensemble, Policy, Tap, ensemble as ensemble_module
 from ensemble.mesh.link_actions import GoodbyeReason
+from ensemble.protocols import Level
 from ensemble.testing import World
 from ensemble.tone import decode, encode
+from tests.mesh.plain_peer import PlainPeer
 
 
 class GossipTests(SynchronousTestCase):
@@ -106,6 +108,21 @@ class GossipTests(SynchronousTestCase):
         link.say_goodbye(GoodbyeReason.LIMIT)
         self.a.broadcast(self.news(2))
         self.assertEqual([self.heard(each) for each in self.taps[:2]], [[1], [1, 2]])
+
+    def test_behind_a_goodbye_that_is_not_said(self) -> None:
+        """A peer that knows no goodbyes is sent nothing either once its link is being ended."""
+        humd = self.world.humd(policy=Policy(level=Level.OPEN))
+        peers = [PlainPeer(self.world, humd) for _ in range(2)]
+        for peer in peers:
+            peer.say(peer.hello())
+        humd.broadcast(self.news(1, humd))
+        link = humd.link_to(peers[0].id)
+        assert link is not None
+        link.say_goodbye(GoodbyeReason.LIMIT)
+        humd.broadcast(self.news(2, humd))
+        self.world.settle()
+        heard = [[tone["n"] for tone in peer.heard if tone["chi"] == "gossip-publish"] for peer in peers]
+        self.assertEqual(heard, [[1], [1, 2]])
 
     def test_a_peer_that_does_not_read(self) -> None:
         """Old news to it are dropped and counted, in bounded memory; the others get all."""

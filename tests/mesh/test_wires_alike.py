@@ -133,6 +133,32 @@ class Alike(TestCase):
         self.assertEqual(known.nests, ("claude-cli",))
         self.assertEqual(sorted(self.changes), [("a", True), ("b", True)])
 
+    async def test_news_and_tones(self) -> None:
+        """News to all and tones to one, over many turns and more than the wires take at once: in order, each once."""
+        others = [self.b, self.arena.house()]
+        for other in others:
+            await self.arena.link(self.a, other)
+        taps = [other.ensemble.subscribe() for other in others]
+        wanted: list[list[int]] = [[], []]
+        news = {"chi": "gossip-publish", "from": self.a.ensemble.me.full}
+        number = 0
+        for turn in range(50):
+            count, text = (1, "x" * 300_000) if turn % 2 else (turn % 3, "")
+            for _ in range(count):
+                number += 1
+                self.assertEqual(self.a.ensemble.broadcast({**news, "n": number, "s": text}), [])
+                for numbers in wanted:
+                    numbers.append(number)
+            if turn % 5 == 0:
+                number += 1
+                self.a.ensemble.route({"chi": "perf-mark", "n": number, "to": others[1].ensemble.me.full})
+                wanted[1].append(number)
+            self.a.ensemble.turn.flush_now()
+        await self.arena.until(lambda: [len(tap._lines) for tap in taps] == [len(numbers) for numbers in wanted])
+        for numbers, tap in zip(wanted, taps, strict=True):
+            self.assertEqual([(await tap.get())["n"] for _ in numbers], numbers)
+            tap.close()
+
     async def test_long_tones(self) -> None:
         """A tone of megabytes crosses whole, and delays nothing for good."""
         await self.arena.link(self.a, self.b)

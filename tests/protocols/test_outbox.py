@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hypothesis import given, strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.protocols import Outbox, Turn, outbox as module
+from ensemble.protocols import Block, Outbox, Turn, outbox as module
 
 
 class Writes:
-    """Takes lines; full after so many writes where told so."""
+    """A wire that takes lines; full after so many writes where told so."""
+
+    send_now: Callable[[bytes], int] | None = None
 
     def __init__(self) -> None:
+        self.sent = 0
         self.batches: list[list[bytes]] = []
         self.full_after: int | None = None
         self.outbox: Outbox
 
-    def __call__(self, lines: Sequence[bytes]) -> None:
+    def write(self, lines: Sequence[bytes]) -> None:
         self.batches.append(list(lines))
         if self.full_after is not None and len(self.batches) >= self.full_after:
             self.outbox.full()
@@ -326,10 +329,10 @@ class OutboxTests(SynchronousTestCase):
 
     def test_asks_once_per_turn(self) -> None:
         """However much is pushed and asked for, an outbox is flushed once per turn."""
-        asked: list[Outbox] = []
+        asked: list[Outbox | Block] = []
 
         class Counting(Turn):
-            def add(self, outbox: Outbox) -> None:
+            def add(self, outbox: Outbox | Block) -> None:
                 asked.append(outbox)
                 super().add(outbox)
 

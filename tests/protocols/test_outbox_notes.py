@@ -76,7 +76,7 @@ class NoteTests(SynchronousTestCase):
 
     def test_blocks_are_noted(self) -> None:
         """Blocks behind a full wire grow the queue, too; the last line stays the last, whatever was being queued."""
-        for queue in (lambda: self.outbox.push(b"more"), lambda: self.outbox.add_block(Block(b"more"))):
+        for queue in (lambda: self.outbox.push(b"more"), lambda: self.outbox.add_block(Block(b"more", self.turn))):
             self.setUp()
             told: list[int] = []
 
@@ -88,7 +88,7 @@ class NoteTests(SynchronousTestCase):
 
             self.outbox = self.writes.outbox = Outbox(self.writes, self.turn, LIMIT, note=shed)
             self.outbox.full()
-            self.outbox.add_block(Block(b"x" * NOTE_EVERY))
+            self.outbox.add_block(Block(b"x" * NOTE_EVERY, self.turn))
             self.assertEqual(told, [])
             queue()
             self.assertGreater(max(told), NOTE_EVERY)
@@ -111,7 +111,7 @@ class NoteTests(SynchronousTestCase):
             if what == "push":
                 self.outbox.push(b"x" * size, droppable)
             elif what == "add_block":
-                self.outbox.add_block(Block(b"x" * size))
+                self.outbox.add_block(Block(b"x" * size, self.turn))
             else:
                 getattr(self.outbox, what)()
             noted = self.notes[-1] if self.notes else 0

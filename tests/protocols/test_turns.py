@@ -23,7 +23,7 @@ class Fan:
 
     def share(self, line: bytes) -> None:
         if self.block is None or not self.block.add(line):
-            self.block = Block(line)
+            self.block = Block(line, self.turn)
             for writes in self.writes:
                 writes.outbox.add_block(self.block)
 
@@ -46,10 +46,11 @@ class BlockTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """A block is never more than one write; a single longer line makes a block of its own."""
-        block = Block(b"x")
+        turn = Turn(self.clock)
+        block = Block(b"x", turn)
         self.assertEqual([block.add(b"x") for _ in range(70)].count(True), module.MAX_WRITE_LINES - 1)
-        self.assertFalse(Block(b"x").add(bytes(module.MAX_WRITE_BYTES)))
-        self.assertFalse(Block(bytes(module.MAX_WRITE_BYTES + 1)).add(b""))
+        self.assertFalse(Block(b"x", turn).add(bytes(module.MAX_WRITE_BYTES)))
+        self.assertFalse(Block(bytes(module.MAX_WRITE_BYTES + 1), turn).add(b""))
 
     def test_full(self) -> None:
         """Where a wire is full, shared lines are as all droppable ones: bounded, the oldest dropped and counted."""
@@ -118,7 +119,7 @@ class StreamTests(StreamWireCase):
         wire = self.wire()
         writes: list[bytes] = []
         self.transport.write = writes.append  # type: ignore[method-assign]
-        block = Block(b"one")
+        block = Block(b"one", Turn(self.clock))
         block.add(b"two")
         wire.write(block)
         self.assertIs(writes[0], block.joined())
