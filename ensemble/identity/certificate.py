@@ -15,6 +15,7 @@ the key sign.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -27,6 +28,7 @@ from ensemble.errors import EnsembleError
 from ensemble.identity.humd_id import HumdId
 from ensemble.identity.key import HumdKey
 
+LEAF_CACHE: Final = 1024  # certificates; who comes once often comes again, and to read one costs half a signature
 _ED25519: Final = bytes.fromhex("300506032b6570")  # AlgorithmIdentifier 1.3.101.112
 _NAME: Final = bytes.fromhex("300f310d300b06035504030c04") + b"humd"
 _VALIDITY: Final = b"\x30\x20\x17\x0d700101000000Z\x18\x0f99991231235959Z"
@@ -59,6 +61,7 @@ def fingerprint(der: bytes) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
+@lru_cache(maxsize=LEAF_CACHE)
 def leaf_id(der: bytes) -> HumdId | None:
     """
     The id whose key a certificate is about.  That its sender holds the key is for TLS to verify.

@@ -32,7 +32,8 @@ def signed_bytes(use: Use, *parts: str) -> bytes:
 
     :raises UnsignableText: a part is not ASCII, or has a ``:`` of its own.
     """
-    for part in parts:
-        if ":" in part or not part.isascii():
-            raise UnsignableText(f"{part[:80]!r} cannot be part of a signed text: ASCII without ':' only")
-    return ":".join((use.value, *parts)).encode("ascii")
+    text = ":".join((use.value, *parts))
+    if text.count(":") != len(parts) or not text.isascii():
+        bad = next(part for part in parts if ":" in part or not part.isascii())
+        raise UnsignableText(f"{bad[:80]!r} cannot be part of a signed text: ASCII without ':' only")
+    return text.encode("ascii")

@@ -108,8 +108,7 @@ class Link:
         assert self._handshake is not None
         # Not a ceiling per line: what follows the handshake in its chunk may be long.
         self.wire.limit_total(PENDING_BYTES)
-        for line in self._handshake.start(self._wall_ms()):
-            self.wire.write([line])
+        self.wire.write(self._handshake.start(self._wall_ms()))
         self.wire.start(self)  # which may deliver at once what came meanwhile
 
     def too_late(self) -> None:
@@ -298,14 +297,14 @@ class Link:
         return []
 
     def _handle(self, events: Sequence[Event]) -> None:
+        if lines := [event.line for event in events if isinstance(event, Send)]:
+            self.wire.write(lines)  # at once, and before anything else is done
+            if not self.wire.dialled:
+                self._owner.link_hello_admissible(self)
         for event in events:
             if self.state is State.GONE or self._handshake is None:
                 return  # also where the line itself was what ended it: it may change the rules
-            if isinstance(event, Send):
-                self.wire.write([event.line])
-                if not self.wire.dialled:
-                    self._owner.link_hello_admissible(self)
-            elif isinstance(event, ReadyToProve):
+            if isinstance(event, ReadyToProve):
                 assert self._handshake is not None and self.peer is not None
                 if self._owner.link_may_prove(self, self.peer):
                     self._handle(self._handshake.prove(self._wall_ms()))
@@ -313,7 +312,7 @@ class Link:
                     self._refuse(Refused("another link to it is up or further on", "dial.superseded", "", self.peer))
             elif isinstance(event, Refused):
                 self._refuse(event)
-            else:
+            elif not isinstance(event, Send):
                 self._came_up(event)
 
     def _came_up(self, up: Up) -> None:

@@ -74,7 +74,7 @@ class Headroom:
     def from_json(cls, value: object) -> Headroom:
         """What a hello says; the default where it cannot be read."""
         if not isinstance(value, dict):
-            return cls()
+            return _UNSAID
         free, total = value.get("free_slots"), value.get("total_slots")
         p95, pressure = value.get("p95_latency_ms"), value.get("pressure")
         if not (_is_count(free, MAX_U32) and _is_count(total, MAX_U32)):
@@ -91,6 +91,9 @@ class Headroom:
         if self.p95_latency_ms is not None:
             said["p95_latency_ms"] = self.p95_latency_ms
         return {**said, "pressure": self.pressure.value}
+
+
+_UNSAID: Final = Headroom()
 
 
 def _pressure(taken: int, total: int) -> Pressure:
@@ -125,7 +128,7 @@ class PeerCapabilities:
     hosts: tuple[str, ...] = field(default=(), converter=_texts)
     can_relay: bool = False
     free_slots: int | None = None
-    headroom: Headroom = Headroom()
+    headroom: Headroom = _UNSAID
 
     @classmethod
     def from_hello(cls, hello: dict[str, Any]) -> PeerCapabilities:
@@ -152,7 +155,7 @@ class PeerCapabilities:
             "can_relay": self.can_relay,
             "free_slots": self.free_slots,
         }
-        return {**said, "headroom": self.headroom.to_json()} if self.headroom != Headroom() else said
+        return {**said, "headroom": self.headroom.to_json()} if self.headroom != _UNSAID else said
 
 
 def _is_count(value: object, ceiling: int) -> TypeGuard[int]:

@@ -322,9 +322,12 @@ def _features(tone: dict[str, Any], claimed: HumdId) -> frozenset[str]:
     said = tone.get("features")
     if said is None:
         return frozenset()
-    if not isinstance(said, list) or len(said) > MAX_FEATURES or not all(isinstance(one, str) for one in said):
-        raise BadHello(f"its features are not an array of at most {MAX_FEATURES} strings", claimed)
-    return frozenset(one for one in said if _FEATURE.fullmatch(one))
+    try:
+        if isinstance(said, list) and len(said) <= MAX_FEATURES:
+            return frozenset(filter(_FEATURE.fullmatch, said))
+    except TypeError:
+        pass  # one of them is no string
+    raise BadHello(f"its features are not an array of at most {MAX_FEATURES} strings", claimed)
 
 
 def _offer(public: bytes | None, nonce: str | None, claimed: HumdId) -> ProofOffer:

@@ -141,7 +141,7 @@ class InMemoryEndpoint:
         self._schedule()
 
     def write(self, lines: Sequence[bytes]) -> None:
-        if self._closed:
+        if self._closed or not lines:
             return
         self.sent += sum(map(len, lines)) + len(lines)
         if not self._partitioned:

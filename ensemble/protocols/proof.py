@@ -13,7 +13,7 @@ import re
 from enum import Enum
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ensemble.identity import HumdId, HumdKey, Use, signed_bytes, verify
 from ensemble.tone import decode, encode
@@ -53,7 +53,10 @@ class Transcript:
     my_hello: bytes
     peer_hello: bytes
 
-    def _hashes(self) -> tuple[str, str]:
+    _hashes: tuple[str, str] = field(init=False)  # the dialler's first
+
+    @_hashes.default
+    def _hash(self) -> tuple[str, str]:
         mine, theirs = hashlib.sha256(self.my_hello).hexdigest(), hashlib.sha256(self.peer_hello).hexdigest()
         return (mine, theirs) if self.role is Role.DIALLER else (theirs, mine)
 
@@ -67,7 +70,7 @@ class Transcript:
             self.my_nonce,
             self.peer_nonce,
             self.binding,
-            *self._hashes(),
+            *self._hashes,
         )
 
     def theirs(self) -> bytes:
@@ -80,7 +83,7 @@ class Transcript:
             self.peer_nonce,
             self.my_nonce,
             self.binding,
-            *self._hashes(),
+            *self._hashes,
         )
 
 

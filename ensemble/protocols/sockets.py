@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.interfaces import IAddress, ISystemHandle, ITCPTransport, IUNIXTransport
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
 # For peers that cannot be pinged: a dead one is noticed after 60 + 4 * 15 s, not after the system's two hours.
@@ -29,6 +31,16 @@ def set_no_delay(transport: Any) -> None:
             transport.setTcpNoDelay(True)
         except OSError:
             pass  # the connection is gone already; connectionLost follows
+
+
+def send_of(transport: object) -> Callable[[bytes], int] | None:
+    """
+    To send at once, and not when the reactor next looks at the socket, saves it two system calls and a turn.
+
+    :returns: C{send} of the socket; None where the transport is not the socket's own.  A wrapper such as TLS hands out
+        the methods of what is below it, and what is written there would leave in clear.
+    """
+    return transport.getHandle().send if isinstance(transport, Connection) else None
 
 
 def set_keep_alive(transport: Any, on: bool) -> None:
@@ -54,6 +66,8 @@ def host_of(address: IAddress) -> str:
     :returns: empty where the address has none (a Unix socket, a test).
     """
     host = str(getattr(address, "host", ""))
+    if ":" not in host:
+        return host
     try:
         ip = ip_address(host)
     except ValueError:

@@ -1,5 +1,5 @@
 """
-L{StreamWire}: an L{IWire} over any byte stream that Twisted connects (TCP, TLS, a Unix socket, a tunnel).
+L{StreamWire}: an L{IWire} over any byte stream that Twisted connects (TCP, a Unix socket, a tunnel).
 
 Only I/O and time are here; lines are L{LineReader}'s.  Theory of operation:
 
@@ -10,8 +10,8 @@ Only I/O and time are here; lines are L{LineReader}'s.  Theory of operation:
   counted; so whoever shakes hands lifts the limit inside the C{lines_received} that completes the handshake, and what
   follows, in the same chunk or later, is not counted.
 - I{Writing.}  One segment per L{StreamWire.write}.  A socket is sent it at once; what it does not take waits in the
-  transport, and while anything waits there the wire is full, and C{send_now} is None.  Any other transport (TLS, a
-  tunnel) is written to, and the wire, as its streaming producer, passes its word on: C{wire_full}, C{wire_drained}.
+  transport, and meanwhile the wire is full and C{send_now} None.  Any other transport is written to, and says by itself
+  when it is full.
 - I{Time.}  One timer at most: the age of an unfinished line, later the patience of an orderly close.  The first is
   armed when a line stays unfinished and looks again when it fires; nothing is re-armed or cancelled per line.
 """
@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -32,7 +31,7 @@ from zope.interface import implementer
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, TotalExceeded, UnfinishedLine
 from ensemble.protocols.outbox import Block
-from ensemble.protocols.sockets import host_of, in_short, set_keep_alive, set_no_delay
+from ensemble.protocols.sockets import host_of, in_short, send_of, set_keep_alive, set_no_delay
 
 if TYPE_CHECKING:
     from ensemble.errors import RemoteWireError
@@ -51,8 +50,7 @@ class StreamWire(Protocol):
     Usable once C{connectionMade} has run; C{built} is called there.
     """
 
-    # Many links are idle: slots, and one timer.
-    __slots__ = (
+    __slots__ = (  # many links are idle: slots, and one timer
         "_budget",
         "_buffered",
         "_built",
@@ -66,6 +64,7 @@ class StreamWire(Protocol):
         "_lost",
         "_paused",
         "_paused_at",
+        "_plug",
         "_reader",
         "_redelivery",
         "_since",
@@ -83,7 +82,6 @@ class StreamWire(Protocol):
     log = Logger()
 
     transport: Any  # ITransport, IPushProducer and IConsumer, as every stream transport of Twisted is
-
     binding, secure = "none", False
     leaf: HumdId | None = None
     began: float | None = None
@@ -114,13 +112,12 @@ class StreamWire(Protocol):
         self._sink: IWireSink | None = None  # who is told everything; nobody before start, and after the end of lines
         self._listener: IWireSink | None = None  # who is still to be told of the loss
         self._held = b""  # read by the transport, not yet looked at
-        self._paused = self._deaf = self._closed = self._clean = False
+        self._paused = self._deaf = self._closed = self._clean = self._buffered = False
         self._paused_at = self._since = 0.0  # when reading paused; the age of the unfinished line counts from _since
         self._timer: IDelayedCall | None = None
         self._redelivery: IDelayedCall | None = None
         self._lost: str | None = None
-        self.send_now: Callable[[bytes], int] | None = None
-        self._buffered = False  # the transport still has something of ours to send
+        self._use(None)
 
     @property
     def max_line(self) -> int:
@@ -132,8 +129,7 @@ class StreamWire(Protocol):
 
     def start(self, sink: IWireSink) -> None:
         self._listener = sink
-        if not self._deaf:
-            self._sink = sink
+        self._sink = None if self._deaf else sink
         if self._lost is not None:
             self._clock.callLater(0, self._finish)
         elif self._wanting():
@@ -144,11 +140,15 @@ class StreamWire(Protocol):
             return
         data = lines.joined() if type(lines) is Block else b"\n".join((*lines, b""))
         self.sent += len(data)
-        if self.send_now is None:
+        self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        """Have these bytes leave as they are."""
+        if self._plug is None:
             self.transport.write(data)
             return
         try:
-            sent = self.send_now(data)
+            sent = self._plug(data)
         except OSError:
             sent = 0  # no room, or an end: the transport finds that out by itself
         if sent != len(data):
@@ -184,11 +184,9 @@ class StreamWire(Protocol):
         if self._closed:
             return
         self._leave()
-        if self._lost is not None:
-            return
-        self.transport.resumeProducing()  # a TLS transport must read to say goodbye
-        self._timer = self._clock.callLater(CLOSE_SECONDS, self._abort)
-        self.transport.loseConnection()
+        if self._lost is None:
+            self._timer = self._clock.callLater(CLOSE_SECONDS, self._abort)
+            self._end()
 
     def abort(self) -> None:
         if not self._closed:
@@ -197,19 +195,26 @@ class StreamWire(Protocol):
             self._abort()
 
     def connectionMade(self) -> None:
-        transport = self.transport
-        self.address = host_of(transport.getPeer())
-        set_no_delay(transport)
-        # To send at once, and not when the reactor next looks at the socket, saves it two system calls and a turn.
-        # Only where the transport is the socket's own: a wrapper such as TLS hands out the methods of what is below
-        # it, and what is written there would leave in clear.
-        self.send_now = transport.getHandle().send if isinstance(transport, Connection) else None
-        transport.pauseProducing()
-        if self.send_now is None:
-            transport.registerProducer(self, True)
+        self._take_transport()
+        self._ready()
+
+    def _take_transport(self) -> None:
+        self.address = host_of(self.transport.getPeer())
+        set_no_delay(self.transport)
+        self._use(send_of(self.transport))
+        if self._plug is None:
+            self.transport.registerProducer(self, True)
+
+    def _use(self, plug: Callable[[bytes], int] | None) -> None:
+        """What writes to the socket at once from now on; None: nothing does."""
+        self._plug = self.send_now = plug
+
+    def _ready(self) -> None:
         built, self._built = self._built, None
         if built is not None:
             built(self)
+        if not (self._wanting() or self._closed):
+            self.transport.pauseProducing()  # last: mostly it was started already
 
     def dataReceived(self, data: bytes) -> None:
         self.received += len(data)
@@ -220,8 +225,8 @@ class StreamWire(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = in_short(reason)
-        self.send_now = None  # it holds the transport
-        self._clean = reason.check(ConnectionDone) is not None
+        self._use(None)  # it holds the transport
+        self._clean = isinstance(reason.value, ConnectionDone)
         if self._listener is not None or self._deaf:
             self._finish()  # else start does
 
@@ -232,12 +237,12 @@ class StreamWire(Protocol):
             self._sink.wire_full()
 
     def resumeProducing(self) -> None:
-        if self.send_now is not None:
+        if self._plug is not None:
             return  # a producer that is pulled is asked at once when it registers
         if self._buffered:
             self._buffered = False
             self.transport.unregisterProducer()
-            self.send_now = self.transport.getHandle().send
+            self._use(send_of(self.transport))
         if self._sink is not None:
             self._sink.wire_drained()
 
@@ -248,7 +253,8 @@ class StreamWire(Protocol):
         """The socket takes no more: the transport keeps C{data} and asks for more when it is sent; we are full."""
         self.transport.write(data)
         self.transport.registerProducer(self, False)
-        self.send_now, self._buffered = None, True
+        self._buffered = True  # until the transport has nothing more of ours to send
+        self._use(None)
         self.pauseProducing()
 
     def budget_exceeded(self, error: BudgetExceeded) -> None:
@@ -275,13 +281,10 @@ class StreamWire(Protocol):
         else:
             sink.bytes_trickled()
         if (pending or before) and not self._deaf:
-            self._note(pending)
-
-    def _note(self, pending: int) -> None:
-        if self._budget is not None:
-            self._budget.note(self, pending)
-        if pending and self._timer is None and not self._deaf:
-            self._timer = self._clock.callLater(UNFINISHED_SECONDS, self._look_at_age)
+            if self._budget is not None:
+                self._budget.note(self, pending)
+            if pending and self._timer is None and not self._deaf:
+                self._timer = self._clock.callLater(UNFINISHED_SECONDS, self._look_at_age)
 
     def _look_at_age(self) -> None:
         self._timer = None
@@ -366,10 +369,13 @@ class StreamWire(Protocol):
         if self._lost is None:
             self.transport.unregisterProducer()  # a transport with a producer does not close
 
+    def _end(self) -> None:
+        self.transport.resumeProducing()  # what is no socket (TLS of somebody else) may have to read to say goodbye
+        self.transport.loseConnection()
+
     def _abort(self) -> None:
         self._stop_timers()
-        transport = self.transport
-        getattr(transport, "abortConnection", transport.loseConnection)()
+        getattr(self.transport, "abortConnection", self.transport.loseConnection)()
 
     def _stop_timers(self) -> None:
         for call in (self._timer, self._redelivery):
@@ -380,7 +386,10 @@ class StreamWire(Protocol):
     def _finish(self) -> None:
         """The transport is gone: hand on what had come before, then tell."""
         try:
-            self._deliver_rest()
+            if self._held and self._wanting():
+                self._redeliver()
+            if self._clean and self._sink is not None and not self._paused and (rest := self._reader.finish()):
+                self._sink.lines_received([rest])  # mesh 2.2: the last line may come without its LF
         except Exception:  # noqa: BLE001
             self.log.failure("a sink died of the last lines of its wire")  # and is told of the loss all the same
         self._closed = True
@@ -388,11 +397,3 @@ class StreamWire(Protocol):
         listener, self._listener = self._listener, None
         if listener is not None and self._lost is not None:
             listener.wire_lost(self._lost, self._clean)
-
-    def _deliver_rest(self) -> None:
-        if self._held and self._wanting():
-            self._redeliver()
-        if self._clean and self._sink is not None and not self._paused:
-            rest = self._reader.finish()  # mesh 2.2: the last line may come without its LF
-            if rest is not None:
-                self._sink.lines_received([rest])

@@ -14,6 +14,10 @@ Theory of operation:
 - I{Binding.}  C{tls-} and 32 bytes of the exporter (RFC 8446 7.5), the same at both ends of this one session.
 - I{Keys.}  A peer may change its keys as often as the standard wants, not as often as it likes: OpenSSL has no ceiling
   for KeyUpdate, and each one that asks for an answer costs us 27 bytes that a peer which does not read leaves with us.
+- I{Records.}  Each is handed on as it is read, so that many small ones count for what they cost us; a pause holds back
+  what one read of the socket gave.  What we write goes to the socket as it does without TLS.
+- I{The end.}  Whoever ends says close_notify and waits for the other's, which is the answer to it; a connection that
+  ends without was cut, and ends no line.
 - I{No resumption.}  There is no session cache and OpenSSL makes no tickets that hold a session; what it still sends
   after a handshake opens nothing.  Early data is never accepted.
 
@@ -25,14 +29,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from OpenSSL import SSL, crypto
-from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from ensemble.errors import LinkRefused
 from ensemble.identity import BadCertificate, HumdAddr, HumdId, fingerprint, leaf_id
@@ -40,13 +43,11 @@ from ensemble.protocols.admission import SomebodyElse
 from ensemble.protocols.budget import LineBudget
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.porch import Porch
-from ensemble.protocols.sockets import host_of
-from ensemble.protocols.stream import StreamWire
-from ensemble.protocols.tls_sessions import KeyUpdates, TooManyKeyUpdates, in_words
+from ensemble.protocols.sockets import in_short
+from ensemble.protocols.stream import CLOSE_SECONDS, StreamWire
+from ensemble.protocols.tls_sessions import KeyUpdates, TlsSession, TlsSessions, TooManyKeyUpdates
 
 HANDSHAKE_SECONDS: Final = 10.0  # from accept to the end of the TLS handshake; a dial has its own deadline
-EXPORTER_LABEL: Final = b"EXPORTER-hum-ensemble"
-EXPORTER_LENGTH: Final = 32  # bytes
 
 Admits = Callable[["HumdId | None"], "str | None"]
 """Asked with the id of an accepted leaf, None where there is none: None lets it in, else why not."""
@@ -55,10 +56,9 @@ Told = Callable[[str, str, str], None]
 """Told of a handshake that failed: the counter, the cause for people, the address."""
 
 
-@implementer(IHandshakeListener)
 class TlsWire(StreamWire):
     """
-    One connection inside TLS; its transport is Twisted's C{TLSMemoryBIOProtocol}, and the socket's until TLS begins.
+    One connection inside TLS; its transport is what is below TLS.
 
     :ivar leaf: whose Ed25519 key the other end's certificate shows, possession proved; None where there is no
         certificate, or one with another kind of key.  A hello on this wire must not claim another id.
@@ -70,10 +70,10 @@ class TlsWire(StreamWire):
         "_admits",
         "_deadline",
         "_failed",
-        "_inside",
         "_porch",
         "_refusal",
-        "_shown",
+        "_session",
+        "_sessions",
         "_updates",
         "began",
         "binding",
@@ -82,17 +82,18 @@ class TlsWire(StreamWire):
     )
 
     secure = True
+    send_now = None  # what is written there would leave in clear
 
     def __init__(
         self,
         clock: IReactorTime,
         built: Callable[[StreamWire], None],
         failed: Told,
+        sessions: TlsSessions,
         *,
         peer: HumdAddr | None = None,
         admits: Admits | None = None,
         porch: Porch | None = None,
-        inside: Callable[[TlsWire], Protocol] | None = None,
         budget: LineBudget | None = None,
         max_line: int = DEFAULT_MAX_LINE,
     ) -> None:
@@ -100,8 +101,7 @@ class TlsWire(StreamWire):
         :param failed: called where C{built} never will be, but not after C{abort}.
         :param peer: whom we dialled; None for a connection that was accepted.
         :param admits: for an accepted one; None lets everybody in.
-        :param porch: where an accepted one waits; None where TLS began already.
-        :param inside: makes the TLS for it.
+        :param porch: where an accepted one waits; None for one that we dialled.
         """
         super().__init__(
             clock, built, kind="tls", peer=peer, dialled=peer is not None, budget=budget, max_line=max_line
@@ -112,10 +112,11 @@ class TlsWire(StreamWire):
         self._failed: Told | None = failed  # while the handshake runs
         self._refusal = ""  # why the leaf was not accepted
         self.refused: Callable[[str], LinkRefused] | None = None
-        self._shown: tuple[bytes, HumdId | None] | None = None  # the last leaf that was read, and whose it is
         self._deadline: IDelayedCall | None = None
         self._updates: KeyUpdates | None = None  # once there were any: many links are idle
-        self._porch, self._inside = porch, inside
+        self._porch = porch
+        self._sessions = sessions
+        self._session: TlsSession | None = None  # none yet, or not any more
 
     @property
     def shaking(self) -> bool:
@@ -124,27 +125,32 @@ class TlsWire(StreamWire):
 
     def connectionMade(self) -> None:
         """TCP is connected; where we dialled TLS begins, else it does when it is our turn."""
-        if self.dialled or self._inside is not None:
-            self.began = self._clock.seconds()
-            self.address = host_of(self.transport.getPeer())
-        if self._inside is not None:
-            assert self._porch is not None
+        self._take_transport()
+        self.began = self._clock.seconds()
+        if self._porch is None:
+            self._session = self._sessions.dial(self.accepts)
+            self._shake(self._session)
+        else:
             self._deadline = self._clock.callLater(HANDSHAKE_SECONDS, self._late)
             self.transport.pauseProducing()
             self._porch.enter(self, self.shake)
 
     def shake(self) -> None:
         """Begin TLS on an accepted connection."""
-        socket, inside, self._inside = self.transport, self._inside, None
-        assert inside is not None
-        socket.protocol = inside(self)
-        socket.protocol.makeConnection(socket)
-        socket.resumeProducing()
+        self._session = self._sessions.accept()
+        self.transport.resumeProducing()
 
-    def shake_on(self, step: Callable[[], None]) -> None:
-        """Do what a handshake, or the end of one, needs of us."""
-        assert self._porch is not None
-        self._porch.work(step)
+    def dataReceived(self, data: bytes) -> None:
+        session = self._session
+        if session is None:
+            return  # aborted; some transports still deliver
+        session.receive(data)
+        if not self.shaking:
+            self._read(session)
+        elif self._porch is None:
+            self._shake(session)
+        else:
+            self._porch.work(partial(self._shake, session))
 
     def accepts(self, der: bytes) -> bool:
         """As a dialler: is this the certificate of whom we want?  Asked while the handshake runs."""
@@ -154,7 +160,7 @@ class TlsWire(StreamWire):
         if shown in pins:
             return True
         try:
-            leaf = self._leaf_of(der)
+            leaf = leaf_id(der)
         except BadCertificate as error:
             self._refusal = str(error)
             return False
@@ -169,73 +175,53 @@ class TlsWire(StreamWire):
         self.refused = partial(LinkRefused, mend=changed) if leaf is None else partial(SomebodyElse, found=leaf)
         return False
 
-    # IHandshakeListener
-
-    def handshakeCompleted(self) -> None:
-        """The peer holds the key of its leaf, if it showed one; the wire is made here."""
-        connection = self.transport.getHandle()
-        refusal = self._look_at(connection.get_peer_certificate())
-        if refusal is not None:
-            self._give_up("tls.leaf", refusal)
-            return
-        self.binding = f"tls-{connection.export_keying_material(EXPORTER_LABEL, EXPORTER_LENGTH).hex()}"
-        self._shaken()
-        super().connectionMade()
-
-    def key_updated(self) -> None:
-        """OpenSSL took or answered a message of its own; it is busy, so what follows waits for the next turn."""
-        if self.shaking:
-            return  # the handshake itself
-        self._updates = self._updates or KeyUpdates()
-        if not self._updates.one_more(self._clock.seconds()) and self._deadline is None:
-            self._deadline = self._clock.callLater(0, self._too_many_updates)
-
     def abort(self) -> None:
         self._shaken()
         self._leave_porch()
         super().abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._leave_porch()
-        failed = self._shaken()
-        if failed is None and isinstance(reason.value, SSL.Error):
-            reason = Failure(ConnectionLost(in_words(reason, "TLS")))
-        super().connectionLost(reason)
-        if failed is None:
+        if self._porch is None or self._session is None:
+            self._gone(reason)
+        else:  # the end of a flood's handshakes costs as much as half of one
+            self._porch.work(partial(self._gone, reason))
+
+    # the handshake
+
+    def _shake(self, session: TlsSession) -> None:
+        """Go on with it."""
+        if not session.shake():
+            self._put(session.outgoing())
+            if session.broken:
+                self.transport.loseConnection()
             return
-        if self._refusal:
-            failed("tls.leaf", self._refusal, self.address)
-        else:
-            failed("tls.handshake", in_words(reason, "the TLS handshake"), self.address)
+        refusal = self._look_at(session.leaf())
+        if refusal is not None:
+            self._give_up("tls.leaf", refusal)
+            return
+        self.binding = f"tls-{session.exported().hex()}"
+        self._shaken()
+        if self.dialled:  # the other end has but tickets that open nothing: they leave with whatever is written first
+            self._put(session.outgoing())
+        self._ready()
+        self._read(session)  # more may have come with the end of the peer's handshake
 
-    def _leaf_of(self, der: bytes) -> HumdId | None:
-        """As L{leaf_id}, once for the three times that OpenSSL and we ask in one handshake."""
-        if self._shown is None or self._shown[0] != der:
-            self._shown = der, leaf_id(der)
-        return self._shown[1]
-
-    def _look_at(self, certificate: Any) -> str | None:
+    def _look_at(self, der: bytes | None) -> str | None:
         """:returns: why it is not accepted."""
-        if certificate is not None:
-            der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+        if der is not None:
             try:
-                self.leaf = self._leaf_of(der)
+                self.leaf = leaf_id(der)
             except BadCertificate as error:
                 if not self.dialled:
                     return str(error)  # a pin may name what we cannot read
         if not self.dialled:
             return None if self._admits is None else self._admits(self.leaf)
         # It was accepted before, or we would not be here; but who is there is not left to one callback alone.
-        return None if certificate is not None and self.accepts(der) else self._refusal or "it shows no certificate"
+        return None if der is not None and self.accepts(der) else self._refusal or "it shows no certificate"
 
     def _late(self) -> None:
         self._deadline = None
         self._give_up("tls.late", f"no TLS handshake within {HANDSHAKE_SECONDS:g} s")
-
-    def _too_many_updates(self) -> None:
-        self._deadline = None
-        self._refuse(TooManyKeyUpdates())
-        self.abort()
 
     def _give_up(self, counter: str, cause: str) -> None:
         failed = self._shaken()
@@ -249,9 +235,88 @@ class TlsWire(StreamWire):
         deadline, self._deadline = self._deadline, None
         if deadline is not None:
             deadline.cancel()
-        self._shown = None
         return failed
 
     def _leave_porch(self) -> None:
         if self._porch is not None:
             self._porch.leave(self, self.shake)
+
+    # the session
+
+    def _read(self, session: TlsSession) -> None:
+        """Hand on what came; whoever gets it may end the wire."""
+        while self._session is session and (data := session.read()):
+            super().dataReceived(data)
+        if session.messages and self._session is session:
+            self._count(session)
+        if (session.ended or session.broken) and self._session is session:
+            self._over(session)
+
+    def _count(self, session: TlsSession) -> None:
+        """There were messages of TLS's own."""
+        self._updates = self._updates or KeyUpdates()
+        if self._updates.more(session.messages, self._clock.seconds()):
+            session.messages = 0
+            self._put(session.outgoing())
+        else:
+            self._refuse(TooManyKeyUpdates())
+            self.abort()
+
+    def _over(self, session: TlsSession) -> None:
+        """The peer ended the session, or broke it."""
+        self._put(session.close() or session.outgoing())
+        if not self._closed:
+            self.transport.unregisterProducer()  # a transport with a producer does not close
+        self.transport.loseConnection()
+        if self._deadline is None and self._plug is None:  # else nothing waits to leave
+            self._deadline = self._clock.callLater(CLOSE_SECONDS, self._cut)
+
+    def _cut(self) -> None:
+        self._deadline = None
+        self._abort()
+
+    def _abort(self) -> None:
+        self._session = None
+        super()._abort()
+
+    def _send(self, data: bytes) -> None:
+        if self._session is not None:
+            self._put(self._session.seal(data))
+
+    def _use(self, plug: Callable[[bytes], int] | None) -> None:
+        self._plug = plug
+
+    def _put(self, records: bytes) -> None:
+        if records:
+            super()._send(records)
+
+    def _end(self) -> None:
+        session = self._session
+        if session is None or self.shaking:
+            self.abort()
+            return
+        self._put(session.close())
+        if session.ended:
+            self.transport.loseConnection()
+        else:
+            self.transport.resumeProducing()  # until it said the same, or CLOSE_SECONDS have passed
+
+    def _gone(self, reason: Failure) -> None:
+        self._leave_porch()
+        session, self._session = self._session, None
+        failed = self._shaken()
+        if failed is not None:
+            cause = f"the connection ended in the TLS handshake: {in_short(reason)}"
+        if session is not None and session.broken:
+            cause = f"the TLS handshake failed: {session.broken}"
+            reason = Failure(ConnectionLost(f"TLS failed: {session.broken}"))
+        elif session is not None and session.ended:
+            reason = connectionDone  # as it is without TLS, whatever TCP says of an end that was read already
+        elif session is not None and isinstance(reason.value, ConnectionDone):
+            reason = Failure(CONNECTION_LOST)  # anybody on the way can end TCP
+        super().connectionLost(reason)
+        if failed is not None:
+            if self._refusal:
+                failed("tls.leaf", self._refusal, self.address)
+            else:
+                failed("tls.handshake", cause, self.address)

@@ -1,28 +1,26 @@
-"""The OpenSSL half of a TLS connection, with the rules of L{ensemble.protocols.tls}."""
+"""The OpenSSL half of a TLS connection, with the rules of L{ensemble.protocols.tls}: no transport, no clock in here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
+from weakref import ref
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
-from twisted.protocols.tls import TLSMemoryBIOProtocol
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from ensemble.errors import RemoteWireError
 from ensemble.identity import HumdKey, certificate_of
-from ensemble.protocols.sockets import in_short
-
-if TYPE_CHECKING:
-    from ensemble.protocols.tls import TlsWire
 
 KEY_UPDATES: Final = 64  # within KEY_UPDATE_SECONDS; one that asks for an answer is two.  Honest: one in 2**24 records
 KEY_UPDATE_SECONDS: Final = 600.0
 SERVER_NAME: Final = b"localhost"  # what 0.7.0 sends; nobody looks at it
+EXPORTER_LABEL: Final = b"EXPORTER-hum-ensemble"
+EXPORTER_LENGTH: Final = 32  # bytes
+RECORD: Final = 2**14  # bytes of plaintext in one record, at most (RFC 8446 5.1)
+_OVERHEAD: Final = 256  # bytes that sealing adds to one record, at most (RFC 8446 5.2)
+_FLIGHT: Final = 2**12  # bytes: most flights of a handshake are shorter, and of a longer one the rest is asked for
 
 
 class TooManyKeyUpdates(RemoteWireError):
@@ -40,31 +38,161 @@ class KeyUpdates:
     def __init__(self) -> None:
         self._count, self._since = 0, 0.0
 
-    def one_more(self, now: float) -> bool:
-        """True where that is still all right."""
+    def more(self, count: int, now: float) -> bool:
+        """True where C{count} more are still all right."""
         if now - self._since > KEY_UPDATE_SECONDS:
             self._count, self._since = 0, now
-        self._count += 1
+        self._count += count
         return self._count <= KEY_UPDATES
 
 
-@implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
+class TlsSession:
+    """
+    One end of one session: bytes of the peer in, plaintext and bytes for the peer out.
+
+    First L{shake}, again after each L{receive}, until it is done; then L{read} after each L{receive} until it gives
+    nothing.  After everything but L{seal} whoever owns it looks whether there is something L{outgoing}.
+
+    :ivar ended: the peer said that nothing more comes.
+    :ivar broken: why the session is no more, in OpenSSL's words; else empty.
+    :ivar messages: of TLS's own that came behind the handshake and were not counted yet by whoever owns this.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_accepts",
+        "_connection",
+        "_open",
+        "_settled",
+        "_verdict",
+        "broken",
+        "ended",
+        "messages",
+    )
+
+    def __init__(
+        self, context: SSL.Context, settled: SSL.Context, accepts: Callable[[bytes], bool] | None = None
+    ) -> None:
+        """
+        :param settled: for what follows the handshake.
+        :param accepts: makes it the end that dialled: is this the certificate (DER) of whom we want?  Asked while the
+            handshake runs, before ours is shown, though it is not proved yet that the peer holds the key.
+        """
+        self._connection = SSL.Connection(context, None)
+        self._connection.set_app_data(ref(self))  # weak: a cycle would keep tens of kilobytes for a while
+        self._accepts, self._settled = accepts, settled
+        if accepts is None:
+            self._connection.set_accept_state()
+        else:
+            self._connection.set_tlsext_host_name(SERVER_NAME)
+            self._connection.set_connect_state()
+        self.ended = self._open = self._verdict = False
+        self.broken = ""
+        self.messages = 0
+
+    def receive(self, data: bytes) -> None:
+        """Bytes of the peer came."""
+        self._connection.bio_write(data)
+
+    def shake(self) -> bool:
+        """Go on with the handshake.  :returns: True where it is complete, and who showed a leaf holds its key."""
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            return False
+        except SSL.Error as error:
+            self.broken = _in_words(error)
+            return False
+        self._open = True
+        self._connection.set_context(self._settled)
+        return True
+
+    def leaf(self) -> bytes | None:
+        """The certificate that the peer showed, in DER."""
+        shown = self._connection.get_peer_certificate()
+        return None if shown is None else crypto.dump_certificate(crypto.FILETYPE_ASN1, shown)
+
+    def exported(self) -> bytes:
+        """What only the two ends of this session know (RFC 8446 7.5)."""
+        return self._connection.export_keying_material(EXPORTER_LABEL, EXPORTER_LENGTH)
+
+    def read(self) -> bytes:
+        """The plaintext of the next record; empty where none is whole yet, or none will come."""
+        if not self.broken and not self.ended:
+            try:
+                return self._connection.recv(RECORD)
+            except SSL.WantReadError:
+                pass
+            except SSL.ZeroReturnError:
+                self.ended = True
+            except SSL.Error as error:
+                self.broken = _in_words(error)
+        return b""
+
+    def seal(self, data: bytes | memoryview) -> bytes:
+        """
+        Put C{data} into records.
+
+        :returns: what is to be sent, with all that is L{outgoing}; nothing while we may not speak.
+        """
+        if not self._open or self.broken or not data:
+            return b""
+        if len(data) <= RECORD:
+            self._connection.send(data)
+            return self.outgoing(len(data))
+        # One at a time: the buffer below keeps the size of the most that ever was in it.
+        whole = memoryview(data)
+        return b"".join(self.seal(whole[at : at + RECORD]) for at in range(0, len(data), RECORD))
+
+    def outgoing(self, sealed: int = 0) -> bytes:
+        """:returns: what TLS wants to be sent, mostly nothing."""
+        room = sealed + _OVERHEAD if sealed else _FLIGHT
+        try:
+            data = self._connection.bio_read(room)
+        except SSL.WantReadError:
+            return b""
+        return data if len(data) < room else data + self.outgoing()
+
+    def close(self) -> bytes:
+        """
+        Nothing more is written.
+
+        :returns: what tells the peer so, where it was not told.
+        """
+        if not self._open or self.broken:
+            return b""
+        self._open = False
+        self._connection.shutdown()
+        return self.outgoing()
+
+    def judge(self, leaf: crypto.X509) -> bool:
+        """For OpenSSL, which asks again for each thing that it finds wrong with the one leaf of a handshake."""
+        if self._accepts is not None:
+            self._verdict = self._accepts(crypto.dump_certificate(crypto.FILETYPE_ASN1, leaf))
+            self._accepts = None
+        return self._verdict
+
+    def progressed(self) -> None:
+        """For OpenSSL: it took or answered a message of its own."""
+        self.messages += 1
+
+
 class TlsSessions:
-    """What Twisted asks for the OpenSSL half of each connection: our certificate, and the rules of the module."""
+    """Makes the sessions of one key: our certificate, and the rules of the module."""
 
     def __init__(self, key: HumdKey) -> None:
         self._dialling, self._listening = _context(key, _judge), _context(key, _anybody)
+        self._settled = _context(key, _nobody)
+        # Not in a handshake, where OpenSSL has twenty things to tell and nobody counts.
+        self._settled.set_info_callback(_progressed)
 
-    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        connection = SSL.Connection(self._dialling, None)
-        connection.set_tlsext_host_name(SERVER_NAME)
-        connection.set_app_data(tlsProtocol)
-        return connection
+    def dial(self, accepts: Callable[[bytes], bool]) -> TlsSession:
+        """The end that dialled, see L{TlsSession}."""
+        return TlsSession(self._dialling, self._settled, accepts)
 
-    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        connection = SSL.Connection(self._listening, None)
-        connection.set_app_data(tlsProtocol)
-        return connection
+    def accept(self) -> TlsSession:
+        """The end that was dialled."""
+        return TlsSession(self._listening, self._settled)
 
 
 _Verify = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
@@ -77,7 +205,6 @@ def _context(key: HumdKey, verify: _Verify) -> SSL.Context:
     context.set_options(SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle link holds none
-    context.set_info_callback(_progressed)
     context.set_verify(SSL.VERIFY_PEER, verify)
     context.set_verify_depth(0)  # what else is in a chain costs nothing
     context.use_certificate(x509.load_der_x509_certificate(certificate_of(key)))
@@ -87,10 +214,8 @@ def _context(key: HumdKey, verify: _Verify) -> SSL.Context:
 
 def _judge(connection: SSL.Connection, certificate: crypto.X509, _error: int, depth: int, _fine: int) -> bool:
     """Whatever OpenSSL finds wrong with a chain (self-signed, expired): the leaf alone decides."""
-    if depth:
-        return True
-    wire: TlsWire = connection.get_app_data().wrappedProtocol
-    return wire.accepts(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+    session: TlsSession = connection.get_app_data()()
+    return bool(depth) or session.judge(certificate)
 
 
 def _anybody(*_: object) -> bool:
@@ -98,18 +223,20 @@ def _anybody(*_: object) -> bool:
     return True
 
 
+def _nobody(*_: object) -> bool:
+    """No certificate is shown after the handshake."""
+    return False
+
+
 def _progressed(connection: SSL.Connection, where: int, _: int) -> None:
     """Once or twice for each message of TLS's own, never for data."""
     if where & SSL.SSL_CB_EXIT:
-        connection.get_app_data().wrappedProtocol.key_updated()
+        connection.get_app_data()().progressed()
 
 
-def in_words(reason: Failure, what: str) -> str:
-    """Why a connection ended, for people: OpenSSL's errors are lists of tuples."""
-    error = reason.value
-    if isinstance(error, SSL.Error) and error.args and error.args[0]:
-        said = "; ".join(str(each[-1]) for each in error.args[0])
-        if "alert unknown ca" in said:  # so a dialler ends it that wants another certificate
-            said += " (the other side wants another key than ours: `ensemble id` shows what its owner must know)"
-        return f"{what} failed: {said}"
-    return f"the connection ended in {what}: {in_short(reason)}"
+def _in_words(error: SSL.Error) -> str:
+    """What OpenSSL says, for people: its errors are lists of tuples."""
+    said = "; ".join(str(each[-1]) for each in error.args[0]) if error.args else "the other side ended it"
+    if "alert unknown ca" in said:  # so a dialler ends it that wants another certificate
+        said += " (the other side wants another key than ours: `ensemble id` shows what its owner must know)"
+    return said

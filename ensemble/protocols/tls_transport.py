@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -14,8 +13,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
-from twisted.internet.protocol import Factory, connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from ensemble.errors import LinkRefused
@@ -87,16 +85,14 @@ class TlsTransport(TcpTransport):
                 self._reactor,
                 built,
                 told,
+                self._sessions,
                 admits=admits,
                 porch=waiting,
-                inside=inside,
                 budget=self._budget,
                 max_line=self._max_line,
             )
 
-        factory = _Wires(wire)
-        inside = partial(_Accepted, TLSMemoryBIOFactory(self._sessions, False, factory, self._reactor))
-        return factory
+        return _Wires(wire)
 
     def _attempt(self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr) -> Deferred[StreamWire]:
         wires: list[TlsWire] = []
@@ -123,13 +119,14 @@ class TlsTransport(TcpTransport):
                 shaken.errback(failure)
 
         def wire() -> TlsWire:
-            wires.append(TlsWire(self._reactor, built, failed, peer=addr, budget=self._budget, max_line=self._max_line))
-            return wires[-1]
+            new = TlsWire(
+                self._reactor, built, failed, self._sessions, peer=addr, budget=self._budget, max_line=self._max_line
+            )
+            wires.append(new)
+            return new
 
         shaken: Deferred[StreamWire] = Deferred(cancel)
-        tls = TLSMemoryBIOFactory(self._sessions, True, _Wires(wire), self._reactor)
-        tls.protocol = TLSMemoryBIOProtocol  # not the one that gathers small writes for a turn: an outbox does
-        connecting = endpoint.connect(tls)
+        connecting = endpoint.connect(_Wires(wire))
         connecting.addErrback(lost)
         return shaken
 
@@ -142,21 +139,6 @@ class _Wires(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> TlsWire:
         return self._wire()
-
-
-class _Accepted(TLSMemoryBIOProtocol):
-    """The TLS of an accepted connection."""
-
-    def dataReceived(self, data: bytes) -> None:
-        wire: Any = self.wrappedProtocol
-        if wire.shaking:
-            wire.shake_on(lambda: super(_Accepted, self).dataReceived(data))
-        else:
-            super().dataReceived(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        wire: Any = self.wrappedProtocol  # the end of a flood's handshakes costs as much as half of one
-        wire.shake_on(lambda: super(_Accepted, self).connectionLost(reason))
 
 
 def _untold(_counter: str, _cause: str, _address: str) -> None:

@@ -205,8 +205,8 @@ class AllowanceTests(SynchronousTestCase):
         """Who changes its keys rarely may do so for ever."""
         updates, now = KeyUpdates(), 0.0
         for _ in range(10):
-            self.assertTrue(all(updates.one_more(now) for _ in range(KEY_UPDATES)))
-            self.assertFalse(updates.one_more(now + KEY_UPDATE_SECONDS))
+            self.assertTrue(all(updates.more(1, now) for _ in range(KEY_UPDATES)))
+            self.assertFalse(updates.more(1, now + KEY_UPDATE_SECONDS))
             now += KEY_UPDATE_SECONDS + 1
 
 

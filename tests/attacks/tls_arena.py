@@ -17,7 +17,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 
 from ensemble.identity import HumdKey
 from ensemble.protocols import TlsTransport
-from ensemble.protocols.tls import EXPORTER_LABEL, EXPORTER_LENGTH
+from ensemble.protocols.tls_sessions import EXPORTER_LABEL, EXPORTER_LENGTH
 from tests.attacks.arena import Humd, RealArena, RealHouse, RealRogue, reactor
 from tests.protocols.tls_peers import Sessions
 

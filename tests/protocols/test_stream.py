@@ -53,6 +53,19 @@ class ReadingTests(StreamWireCase):
         self.assertEqual((wire.kind, wire.dialled, wire.peer, wire.max_line), ("tls", False, None, 7))
         self.assertEqual((wire.address, self.transport.producerState), ("192.168.1.1", "paused"))
 
+    def test_pause_and_start_when_built(self) -> None:
+        """Whoever pauses a wire before it starts it, as soon as it is there, reads nothing until it resumes."""
+
+        def built(wire: StreamWire) -> None:
+            wire.pause()
+            wire.start(self.sink)
+
+        wire = StreamWire(self.clock, built)
+        wire.makeConnection(self.transport)
+        self.assertEqual(self.transport.producerState, "paused")
+        wire.resume()
+        self.assertEqual(self.transport.producerState, "producing")
+
     # reading
 
     def test_one_batch_per_chunk(self) -> None:

@@ -1,0 +1,146 @@
+"""The core of a TLS connection, without a socket: two ends, and the bytes between them cut anywhere."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from weakref import ref
+
+from hypothesis import given, settings, strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.identity import certificate_of
+from ensemble.protocols.tls_sessions import RECORD, TlsSession, TlsSessions
+from tests.protocols.tls_peers import ALICE, BOB
+
+ALICES, BOBS = TlsSessions(ALICE), TlsSessions(BOB)
+HEADER = 5  # bytes of a record (RFC 8446 5.1)
+
+
+def everybody(_: bytes) -> bool:
+    return True
+
+
+def carry(data: bytes, there: TlsSession, step: int = 2**16) -> bytes:
+    """What C{there} reads of these bytes, in pieces of C{step}."""
+    read = b""
+    for at in range(0, len(data), step):
+        there.receive(data[at : at + step])
+        while plain := there.read():
+            read += plain
+    return read
+
+
+def shake(accepts: Callable[[bytes], bool] = everybody, step: int = 2**16) -> tuple[TlsSession, TlsSession]:
+    """Alice dials Bob.  :returns: both ends, as far as they came; nothing is in flight, no ticket was read."""
+    dialling, listening = ALICES.dial(accepts), BOBS.accept()
+    dialling.shake()
+    for here, there in ((dialling, listening), (listening, dialling), (dialling, listening)):
+        flight = here.outgoing()
+        for at in range(0, len(flight), step):
+            there.receive(flight[at : at + step])
+            there.shake()
+    return dialling, listening
+
+
+class ShakingTests(SynchronousTestCase):
+    def test_both_know(self) -> None:
+        """Each has the other's leaf, and both the same secret for their proofs."""
+        dialling, listening = shake()
+        self.assertEqual((dialling.leaf(), listening.leaf()), (certificate_of(BOB), certificate_of(ALICE)))
+        self.assertEqual(dialling.exported(), listening.exported())
+        self.assertEqual((dialling.broken, listening.broken), ("", ""))
+
+    def test_in_pieces(self) -> None:
+        """A handshake that comes byte by byte is the same."""
+        dialling, listening = shake(step=1)
+        self.assertEqual(dialling.exported(), listening.exported())
+
+    def test_judged_once(self) -> None:
+        """A dialler is asked about a leaf once, whatever OpenSSL finds wrong with it."""
+        shown: list[bytes] = []
+
+        def accepts(der: bytes) -> bool:
+            shown.append(der)
+            return True
+
+        shake(accepts)
+        self.assertEqual(shown, [certificate_of(BOB)])
+
+    def test_refused(self) -> None:
+        """Whose leaf is refused is told by an alert; it sees no leaf of ours, and nothing is sealed for it."""
+        dialling, listening = shake(lambda der: False)
+        self.assertIn("certificate verify failed", dialling.broken)
+        self.assertIn("wants another key than ours", listening.broken)
+        self.assertIsNone(listening.leaf())
+        self.assertEqual((dialling.seal(b"hello"), dialling.close(), dialling.read()), (b"", b"", b""))
+
+    def test_tickets_count(self) -> None:
+        """OpenSSL's messages behind the handshake are counted, those of the handshake are not."""
+        dialling, listening = shake()
+        self.assertEqual((dialling.messages, listening.messages), (0, 0))
+        carry(listening.outgoing(), dialling)
+        self.assertGreater(dialling.messages, 0)
+
+
+class SpeakingTests(SynchronousTestCase):
+    @settings(max_examples=30, deadline=None)
+    @given(st.lists(st.integers(0, 3 * RECORD), max_size=4), st.integers(1, 2**15))
+    def test_any_cut(self, sizes: list[int], step: int) -> None:
+        """However what was sealed is cut on its way, the same bytes come out, in both directions."""
+        dialling, listening = shake()
+        for here, there in ((dialling, listening), (listening, dialling)):
+            said = [bytes([number]) * size for number, size in enumerate(sizes)]
+            records = b"".join(map(here.seal, said))
+            self.assertEqual(carry(records, there, max(step, len(records) // 500)), b"".join(said))
+            self.assertEqual((there.broken, there.ended), ("", False))
+
+    def test_full_records(self) -> None:
+        """What is long leaves in full records, and nothing makes none."""
+        dialling, _ = shake()
+        self.assertEqual(dialling.seal(b""), b"")
+        left, sizes = dialling.seal(b"x" * (2 * RECORD + 1)), []
+        while left:
+            end = HEADER + int.from_bytes(left[3:HEADER], "big")
+            sizes.append(end)
+            left = left[end:]
+        self.assertEqual(len(sizes), 3)
+        self.assertGreater(min(sizes[:2]), RECORD)
+
+    def test_changed(self) -> None:
+        """A byte that was changed breaks the session: what came before is read, both ends know, no more is said."""
+        dialling, listening = shake()
+        before, changed = dialling.seal(b"before"), bytearray(dialling.seal(b"changed"))
+        changed[-1] ^= 1
+        self.assertEqual(carry(before + changed + dialling.seal(b"after"), listening), b"before")
+        self.assertIn("bad record mac", listening.broken)
+        carry(listening.outgoing(), dialling)
+        self.assertIn("bad record mac", dialling.broken)
+        self.assertEqual((listening.seal(b"x"), dialling.seal(b"x")), (b"", b""))
+
+
+class EndTests(SynchronousTestCase):
+    def test_one_side_at_a_time(self) -> None:
+        """Who ends says it once and nothing more, and still reads what the other says until that ends too."""
+        dialling, listening = shake()
+        goodbye = dialling.seal(b"goodbye") + dialling.close()
+        self.assertEqual((dialling.seal(b"more"), dialling.close()), (b"", b""))
+        self.assertEqual(carry(goodbye, listening), b"goodbye")
+        self.assertTrue(listening.ended)
+        self.assertEqual(carry(listening.seal(b"late") + listening.close(), dialling), b"late")
+        self.assertEqual((dialling.ended, dialling.broken, listening.broken), (True, "", ""))
+
+    def test_in_the_handshake(self) -> None:
+        """A handshake that is not over has nothing to end."""
+        dialling = ALICES.dial(everybody)
+        dialling.shake()
+        self.assertEqual((dialling.close(), dialling.seal(b"early")), (b"", b""))
+
+    def test_leaves_nothing(self) -> None:
+        """An end that nobody holds is gone at once, and the tens of kilobytes of OpenSSL with it."""
+        dialling, listening = shake()
+        ends = ref(dialling), ref(dialling._connection), ref(listening), ref(listening._connection)
+        gc.disable()
+        self.addCleanup(gc.enable)
+        del dialling, listening
+        self.assertEqual([end() for end in ends], [None] * 4)

@@ -1,0 +1,223 @@
+"""A TLS wire between socket and sink, with a clock: what the sink does inside a delivery, and ends that hang."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.identity import HumdAddr
+from ensemble.protocols import TlsTransport
+from ensemble.protocols.stream import CLOSE_SECONDS
+from ensemble.protocols.tls import TlsWire
+from ensemble.protocols.tls_sessions import TlsSession, TlsSessions
+from tests.protocols.recording import RecordingSink
+from tests.protocols.tls_peers import ALICE, BOB
+
+
+class Socket(StringTransport):
+    """A transport without a system below it."""
+
+    def __init__(self) -> None:
+        super().__init__(peerAddress=IPv4Address("TCP", "192.0.2.7", 1))
+
+    def unregisterProducer(self) -> None:
+        """As every socket: nothing where there is none."""
+        self.producer = None
+
+    def taken(self) -> bytes:
+        """What was written since this was asked last."""
+        data: bytes = self.value()
+        self.clear()
+        return data
+
+
+class TlsWireTests(SynchronousTestCase):
+    """Bob's wire, accepted; at the other end is the core of a session of Alice's."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.sink = RecordingSink()
+        self.socket = Socket()
+        self.built: list[Any] = []
+        factory: Any = TlsTransport(self.clock, BOB).factory(
+            self.built.append, failed=lambda *told: self.fail(str(told))
+        )
+        self.wire: Any = factory.buildProtocol(None)
+        self.wire.makeConnection(self.socket)
+        self.clock.advance(0)
+        self.alice = TlsSessions(ALICE).dial(lambda der: True)
+
+    def shake(self, says: bytes = b"") -> None:
+        """Alice's last flight may have something behind it."""
+        self.alice.shake()
+        self.wire.dataReceived(self.alice.outgoing())
+        self.alice.receive(self.socket.taken())
+        self.assertTrue(self.alice.shake())
+        self.wire.dataReceived(self.alice.outgoing() + self.alice.seal(says))
+        self.assertEqual(self.built, [self.wire])
+
+    def start(self) -> None:
+        self.shake()
+        self.wire.start(self.sink)
+
+    def heard(self) -> bytes:
+        """What Alice can read now."""
+        self.alice.receive(self.socket.taken())
+        read = b""
+        while plain := self.alice.read():
+            read += plain
+        return read
+
+    def end(self) -> None:
+        """The system tells that the connection is closed, or was aborted."""
+        self.wire.connectionLost(Failure(ConnectionAborted() if self.socket.disconnected else ConnectionDone()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_data_behind_the_handshake(self) -> None:
+        """What comes in one piece with the end of the handshake waits for the sink, and then is not lost."""
+        self.shake(b"one\ntwo\n")
+        self.assertEqual(self.socket.producerState, "paused")
+        self.wire.start(self.sink)
+        self.clock.advance(0)
+        self.assertEqual((self.sink.lines, self.socket.producerState), ([b"one", b"two"], "producing"))
+
+    def test_paused_inside(self) -> None:
+        """A sink that pauses at the first of many records gets the rest when it resumes, in order."""
+        self.start()
+        self.sink.on_lines = lambda lines: self.wire.pause()
+        self.wire.dataReceived(b"".join(self.alice.seal(b"%d\n" % number) for number in range(5)))
+        self.assertEqual((self.sink.lines, self.socket.producerState), ([b"0"], "paused"))
+        self.sink.on_lines = None
+        self.wire.resume()
+        self.clock.advance(0)
+        self.assertEqual(self.sink.lines, [b"%d" % number for number in range(5)])
+
+    def test_aborted_inside(self) -> None:
+        """A sink that aborts at the first of many records hears nothing more, and nothing more leaves."""
+        self.start()
+        self.socket.taken()
+        self.sink.on_lines = lambda lines: self.wire.abort()
+        self.wire.dataReceived(self.alice.seal(b"one\n") + self.alice.seal(b"two\n") + self.alice.close())
+        self.wire.write([b"more"])
+        self.wire.dataReceived(b"whatever")
+        self.assertEqual((self.sink.lines, self.socket.taken()), ([b"one"], b""))
+        self.assertTrue(self.socket.disconnecting)
+        self.end()
+
+    def test_closed_inside(self) -> None:
+        """A sink that closes at the first of many records hears nothing more; what it wrote leaves, then an end."""
+        self.start()
+
+        def leave(_: list[bytes]) -> None:
+            self.wire.write([b"goodbye"])
+            self.wire.close()
+
+        self.sink.on_lines = leave
+        self.wire.dataReceived(self.alice.seal(b"one\n") + self.alice.seal(b"two\n"))
+        self.assertEqual((self.heard(), self.alice.ended, self.sink.lines), (b"goodbye\n", True, [b"one"]))
+        self.assertFalse(self.socket.disconnecting, "it did not wait for the other end")
+        self.wire.dataReceived(self.alice.seal(b"three\n") + self.alice.close())
+        self.assertTrue(self.socket.disconnecting)
+        self.end()
+        self.assertEqual((self.sink.lines, self.sink.clean), ([b"one"], True))
+
+    def test_closed_when_built(self) -> None:
+        """Whoever closes a wire as soon as it is there still reads the other's end."""
+
+        def built(wire: TlsWire) -> None:
+            self.built.append(wire)
+            wire.close()
+
+        self.wire._built = built
+        self.shake()
+        self.assertEqual(self.socket.producerState, "producing")
+        self.assertEqual((self.heard(), self.alice.ended), (b"", True))
+        self.wire.dataReceived(self.alice.close())
+        self.assertTrue(self.socket.disconnecting)
+        self.end()
+
+    def test_never_answered(self) -> None:
+        """A peer that never answers our end is cut off after five seconds, whatever else it says."""
+        self.start()
+        self.wire.close()
+        for _ in range(4):
+            self.clock.advance(CLOSE_SECONDS / 4)
+            self.wire.dataReceived(self.alice.seal(b"and another thing\n"))
+        self.assertTrue(self.socket.disconnected)
+        self.end()
+        self.assertEqual((self.sink.lines, self.sink.clean), ([], False))
+
+    def test_never_read(self) -> None:
+        """Nor does a peer that ended, and takes nothing of what waits, stay for longer; nothing is sealed for it."""
+        self.start()
+        self.wire.dataReceived(self.alice.close())
+        self.assertTrue(self.socket.disconnecting)
+        self.socket.taken()
+        self.wire.write([b"more"])
+        self.assertEqual(self.socket.taken(), b"")
+        self.clock.advance(CLOSE_SECONDS)
+        self.assertTrue(self.socket.disconnected)
+        self.end()
+        self.assertFalse(self.sink.clean, "nobody knows what it took")
+
+    def test_reset_behind_the_end(self) -> None:
+        """An end that was read is one, also where the system says of what followed that it was lost."""
+        self.start()
+        self.wire.dataReceived(self.alice.seal(b"last") + self.alice.close())
+        self.wire.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual((self.sink.lines, self.sink.clean), ([b"last"], True))
+
+    def test_ended_and_closed(self) -> None:
+        """A wire whose peer ended first is closed by its owner like any other."""
+        self.start()
+        self.wire.dataReceived(self.alice.seal(b"last") + self.alice.close())
+        self.wire.connectionLost(Failure(ConnectionDone()))
+        self.wire.close()
+        self.assertEqual((self.sink.lines, self.sink.clean, self.clock.getDelayedCalls()), ([b"last"], True, []))
+
+    def test_back_pressure(self) -> None:
+        """What the socket says of its buffer reaches the sink."""
+        self.start()
+        producer: Any = self.socket.producer
+        producer.pauseProducing()
+        producer.resumeProducing()
+        self.assertEqual(self.sink.events, ["wire_full", "wire_drained"])
+
+    def test_together(self) -> None:
+        """The lines of one write are one record; only what was said inside counts as sent and received."""
+        self.start()
+        self.wire.write([b"with the tickets"])
+        self.socket.taken()
+        self.wire.write([b"one", b"two"])
+        self.wire.write([])
+        self.wire.dataReceived(self.alice.seal(b"three\n"))
+        records = self.socket.taken()
+        self.assertEqual(int.from_bytes(records[3:5], "big") + 5, len(records))
+        self.assertEqual((self.wire.sent, self.wire.received), (17 + 8, 6))
+
+
+class DialledTests(SynchronousTestCase):
+    def test_our_end_leaves_at_once(self) -> None:
+        """The end of our handshake does not wait for a hello; a leaf that is refused gets an alert, and no end."""
+        for accepted in (True, False):
+            clock, socket, built, failed = Clock(), Socket(), [], []  # type: ignore[var-annotated]
+            wanted = HumdAddr((BOB if accepted else ALICE).humd_id())
+            wire = TlsWire(clock, built.append, lambda *told: failed.append(told), TlsSessions(ALICE), peer=wanted)  # noqa: B023
+            wire.makeConnection(socket)
+            bob: TlsSession = TlsSessions(BOB).accept()
+            bob.receive(socket.taken())
+            bob.shake()
+            wire.dataReceived(bob.outgoing())
+            bob.receive(socket.taken())
+            self.assertEqual(bob.shake(), accepted)
+            self.assertEqual(
+                (bool(built), socket.disconnecting, bool(bob.broken)), (accepted, not accepted, not accepted)
+            )
+            wire.connectionLost(Failure(ConnectionDone()))
+            self.assertEqual([told[0] for told in failed], [] if accepted else ["tls.leaf"])
