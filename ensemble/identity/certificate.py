@@ -28,7 +28,8 @@ from ensemble.errors import EnsembleError
 from ensemble.identity.humd_id import HumdId
 from ensemble.identity.key import HumdKey
 
-LEAF_CACHE: Final = 1024  # certificates; who comes once often comes again, and to read one costs half a signature
+LEAVES_KEPT: Final = 1024  # who comes once often comes again, and to read a certificate costs half a signature
+LEAF_BYTES: Final = 1024  # of a certificate that is kept; ours has 206, and a stranger could send one of 100 KiB
 _ED25519: Final = bytes.fromhex("300506032b6570")  # AlgorithmIdentifier 1.3.101.112
 _NAME: Final = bytes.fromhex("300f310d300b06035504030c04") + b"humd"
 _VALIDITY: Final = b"\x30\x20\x17\x0d700101000000Z\x18\x0f99991231235959Z"
@@ -61,7 +62,6 @@ def fingerprint(der: bytes) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
-@lru_cache(maxsize=LEAF_CACHE)
 def leaf_id(der: bytes) -> HumdId | None:
     """
     The id whose key a certificate is about.  That its sender holds the key is for TLS to verify.
@@ -69,6 +69,10 @@ def leaf_id(der: bytes) -> HumdId | None:
     :returns: None where the key is of another kind than Ed25519: it says nothing of an id.
     :raises BadCertificate: C{der} is no certificate, or its key is not one that a secret leads to.
     """
+    return _kept(der) if len(der) <= LEAF_BYTES else _read(der)
+
+
+def _read(der: bytes) -> HumdId | None:
     try:
         certificate = x509.load_der_x509_certificate(der)
         if certificate.public_key_algorithm_oid != x509.PublicKeyAlgorithmOID.ED25519:
@@ -82,6 +86,9 @@ def leaf_id(der: bytes) -> HumdId | None:
     if not crypto_core_ed25519_is_valid_point(public):
         raise BadCertificate(f"a certificate for {public.hex()}, which is nobody's key")
     return HumdId.from_public(public)
+
+
+_kept: Final = lru_cache(LEAVES_KEPT)(_read)
 
 
 def _sequence(content: bytes) -> bytes:

@@ -12,7 +12,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.identity import BadCertificate, HumdKey, certificate_of, fingerprint, leaf_id
+from ensemble.identity import (
+    BadCertificate,
+    HumdId,
+    HumdKey,
+    certificate as certificate_module,
+    certificate_of,
+    fingerprint,
+    leaf_id,
+)
 from tests.identity.vectors import KEYS, ZERO
 
 GOLDEN_DER = (
@@ -27,11 +35,14 @@ IDENTITY_POINT = bytes([1]) + bytes(31)
 OURS = certificate_of(HumdKey.from_seed(bytes.fromhex(ZERO.seed)))
 
 
-def built(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | Ed25519PrivateKey | ed448.Ed448PrivateKey) -> bytes:
+def built(
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | Ed25519PrivateKey | ed448.Ed448PrivateKey,
+    name: x509.Name = NAME,
+) -> bytes:
     """The same certificate as the library makes it."""
     builder = (
         x509.CertificateBuilder()
-        .subject_name(NAME)
+        .subject_name(name)
         .issuer_name(NAME)
         .serial_number(1)
         .public_key(key.public_key())
@@ -74,6 +85,16 @@ class CertificateTests(SynchronousTestCase):
             ed448.Ed448PrivateKey.generate(),
         ):
             self.assertIsNone(leaf_id(built(key)))
+
+    def test_a_long_one_is_not_kept(self) -> None:
+        """Short certificates are remembered, and those that somebody blew up are read each time."""
+        long_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x" * 64)] * 20)
+        key = Ed25519PrivateKey.generate()
+        certificate_module._kept.cache_clear()
+        for der, kept in ((built(key, long_name), 0), (built(key), 1)):
+            for _ in range(2):
+                self.assertEqual(leaf_id(der), HumdId.from_public(key.public_key().public_bytes_raw()))
+            self.assertEqual(certificate_module._kept.cache_info().currsize, kept)
 
     def test_nobodys_key(self) -> None:
         """A key of small order, for which anybody can sign, is nobody's id."""
