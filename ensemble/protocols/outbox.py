@@ -351,14 +351,19 @@ class Outbox:
 
     def _batch(self) -> list[bytes]:
         """Take the next lines off the queue; there is at least one."""
-        lines = self._lines
-        if self.size <= MAX_WRITE_BYTES and len(lines) - self._first <= MAX_WRITE_LINES:
-            batch = [line for line in lines[self._first :] if line is not None]
+        lines, at = self._lines, self._first
+        batch = [line for line in lines[at : at + MAX_WRITE_LINES] if line is not None]
+        if self.size <= MAX_WRITE_BYTES and len(lines) - at <= MAX_WRITE_LINES:
             self._forget_all()
+            return batch
+        size = sum(map(len, batch)) + len(batch)
+        if size <= MAX_WRITE_BYTES and not self._holes:
+            lines[at : at + len(batch)] = [None] * len(batch)
+            self.size -= size
+            self._sent_up_to(at + len(batch))
             return batch
         batch = []
         room = MAX_WRITE_BYTES
-        at = self._first
         while at < len(lines) and len(batch) < MAX_WRITE_LINES:
             line = lines[at]
             if line is not None:
