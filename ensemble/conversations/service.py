@@ -58,8 +58,8 @@ class Node(Service):
         paused = self._paused.pop(client.client_id, None)
         if paused is not None:
             paused[1].cancel()
-        self._room(client.client_id)
         self._do(self.routes.client_left(client.client_id, self._clock.seconds()), None)
+        self._room(client.client_id)
 
     # MeshListener
 
@@ -70,12 +70,12 @@ class Node(Service):
         self.ensemble.set_waiting(peer, self.routes.waiting_on(peer))
 
     def peer_lost(self, peer: HumdId, reason: str) -> None:
-        self._room(peer)
         self._do(self.routes.peer_lost(peer, self._clock.seconds()), None)
+        self._room(peer)
 
     def peer_has_room(self, peer: HumdId) -> None:
-        self._room(peer)
         self._do(self.routes.peer_has_room(peer), None)
+        self._room(peer)
 
     def undelivered(self, peer: HumdId, line: bytes, qualifier: Qualifier) -> None:
         message = "the link to the other humd did not come up; is it running?"
@@ -149,6 +149,7 @@ class Node(Service):
         self._resume(client_id)
 
     def _room(self, destination: Side) -> None:
+        """Read those again who were paused for it; they speak at once, so the core must know of what happened."""
         self._given_up.discard(destination)
         for client_id, (destinations, _) in list(self._paused.items()):
             destinations.discard(destination)

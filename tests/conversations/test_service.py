@@ -107,6 +107,31 @@ class PauseTests(SynchronousTestCase):
         self.assertEqual(self.here.node._paused, {})
         self.assertIn("peer.lost", {tone.get("qualifier") for tone in self.program.heard})
 
+    def test_a_lost_forager_is_not_asked(self) -> None:
+        """What a paused program had said already, and is read when a program is lost, does not go to that one."""
+        foragers = [Program(self.world, self.here) for _ in range(2)]
+        for number, forager in enumerate(foragers):
+            forager.say({"chi": "hello", "hive": f"f{number}", "bee": ["forager"], "tools": [{"name": "t"}]})
+        list(self.here.thrum.sessions.values())[1].wire_full()
+        call = {"chi": "tool-call", "toolName": "t", "text": "x" * 1_000_000}
+        self.program.say(*({**call, "callId": str(number)} for number in range(6)))
+        foragers[0].wire.close()
+        self.world.settle()
+        lost = [tone["callId"] for tone in self.program.heard if tone.get("qualifier") == "bee.lost"]
+        asked = [tone["callId"] for tone in foragers[1].heard if tone["chi"] == "tool-call"]
+        self.assertEqual((lost, asked), (["0", "1", "2", "3", "4"], ["5"]))
+
+    def test_a_replaced_link_is_asked(self) -> None:
+        """What a paused program had said already is asked over the newer link, and waits for its answer."""
+        link = self.here.ensemble.link_to(self.there.me)
+        assert link is not None
+        link.wire_full()
+        ask = {"chi": "tool-call", "to": self.there.me.full, "text": "x" * 1_000_000}
+        self.program.say(*({**ask, "rid": str(number)} for number in range(6)))
+        self.world.link(self.world.humd(self.there.ensemble.key), self.here.ensemble)
+        lost = [tone["rid"] for tone in self.program.heard if tone.get("qualifier") == "peer.lost"]
+        self.assertEqual((lost, self.here.node.routes.open_asks), (["0", "1", "2", "3", "4"], 1))
+
     def test_undelivered_is_told(self) -> None:
         """A tone that waited for a link that never came up is answered to the program that sent it."""
         stranger = House(self.world, policy=Policy(admit_any=False))
