@@ -109,7 +109,7 @@ class Membership:
         peer.came_up(link)
 
     def has_room(self, link: Link) -> None:
-        """The queue of C{link}, which was more than half full, is not any more."""
+        """The queue of C{link}, which was more than half full, is not any more; or what was held fits into it."""
         if self.listener is not None and link.peer is not None:
             self.listener.peer_has_room(link.peer)
 

@@ -53,6 +53,9 @@ class PeerOwner(Protocol):
     def peer_lost(self, peer: Peer, reason: str) -> None:
         """A loss (wire-0.8 section 6.7); a newer link may be up already."""
 
+    def has_room(self, link: Link) -> None:
+        """What was held has left over C{link}, whose queue is at most half full with it."""
+
     def link_superseded(self, link: Link, cause: str) -> None:
         """A second link was refused."""
 
@@ -264,16 +267,20 @@ class Peer:
             return
         if self.waits:
             link.set_waiting(True)
+        room = bool(self.hold)
         while self.hold and self.writing is link and link.state is State.UP:
             line, droppable = self.hold.popleft()
             self._hold_size -= len(line)
             self._queues.note(self, self._hold_size)
             try:
-                link.send(line, droppable)
+                room = not link.send(line, droppable)
             except QueueFull:
+                room = False
                 self._undelivered(self.id, line, Qualifier.QUEUE_FULL)
             except ToneTooLarge:
                 self._undelivered(self.id, line, Qualifier.TONE_TOO_LARGE)
+        if room:
+            self._owner.has_room(link)
 
     def _take_held(self) -> deque[tuple[bytes, bool]]:
         held, self.hold, self._hold_size = self.hold, deque(), 0

@@ -9,7 +9,7 @@ from zope.interface import implementer
 from ensemble.conversations import Node
 from ensemble.errors import LinkRefused
 from ensemble.interfaces import IClient
-from ensemble.mesh import Link, Policy
+from ensemble.mesh import Limits, Link, Policy
 from ensemble.testing import House, World
 from ensemble.tone import encode, peek
 from tests.thrum.test_session import Program
@@ -131,6 +131,17 @@ class PauseTests(SynchronousTestCase):
         self.world.link(self.world.humd(self.there.ensemble.key), self.here.ensemble)
         lost = [tone["rid"] for tone in self.program.heard if tone.get("qualifier") == "peer.lost"]
         self.assertEqual((lost, self.here.node.routes.open_asks), (["0", "1", "2", "3", "4"], 1))
+
+    def test_a_link_that_comes_up_resumes(self) -> None:
+        """A program that wrote too much for a link that was being made is read again as soon as that took it."""
+        here, stranger = House(self.world, limits=Limits(peer_hold_bytes=1024 * 1024)), House(self.world)
+        link = self.world.join(here.ensemble, stranger.ensemble)
+        link.cut()
+        Program(self.world, here).say({"chi": "x-bulk", "rid": "r", "to": stranger.me.full, "text": "x" * 1_000_000})
+        self.assertEqual(len(here.node._paused), 1)
+        link.heal()
+        self.world.settle()
+        self.assertEqual(here.node._paused, {})
 
     def test_undelivered_is_told(self) -> None:
         """A tone that waited for a link that never came up is answered to the program that sent it."""
