@@ -86,4 +86,4 @@ class Teller:
             self.book.let_go(ask)
         if asker is None or not waits:
             return []
-        return [self.error(asker, qualifier, message, ask.rid, ask.sid, ask.call_id)]
+        return [self.error(asker, qualifier, message, ask.last_rid, ask.sid, ask.call_id)]

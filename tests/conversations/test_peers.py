@@ -236,12 +236,12 @@ class ReplyTests(SynchronousTestCase):
         self.assertEqual(self.desk.routes.open_asks, 1)
 
     def test_a_further_prompt_joins(self) -> None:
-        """Prompts of one client under an open sid are one ask: one finish ends it, a loss is told once."""
+        """Prompts of one client under an open sid are one ask: one finish ends it, and so does a loss: by sid."""
         for rid in ("r1", "r2", "r2"):
             self.desk.said("a", "prompt", rid=rid, sid="s", to=P.full)
         self.assertEqual(self.desk.routes.open_asks, 1)
         self.assertEqual(self.to(self.desk.heard(P, "chunk", rid="r1")), ["a"])
-        self.assertEqual(errors(self.desk.lost(P)), [("a", "peer.lost", {"rid": "r2", "sid": "s"})])
+        self.assertEqual(errors(self.desk.lost(P)), [("a", "peer.lost", {"sid": "s"})])
 
     def test_the_error_of_one_of_several_prompts(self) -> None:
         """When one of the prompts under a sid is refused the others go on; the error of the last one ends it."""

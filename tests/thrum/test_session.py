@@ -231,6 +231,21 @@ class ClientTests(SynchronousTestCase):
         self.assertRaises(ThrumLost, client.send, {"chi": "hello"})
         self.assertIsInstance(self.successResultOf(client.gone), ThrumLost)
 
+    def test_the_worker_of_several_prompts_is_lost(self) -> None:
+        """Each of the prompts under one sid ends when their worker is gone, here or at a peer."""
+        there = House(self.world)
+        self.world.link(self.house.ensemble, there.ensemble)
+        client = self.house.join("a")
+        for serves, to in ((self.house, {}), (there, {"to": there.me.full})):
+            worker = serves.join("w", bee=["worker"], models=["m"])
+            streams = [client.ask({"chi": "prompt", "sid": "s", "modelId": "m", **to}) for _ in range(2)]
+            self.world.settle()
+            worker.close()
+            self.world.settle()
+            told = [self.successResultOf(Deferred.fromCoroutine(collect(stream))) for stream in streams]
+            self.assertEqual([[tone["qualifier"] for tone in tones] for tones in told], [["worker.lost"]] * 2)
+            self.assertEqual(self.house.node.routes.open_asks, 0)
+
     def test_a_slow_reader_pauses_the_socket(self) -> None:
         """Tones that nobody takes stop the reading, and taking them starts it again; none is lost."""
         reader = self.house.join("listener", chis=["x-news"])
