@@ -241,6 +241,8 @@ class ThrumClient:
 
     def lines_received(self, lines: list[bytes]) -> None:
         for line, envelope in zip(lines, peek_each(lines), strict=True):
+            if self._lost is not None:
+                return  # who was told of the line before has closed
             if isinstance(envelope, MalformedTone) or envelope.chi == "echo":
                 continue  # of a daemon that is newer or broken; the next line may be fine
             askers = tuple(self._askers(envelope)) if self._asks else ()

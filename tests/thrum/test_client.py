@@ -69,6 +69,18 @@ class StreamTests(DaemonTestCase):
         for _ in range(2):
             self.failureResultOf(self.next_of(stream), ThrumLost)
 
+    def test_closing_in_the_middle(self) -> None:
+        """Who closes when it is told of a tone is told nothing more, though more came with it."""
+        told: list[str] = []
+
+        def tell(envelope: Envelope, line: bytes) -> None:
+            told.append(envelope.chi)
+            self.client.close()
+
+        self.client.on_tone = tell
+        self.say(NEWS, {"chi": "x-more"})
+        self.assertEqual(told, ["x-news"])
+
     def test_reading_after_the_loss(self) -> None:
         """Who asks for tones when the connection is gone is told so, and does not wait for ever."""
         self.far.close()
