@@ -182,7 +182,8 @@ class ThrumClient:
 
         :returns: every tone with its C{sid}, C{callId} or C{rid}.  Of a prompt the last one is a finish or an error,
             of a tool-call a tool-result or an error, of anything else the first one is.
-        :raises LocalWireError: it is not a tone, or other questions have all its keys.
+        :raises LocalWireError: it is not a tone, or another question has the key by which its answer is found: the
+            C{callId}, or the C{rid} where there is none.
         :raises ThrumLost: as L{send}.
         """
         said = dict(tone)
@@ -191,10 +192,13 @@ class ThrumClient:
         if is_prompt:
             said.setdefault("sid", f"hum-{uuid4().hex[:12]}")
         named = [(name, said[name]) for name in ("sid", "callId", "rid") if isinstance(said.get(name), str)]
-        keys = [("prompt", key) if is_prompt and name == "sid" else (name, key) for name, key in named]
-        keys = [key for key in keys if key[0] == "prompt" or key not in self._asks]
-        if named and not keys:
-            raise LocalWireError("a question with this rid still waits for its answer: choose a fresh one, or none")
+        named = [("prompt", key) if is_prompt and name == "sid" else (name, key) for name, key in named]
+        keys = [key for key in named if key[0] == "prompt" or key not in self._asks]
+        first = ([key for key in named if key[0] != "sid"] or named)[:1]  # by which its answer is found
+        if not set(first) <= set(keys):
+            raise LocalWireError(
+                "a question with this callId or rid still waits for its answer: choose a fresh one, or none"
+            )
         self.send(said)
 
         def closed(stream: Stream) -> None:

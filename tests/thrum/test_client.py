@@ -228,8 +228,11 @@ class AskTests(DaemonTestCase):
         """A question whose answer would be taken for that of another is refused, and not sent."""
         first = self.client.ask({"chi": "x-ask", "rid": "r1"})
         self.assertRaisesRegex(LocalWireError, "choose a fresh one", self.client.ask, {"chi": "x-ask", "rid": "r1"})
+        call = {"chi": "tool-call", "callId": "c1"}
+        self.client.ask(call)
+        self.assertRaisesRegex(LocalWireError, "choose a fresh one", self.client.ask, call)
         self.say({"chi": "x-answer", "rid": "r1"})
-        self.assertEqual((first.untaken, len(self.daemon.heard)), (1, 1))
+        self.assertEqual((first.untaken, len(self.daemon.heard)), (1, 2))
 
     def test_a_refused_question_leaves_nothing(self) -> None:
         """A question that could not be sent takes no answers from an earlier one that was."""
