@@ -96,9 +96,11 @@ class Receiver(End):
     def heard(self, lines: list[bytes]) -> None:
         if not self.count:
             self.began = time.perf_counter()
+        count = 0
         for tone in decode_each(lines):
             if not isinstance(tone, MalformedTone) and "to" in tone:
-                self.count += 1
+                count += 1
+        self.count += count
 
     def gone(self) -> None:
         say(json.dumps({"n": self.count, "rate": self.count / (time.perf_counter() - self.began)}))
@@ -113,9 +115,10 @@ class Sender(End):
         self.left = count
 
     def room(self) -> None:
-        for _ in range(min(TURN, self.left)):
-            self.push(encode(TONE))
-        self.left -= min(TURN, self.left)
+        push, now = self.push, min(TURN, self.left)
+        for _ in range(now):
+            push(encode(TONE))
+        self.left -= now
         if not self.left:
             self.outbox.when_empty(self.wire.close)
         else:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from math import isfinite
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
@@ -125,10 +126,8 @@ def peek(line: bytes) -> Envelope:
 def peek_each(lines: Sequence[bytes]) -> Iterator[Envelope | MalformedTone]:
     """L{peek} of many lines; where one is not a tone, its error comes in the place of its envelope."""
     if len(lines) < _A_FEW:
-        yield from map(partial(_or_error, peek), lines)
-    else:
-        for at in range(0, len(lines), _AT_ONCE):
-            yield from _peek_some(lines[at : at + _AT_ONCE])
+        return map(partial(_or_error, peek), lines)
+    return chain.from_iterable(map(_peek_some, _in_parts(lines)))
 
 
 def decode(line: bytes) -> dict[str, Any]:
@@ -143,10 +142,8 @@ def decode(line: bytes) -> dict[str, Any]:
 def decode_each(lines: Sequence[bytes]) -> Iterator[dict[str, Any] | MalformedTone]:
     """L{decode} of many lines; where one is not a tone, its error comes in the place of it."""
     if len(lines) < _A_FEW:
-        yield from map(partial(_or_error, decode), lines)
-    else:
-        for at in range(0, len(lines), _AT_ONCE):
-            yield from _decode_some(lines[at : at + _AT_ONCE])
+        return map(partial(_or_error, decode), lines)
+    return chain.from_iterable(map(_decode_some, _in_parts(lines)))
 
 
 def read(line: bytes) -> tuple[Envelope, dict[str, Any]]:
@@ -167,6 +164,10 @@ def read(line: bytes) -> tuple[Envelope, dict[str, Any]]:
 def decode_checked(line: bytes) -> dict[str, Any]:
     """The whole tone of a line that L{peek} has accepted."""
     return _decode(line)
+
+
+def _in_parts(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    return (lines[at : at + _AT_ONCE] for at in range(0, len(lines), _AT_ONCE))
 
 
 def _peek_some(lines: Sequence[bytes]) -> Iterable[Envelope | MalformedTone]:
