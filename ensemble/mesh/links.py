@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ensemble.identity import HumdId
@@ -45,7 +45,7 @@ class Links:
         self._refusals, self._rules, self._wall_ms = refusals, rules, wall_ms
         self._counters = refusals.counters
         self._links: set[Link] = set()
-        self._quiet: Deferred[None] | None = None
+        self._quiet: list[Deferred[None]] = []
 
     def __len__(self) -> int:
         return len(self._links)
@@ -63,11 +63,11 @@ class Links:
             link.abort()
 
     def all_gone(self) -> Deferred[None]:
-        """:returns: fires when none is left; for one caller."""
-        if not self._links:
-            return succeed(None)
-        self._quiet = Deferred()
-        return self._quiet
+        """:returns: fires when none is left."""
+        quiet: Deferred[None] = Deferred()
+        self._quiet.append(quiet)
+        self._tell_quiet()
+        return quiet
 
     # LinkOwner
 
@@ -147,6 +147,10 @@ class Links:
         self._links.discard(link)
         self._members.gone(link, reason, clean)
         self._reception.lost(link, reason)
-        if self._quiet is not None and not self._links:
-            quiet, self._quiet = self._quiet, None
-            quiet.callback(None)
+        self._tell_quiet()
+
+    def _tell_quiet(self) -> None:
+        if not self._links:
+            told, self._quiet = self._quiet, []
+            for quiet in told:
+                quiet.callback(None)

@@ -97,7 +97,9 @@ class Porch:
         """One at a time: what the rest of it costs is known when the reactor comes here again."""
         wait = self._shaking.wait(self._clock.seconds())
         self._timer = None
-        if not wait:
-            self.work(self._waiting.next())
-        if self._waiting:
-            self._timer = self._clock.callLater(wait, self._next)
+        try:
+            if not wait:
+                self.work(self._waiting.next())
+        finally:  # one connection's bug must not hold up all others
+            if self._waiting and self._timer is None:
+                self._timer = self._clock.callLater(wait, self._next)

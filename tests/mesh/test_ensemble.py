@@ -214,6 +214,14 @@ class LinkTests(SynchronousTestCase):
         self.world.advance(60)
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
+    def test_stopped_twice(self) -> None:
+        """Whoever stops it while it stops already is told when that is done, as the first one is."""
+        self.world.link(self.a, self.b)
+        stopped = [self.a.stopService(), self.a.stopService()]
+        self.world.settle()
+        for each in (*stopped, self.a.stopService()):
+            self.successResultOf(each)
+
     def test_a_silent_peer_is_given_up(self) -> None:
         """A link that is cut without a word is gone on both sides within 45 seconds, not earlier."""
         link = self.world.link(self.a, self.b)

@@ -86,6 +86,18 @@ class PorchTests(SynchronousTestCase):
         self.assertEqual(self.begun, ["a1", "c1", "b1", "a2"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_one_bug_stops_nobody(self) -> None:
+        """Where one handshake dies at its beginning the reactor is told, and the next has its turn all the same."""
+
+        def broken() -> None:
+            raise RuntimeError("a bug")
+
+        self.porch.enter(StreamWire(self.clock), broken)
+        self.come("b")
+        self.assertRaises(RuntimeError, self.clock.advance, 0)
+        self.clock.advance(0)
+        self.assertEqual((self.begun, self.clock.getDelayedCalls()), (["b"], []))
+
     def test_gone(self) -> None:
         """Who leaves has no turn and is counted no more; the last to leave takes the timer along."""
         self.porch.work(lambda: self.spend(1.0))
