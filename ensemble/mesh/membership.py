@@ -134,13 +134,13 @@ class Membership:
     def judge(self, policy: Policy) -> None:
         """Say goodbye on links that these rules do not admit, or not at their level."""
         for peer in self:
-            link = peer.writing
-            if link is None or link.shaken is None:
+            links = peer.up
+            if not links:
                 continue
             peer.set_pace(peer.id in policy.known)
-            if policy.admits(peer.id, link.wire.secure) is not None:
+            if any(policy.admits(peer.id, link.wire.secure) is not None for link in links):
                 peer.leave(GoodbyeReason.REMOVED)
-            elif link.shaken.level < policy.level_for(peer.id):
+            elif any(link.shaken.level < policy.level_for(peer.id) for link in links if link.shaken is not None):
                 peer.leave(GoodbyeReason.AUTH)
 
     # PeerOwner

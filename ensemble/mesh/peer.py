@@ -128,6 +128,11 @@ class Peer:
         return self._links.up
 
     @property
+    def up(self) -> list[Link]:
+        """Its links that are up: one, or for a moment two that were dialled at once."""
+        return [link for link in self._links.links() if link.state is State.UP]
+
+    @property
     def idle(self) -> bool:
         """True when nothing is left to remember: no link, none coming, none draining."""
         return not self.linked and not self.coming and not self._links.links()

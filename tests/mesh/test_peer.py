@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ensemble.errors import LinkRefused, QueueFull, SendFailed
 from ensemble.identity import HumdId
 from ensemble.mesh import Ensemble, GoodbyeReason, KnownPeer, Policy
-from ensemble.protocols import Level
+from ensemble.protocols import InMemoryEndpoint, Level
 from ensemble.testing import World
 from ensemble.tone import Envelope, IllegalTone, Qualifier
 from tests.mesh.plain_peer import PlainPeer
@@ -77,6 +77,21 @@ class ManyLinksTests(SynchronousTestCase):
         for link in links:
             for up in link.up:
                 self.successResultOf(up)
+
+    def test_new_rules_judge_both(self) -> None:
+        """Of two links that were dialled at once, new rules also judge the one that nothing is written on yet."""
+        keys = sorted((self.world.key(), self.world.key()), key=lambda key: key.humd_id())
+        humd = self.world.humd(keys[1])
+        both = [PlainPeer(self.world, humd, keys[0], dials=dials) for dials in (False, True)]
+        for peer in both:
+            peer.say(peer.hello(features=["bye-1"], instance="0" * 32))
+        plain = humd.link_to(keys[0].humd_id())
+        self.patch(InMemoryEndpoint, "secure", property(lambda wire: plain is not None and wire is plain.wire))
+        self.assertEqual([peer.lost for peer in both], [None, None])
+        row = KnownPeer(keys[0].humd_id(), ("tls:192.0.2.1:14731",))
+        humd.judge_again(Policy(level=Level.OPEN, known=[row]))
+        self.world.settle()
+        self.assertEqual(humd.peers(), [])
 
     def test_a_restarted_peer_replaces_its_old_link(self) -> None:
         """A newer link of another process is a loss of the older, told before the newer's first tone."""
