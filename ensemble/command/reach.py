@@ -14,14 +14,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil
 from threading import Thread
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import frozen
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from OpenSSL import SSL
 
-from ensemble.identity import BadHint, Hint, HumdKey, certificate_of
+from ensemble.identity import BadHint, Hint, HumdKey
+
+if TYPE_CHECKING:
+    from ensemble.protocols import TlsSessions
 
 SECONDS: Final = 3.0  # for one connect
 SLACK: Final = 1.0  # seconds more, in which names are looked up: the system sets no limit to that
@@ -51,9 +51,12 @@ def reach(hints: Sequence[str], key: HumdKey | None = None, connect: Connect | N
     :param key: ours; without it no TLS is spoken.
     :param connect: to a host and port within so many seconds; raises C{OSError}.
     """
-    plain = connect if connect is not None else _connect
-    tries = {"tcp": plain, "tls": plain if key is None else partial(_shake, key)}
     tried = [hint for hint in dict.fromkeys(hints) if hint.partition(":")[0] in TRIED]
+    tries = dict.fromkeys(TRIED, connect if connect is not None else _connect)
+    if key is not None and any(hint.startswith("tls:") for hint in tried):
+        from ensemble.protocols import TlsSessions  # with Twisted behind it, which nothing else of the command needs
+
+        tries["tls"] = partial(_shake, TlsSessions(key))
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
     for hint in tried:
         waiting.put(hint)
@@ -94,39 +97,17 @@ def _connect(host: str, port: int, seconds: float) -> None:
     socket.create_connection((host, port), seconds).close()
 
 
-def _shake(key: HumdKey, host: str, port: int, seconds: float) -> None:
+def _shake(sessions: TlsSessions, host: str, port: int, seconds: float) -> None:
     until = time.monotonic() + seconds
-    tls = SSL.Connection(_context(key), None)
-    tls.set_connect_state()
+    session = sessions.dial(lambda _: True)  # whoever it is
     with socket.create_connection((host, port), seconds) as connection:
-        try:
-            while True:
-                try:
-                    tls.do_handshake()
-                    break
-                except SSL.WantReadError:
-                    connection.sendall(_unsent(tls))
-                connection.settimeout(max(until - time.monotonic(), 0.001))
-                data = connection.recv(_CHUNK)
-                if not data:
-                    raise ConnectionError("it accepts connections, and ends them in the TLS handshake")
-                tls.bio_write(data)
-            tls.shutdown()
-            connection.sendall(_unsent(tls))
-        except SSL.Error:
-            raise ConnectionError("it accepts connections, and does not speak our TLS") from None
-
-
-def _unsent(tls: SSL.Connection) -> bytes:
-    try:
-        return tls.bio_read(_CHUNK)  # our whole side of a handshake is far shorter
-    except SSL.WantReadError:
-        return b""
-
-
-def _context(key: HumdKey) -> SSL.Context:
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_min_proto_version(SSL.TLS1_3_VERSION)
-    context.use_certificate(x509.load_der_x509_certificate(certificate_of(key)))
-    context.use_privatekey(Ed25519PrivateKey.from_private_bytes(key.seed))
-    return context
+        while not session.shake():
+            if session.broken:
+                raise ConnectionError("it accepts connections, and does not speak our TLS")
+            connection.sendall(session.outgoing())
+            connection.settimeout(max(until - time.monotonic(), 0.001))
+            data = connection.recv(_CHUNK)
+            if not data:
+                raise ConnectionError("it accepts connections, and ends them in the TLS handshake")
+            session.receive(data)
+        connection.sendall(session.outgoing() + session.close())

@@ -35,6 +35,7 @@ from ensemble.protocols.stream import StreamWire
 from ensemble.protocols.stream_factory import StreamWireFactory
 from ensemble.protocols.tcp import TcpTransport
 from ensemble.protocols.tls import TlsWire
+from ensemble.protocols.tls_sessions import TlsSessions
 from ensemble.protocols.tls_transport import TlsTransport
 from ensemble.protocols.turn import Turn
 
@@ -102,6 +103,7 @@ __all__ = [
     # tcp
     "TcpTransport",
     # tls
+    "TlsSessions",
     "TlsTransport",
     "TlsWire",
 ]
