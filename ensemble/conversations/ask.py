@@ -68,11 +68,6 @@ class Ask:
         self.alive = True
         self.size = 0
 
-    @property
-    def last_rid(self) -> str | None:
-        """The rid of an error that ends it.  None for several prompts: with a rid it would end that one only."""
-        return None if self.earlier else self.rid
-
     def measure(self) -> int:
         """Characters of the keys that it has now."""
         return sum(len(key) for key in (self.rid, self.sid, self.call_id, *self.earlier) if key)

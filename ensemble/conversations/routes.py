@@ -277,7 +277,7 @@ class Routes:
             if ask.open:
                 told = self._tell.fail(ask, qualifier, message)
         elif ask.alive and asker is not None:
-            told = [self._tell.error(asker, qualifier, message, ask.last_rid, ask.sid, ask.call_id)]
+            told = [self._tell.end(asker, ask, qualifier, message)]
         if told and isinstance(server, str) and server != asker:
             told += self._tell.answer(server, peek(output.line), qualifier, f"the asker did not get this: {message}")
         return [dropped, *told]

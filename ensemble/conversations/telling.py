@@ -70,6 +70,10 @@ class Teller:
         """The error about a tone that goes no further, to whoever said it."""
         return [self.error(side, qualifier, message, envelope.rid, envelope.sid, envelope.call_id)]
 
+    def end(self, asker: Side, ask: Ask, qualifier: Qualifier, message: str) -> Output:
+        """The error that ends C{ask}; of several prompts under one sid it has no rid, for that would end one only."""
+        return self.error(asker, qualifier, message, None if ask.earlier else ask.rid, ask.sid, ask.call_id)
+
     def fail(self, ask: Ask, qualifier: Qualifier, message: str, server_gone: bool = False) -> list[Output]:
         """
         No answer comes, or none that is whole: whoever waits is told, once, and hears nothing more of it.
@@ -86,4 +90,4 @@ class Teller:
             self.book.let_go(ask)
         if asker is None or not waits:
             return []
-        return [self.error(asker, qualifier, message, ask.last_rid, ask.sid, ask.call_id)]
+        return [self.end(asker, ask, qualifier, message)]
