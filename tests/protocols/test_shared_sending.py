@@ -122,7 +122,7 @@ class SharedSendingTests(SharedCase):
                 end.outbox.flush()
                 end.wire.close()
 
-        first.wire_full = close_the_others  # type: ignore[method-assign]
+        self.patch(first, "wire_full", close_the_others)
         self.share(b"one")
         self.turn.flush_now()
         self.clock.advance(0)

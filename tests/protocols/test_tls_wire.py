@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.identity import HumdAddr
-from ensemble.protocols import TlsTransport
+from ensemble.protocols import StreamWire, TlsTransport
 from ensemble.protocols.stream import CLOSE_SECONDS
 from ensemble.protocols.tls import TlsWire
 from ensemble.protocols.tls_sessions import TlsSession, TlsSessions
@@ -206,18 +206,21 @@ class DialledTests(SynchronousTestCase):
     def test_our_end_leaves_at_once(self) -> None:
         """The end of our handshake does not wait for a hello; a leaf that is refused gets an alert, and no end."""
         for accepted in (True, False):
-            clock, socket, built, failed = Clock(), Socket(), [], []  # type: ignore[var-annotated]
-            wanted = HumdAddr((BOB if accepted else ALICE).humd_id())
-            wire = TlsWire(clock, built.append, lambda *told: failed.append(told), TlsSessions(ALICE), peer=wanted)  # noqa: B023
-            wire.makeConnection(socket)
-            bob: TlsSession = TlsSessions(BOB).accept()
-            bob.receive(socket.taken())
-            bob.shake()
-            wire.dataReceived(bob.outgoing())
-            bob.receive(socket.taken())
-            self.assertEqual(bob.shake(), accepted)
-            self.assertEqual(
-                (bool(built), socket.disconnecting, bool(bob.broken)), (accepted, not accepted, not accepted)
-            )
-            wire.connectionLost(Failure(ConnectionDone()))
-            self.assertEqual([told[0] for told in failed], [] if accepted else ["tls.leaf"])
+            self.dial(HumdAddr((BOB if accepted else ALICE).humd_id()), accepted)
+
+    def dial(self, wanted: HumdAddr, accepted: bool) -> None:
+        """From Alice, to whom Bob answers."""
+        socket = Socket()
+        built: list[StreamWire] = []
+        failed: list[tuple[str, str, str]] = []
+        wire = TlsWire(Clock(), built.append, lambda *told: failed.append(told), TlsSessions(ALICE), peer=wanted)
+        wire.makeConnection(socket)
+        bob: TlsSession = TlsSessions(BOB).accept()
+        bob.receive(socket.taken())
+        bob.shake()
+        wire.dataReceived(bob.outgoing())
+        bob.receive(socket.taken())
+        self.assertEqual(bob.shake(), accepted)
+        self.assertEqual((bool(built), socket.disconnecting, bool(bob.broken)), (accepted, not accepted, not accepted))
+        wire.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual([told[0] for told in failed], [] if accepted else ["tls.leaf"])

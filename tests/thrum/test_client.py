@@ -238,7 +238,7 @@ class AskTests(DaemonTestCase):
         """A question that could not be sent takes no answers from an earlier one that was."""
         asked = self.client.ask({"chi": "prompt", "sid": "s1"})
         self.assertRaises(LocalWireError, self.client.ask, {"chi": "prompt", "sid": "s1", "text": object()})
-        self.near._sink.wire_full()  # type: ignore[union-attr]
+        self.client.wire_full()
         for _ in range(2):
             self.client.send_line(HALF_A_QUEUE.encode()[:-100])
         self.assertRaises(ThrumLost, self.client.ask, {"chi": "prompt", "sid": "s1", "text": "x" * 1000})
@@ -257,12 +257,12 @@ class RoomTests(DaemonTestCase):
 
     def fill(self) -> None:
         """The wire is full, and more than half of what may wait does."""
-        self.near._sink.wire_full()  # type: ignore[union-attr]
+        self.client.wire_full()
         self.client.send({**NEWS, "text": HALF_A_QUEUE})
 
     def drain(self) -> None:
         """The wire has room again."""
-        self.near._sink.wire_drained()  # type: ignore[union-attr]
+        self.client.wire_drained()
 
     def test_no_wait_without_need(self) -> None:
         """Where little waits there is room at once."""
@@ -323,7 +323,7 @@ class RoomTests(DaemonTestCase):
                 self.client.send({**NEWS, "text": HALF_A_QUEUE})
                 await self.client.drained()
 
-        self.near._sink.wire_full()  # type: ignore[union-attr]
+        self.client.wire_full()
         flooding = Deferred.fromCoroutine(flood())
         self.client.close()
         self.failureResultOf(flooding, ThrumLost)

@@ -6,14 +6,17 @@ import os
 import shutil
 import socket
 import tempfile
+from typing import Any, cast
 from unittest import mock
 
-from twisted.internet import reactor
+from twisted.internet import reactor as _reactor
 from twisted.internet.protocol import ServerFactory
 from twisted.trial.unittest import TestCase
 
 from ensemble.errors import ConfigurationError
 from ensemble.thrum import UnixListener, clear_stale, prepare_directory
+
+reactor = cast(Any, _reactor)
 
 
 class UnixListenerTests(TestCase):
@@ -23,7 +26,7 @@ class UnixListenerTests(TestCase):
         self.directory = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.directory)
         self.path = os.path.join(self.directory, "thrum.sock")
-        self.listener = UnixListener(reactor, self.path, ServerFactory())  # type: ignore[arg-type]
+        self.listener = UnixListener(reactor, self.path, ServerFactory())
 
     def test_stop_without_start(self) -> None:
         """What never started stops at once."""
@@ -70,7 +73,7 @@ class UnixListenerTests(TestCase):
 
     def test_no_room_to_listen(self) -> None:
         """Where the system gives no socket the error says so, and the umask is as it was."""
-        listener = UnixListener(reactor, os.path.join(self.directory, "x" * 100), ServerFactory())  # type: ignore[arg-type]
+        listener = UnixListener(reactor, os.path.join(self.directory, "x" * 100), ServerFactory())
         before = os.umask(0o022)
         self.addCleanup(os.umask, before)
         self.assertRaisesRegex(ConfigurationError, "cannot listen on", listener.startService)
