@@ -134,7 +134,7 @@ class Membership:
     def judge(self, policy: Policy) -> None:
         """Say goodbye on links that these rules do not admit, or not at their level."""
         for peer in self:
-            links = peer.up
+            links = peer.up_links
             if not links:
                 continue
             peer.set_pace(peer.id in policy.known)

@@ -128,7 +128,7 @@ class Peer:
         return self._links.up
 
     @property
-    def up(self) -> list[Link]:
+    def up_links(self) -> list[Link]:
         """Its links that are up: one, or for a moment two that were dialled at once."""
         return [link for link in self._links.links() if link.state is State.UP]
 

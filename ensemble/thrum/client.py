@@ -33,9 +33,9 @@ from ensemble.thrum.session import MAX_LINE
 from ensemble.tone import THRUM_VERSION, Envelope, MalformedTone, RidMinter, decode_checked, encode, peek_each
 
 UNTAKEN: Final = 1024  # tones held for a reader before the socket is not read any more
-_Key: TypeAlias = tuple[str, str]  # the field of a tone and its value; ``prompt`` for the sid of one
-
 TERMINAL: Final = {"prompt": frozenset({"finish", "error"}), "tool-call": frozenset({"tool-result", "error"})}
+
+_Key: TypeAlias = tuple[str, str]  # the field of a tone and its value; ``prompt`` for the sid of one
 
 
 class ThrumLost(EnsembleError):
@@ -191,11 +191,11 @@ class ThrumClient:
         is_prompt = said.get("chi") == "prompt"
         if is_prompt:
             said.setdefault("sid", f"hum-{uuid4().hex[:12]}")
-        named = [(name, said[name]) for name in ("sid", "callId", "rid") if isinstance(said.get(name), str)]
-        named = [("prompt", key) if is_prompt and name == "sid" else (name, key) for name, key in named]
+        names = ("sid", "callId", "rid") if is_prompt else ("callId", "rid", "sid")  # its answer is found by the first
+        fields = [name for name in names if isinstance(said.get(name), str)]
+        named = [("prompt" if is_prompt and name == "sid" else name, said[name]) for name in fields]
         keys = [key for key in named if key[0] == "prompt" or key not in self._asks]
-        first = ([key for key in named if key[0] != "sid"] or named)[:1]  # by which its answer is found
-        if not set(first) <= set(keys):
+        if keys[:1] != named[:1]:
             raise LocalWireError(
                 "a question with this callId or rid still waits for its answer: choose a fresh one, or none"
             )

@@ -210,7 +210,7 @@ def _is_utf8(data: bytes) -> bool:
 
 def _inspect(line: bytes, envelope: Envelope) -> Envelope:
     """What msgspec did not look at while it skipped the body of a line; that is well formed but for its UTF-8."""
-    rest = line.translate(MARKS, TAKEN_OUT)
+    rest = line.translate(MARKS, TAKEN_OUT)  # brackets and digits are out, and in a bad line were many
     endless, large = may_be_endless(rest), len(line) - len(rest) > FEW
     if endless or large or not line.isascii():
         try:

@@ -24,7 +24,7 @@ class MalformedTone(RemoteWireError):
 
 TOO_DEEP: Final = f"more than {MAX_DEPTH} containers inside each other"
 FEW: Final = 2 * MAX_DEPTH
-"""Bytes: a line with no more of them is not too deep, for it cannot have as many brackets."""
+"""Bytes: no more of them are neither the brackets of a line that is too deep, nor the digits of a number too large."""
 
 # Between a number and the next mark, or the end, stand nothing but brackets that close; before it, none but such that
 # open.  Every other byte but `e` is an `x`, so that letters and quotes keep apart what stands in a string.
