@@ -1,5 +1,6 @@
 """
-Tones to lines and back.  The only file that imports msgspec and ujson; C{bench/codec.py} says which call is which.
+Tones to lines and back.  The only file that imports msgspec, orjson and ujson; C{bench/codec.py} says why each call is
+made with which.
 
 A I{line} is one JSON object in UTF-8, without its LF (mesh 2.1 and 2.2, wire-0.8 section 7).  It is a tone when
 
@@ -28,16 +29,19 @@ from math import isfinite
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import msgspec
+import orjson
 import ujson
 
 from ensemble.errors import EnsembleError, LocalWireError
 from ensemble.tone.strict import (
     FEW,
     MARKS,
+    MAX_DEPTH,
     TAKEN_OUT,
     TOO_DEEP,
     MalformedTone,
     check,
+    count_depth,
     may_be_endless,
     may_be_extreme,
 )
@@ -259,7 +263,8 @@ def _json_form(value: object) -> object:
     raise TypeError(f"a {type(value).__name__} has no JSON form")
 
 
-_write: Final = msgspec.json.Encoder(enc_hook=_json_form).encode
+_write: Final = orjson.dumps
+_write_any: Final = msgspec.json.Encoder(enc_hook=_json_form).encode
 _pack: Final = msgspec.msgpack.Encoder(enc_hook=_json_form).encode
 
 
@@ -273,20 +278,27 @@ def encode(tone: Mapping[str, Any]) -> bytes:
     :raises IllegalTone: a number is not finite, a text has a lone surrogate, it is deeper than L{MAX_DEPTH}, or a
         value has no JSON form.
     """
-    if type(tone) is not dict:
-        tone = dict(tone)
     try:
-        line = _write(tone)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise IllegalTone(f"this tone cannot be written: {error}") from None
-    # msgspec writes null for NaN and the infinities.
-    if line.rfind(b"null") >= 0 and _may_have_endless(tone) and _has_endless(tone):
-        raise IllegalTone("this tone cannot be written: a number in it is not finite")
-    if len(line) > FEW:
         try:
+            line = _write(tone)  # plain values only, and no integers beyond 64 bits
+        except TypeError:
+            tone = dict(tone)
+            line = _write_any(tone)
             check(line)
-        except MalformedTone as error:
-            raise IllegalTone(f"this tone cannot be written: {error}") from None
+        else:
+            if len(line) > FEW and len(line) - len(line.replace(b"[", b"").replace(b"{", b"")) > MAX_DEPTH:
+                count_depth(line)
+    except (TypeError, ValueError, OverflowError, RecursionError, MalformedTone) as error:
+        raise IllegalTone(f"this tone cannot be written: {error}") from None
+    # Both write null for NaN and the infinities.  In MessagePack a float is marked 0xcb, and one of those has 0x7f or
+    # 0xff behind that, none of which is in ASCII text: to look at every value costs three times as much.
+    if line.rfind(b"null") >= 0:
+        try:
+            packed = _pack(tone)
+        except (TypeError, ValueError, OverflowError):
+            packed = b"\xcb\xff"  # it has, for one, no integers beyond 64 bits
+        if (127 in packed or 255 in packed) and 203 in packed and _has_endless(tone):
+            raise IllegalTone("this tone cannot be written: a number in it is not finite")
     return line
 
 
@@ -304,39 +316,17 @@ def envelope_of(tone: Mapping[str, Any]) -> Envelope:
         raise IllegalTone(f"this is not a tone: {error}") from None
 
 
-_LEAVES: Final = frozenset((str, int, bool, type(None)))
-_CONTAINERS: Final = (dict, list, tuple, set, frozenset)
-
-
-def _may_have_endless(tone: Mapping[str, Any]) -> bool:
-    """
-    Whether it is worth looking for a float that is not finite: this costs a third.
-
-    In MessagePack a float is marked 0xcb, and one that is not finite has 0x7f or 0xff behind that.  None of the three
-    is in ASCII text.
-    """
-    try:
-        packed = _pack(tone)
-    except (TypeError, ValueError, OverflowError):
-        return True  # it has, for one, no integers beyond 64 bits
-    return 203 in packed and (127 in packed or 255 in packed)
-
-
-def _has_endless(value: object) -> bool:
-    """Whether a C{NaN} or an infinity stands anywhere in a value that msgspec could write."""
-    containers: list[Any] = [value]
+def _has_endless(tone: Mapping[str, Any]) -> bool:
+    """Whether a C{NaN} or an infinity stands anywhere in a tone that could be written."""
+    containers: list[Any] = [msgspec.to_builtins(tone, enc_hook=_json_form)]
     for container in containers:
-        for item in container.values() if isinstance(container, dict) else container:
+        for item in container.values() if type(container) is dict else container:
             kind = type(item)
-            if kind in _LEAVES:
-                continue
             if kind is float:
                 if not isfinite(item):
                     return True
-            elif kind is dict or kind is list or isinstance(item, _CONTAINERS):
+            elif kind is dict or kind is list or kind is tuple:
                 containers.append(item)
-            elif isinstance(item, Mapping):
-                containers.append(dict(item))
     return False
 
 

@@ -42,7 +42,8 @@ _ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 _LONG: Final = 309
 _STRIDE: Final = 30
 _DIGIT: Final = re.compile(rb"[0-9]").search
-_MAYBE_LONG: Final = re.compile(rb"[0-9]{10}").search
+_ALL_ZERO: Final = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
+_MAYBE_LONG: Final = b"0" * (_LONG // _STRIDE)
 _LONG_NUMBERS: Final = re.compile(rb"(?<![0-9.eE+-])-?+[0-9]{309,}+(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+").findall
 
 
@@ -66,8 +67,12 @@ def may_be_extreme(joined: bytes, count: int) -> bool:
     return (
         openers.find(_DEEP) >= 0
         or openers.count(b"\n") != count - 1  # a line with an LF in it hides its depth
-        or _MAYBE_LONG(joined[::_STRIDE]) is not None
+        or _may_be_long(joined)
     )
+
+
+def _may_be_long(data: bytes) -> bool:
+    return data[::_STRIDE].translate(_ALL_ZERO).find(_MAYBE_LONG) >= 0
 
 
 def check(line: bytes) -> None:
@@ -77,12 +82,13 @@ def check(line: bytes) -> None:
     :raises MalformedTone: it is too deep, or has a whole number that no double holds.
     """
     if len(line) - len(line.replace(b"[", b"").replace(b"{", b"")) > MAX_DEPTH:  # strings included
-        _check_depth(line)
+        count_depth(line)
     if len(line) > _LONG and _DIGIT(line[_LONG - 1 :: _LONG]) is not None:
         _check_numbers(line)
 
 
-def _check_depth(line: bytes) -> None:
+def count_depth(line: bytes) -> None:
+    """:raises MalformedTone: a well-formed line is too deep."""
     brackets = _without_strings(line).translate(_ONE_KIND, _NO_BRACKET)
     for _ in range(3):
         brackets = brackets.replace(b"[]", b"")  # each time one level less: most lines end here
@@ -98,7 +104,7 @@ def _check_depth(line: bytes) -> None:
 
 def _check_numbers(line: bytes) -> None:
     """Refuse a number with a whole part too long for a double; one with an exponent is for msgspec to judge."""
-    if _MAYBE_LONG(line[::_STRIDE]) is None:
+    if not _may_be_long(line):
         return
     for number in _LONG_NUMBERS(_without_strings(line)):
         if not isfinite(float(number)):

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
+from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import LocalWireError
@@ -34,6 +35,13 @@ def nested(depth: int) -> list[Any]:
     for _ in range(depth - 1):
         value = [value]
     return value
+
+
+@frozen
+class Reading:
+    """A value that the writers know by its fields."""
+
+    value: float | None
 
 
 class Name(str):
@@ -79,6 +87,7 @@ class EncodeTests(SynchronousTestCase):
                     self.assertIn("not finite", self.refuse({"chi": "x", **others, "v": value}))
             self.assertIn("not finite", self.refuse({"chi": "x", "v": MappingProxyType({"a": number})}))
             self.assertIn("not finite", self.refuse({"chi": "x", "i": 2**70, "v": MappingProxyType({"a": number})}))
+            self.assertIn("not finite", self.refuse({"chi": "x", "v": Reading(number)}))
 
     def test_null_is_no_endless_number(self) -> None:
         """A null, or the word in a text, is written whatever else is in the tone."""
@@ -86,6 +95,7 @@ class EncodeTests(SynchronousTestCase):
             for text in ("plain", "\x7f"):
                 tone = {"chi": "x", "v": value, "t": text, "f": 1.5}
                 self.assertEqual(encode(tone), json.dumps(tone, separators=(",", ":"), ensure_ascii=False).encode())
+        self.assertEqual(encode({"chi": "x", "v": Reading(None), "f": -1.5, "t": "\x7f"}).count(b"null"), 1)
 
     def test_null_is_found_cheaply(self) -> None:
         """A tone with a null is not walked through value by value unless a float in it looks endless."""
