@@ -201,9 +201,9 @@ class TlsWire(StreamWire):
             return
         self.binding = f"tls-{session.exported().hex()}"
         self._shaken()
-        if self.dialled:  # the other end has but tickets that open nothing: they leave with whatever is written first
+        self._ready()  # a hello that is said in there takes the last of the handshake along
+        if self.dialled and self._session is session:  # the other end has but tickets: they can wait
             self._put(session.outgoing())
-        self._ready()
         self._read(session)  # more may have come with the end of the peer's handshake
 
     def _look_at(self, der: bytes | None) -> str | None:
