@@ -22,7 +22,7 @@ from bench.sides.stream import End
 from bench.tones import TONE, TURN
 from ensemble.interfaces import IWire
 from ensemble.protocols import StreamWireFactory
-from ensemble.tone import decode, encode
+from ensemble.tone import MalformedTone, decode, decode_each, encode
 
 reactor = cast(Any, _reactor)
 
@@ -79,8 +79,9 @@ class Asker(End):
         self.push(encode({**prompt, "to": self.humd}))
 
     def heard(self, lines: list[bytes]) -> None:
-        for line in lines:
-            tone = decode(line)
+        for tone in decode_each(lines):
+            if isinstance(tone, MalformedTone):
+                raise tone
             chi = tone["chi"]
             if chi == "chunk":
                 self.began = self.began or time.perf_counter()

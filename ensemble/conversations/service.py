@@ -95,22 +95,21 @@ class Node(Service):
             return
         self._doing = True
         try:
-            self._carry_out(outputs, source)
-            while self._later:
-                self._carry_out(*self._later.popleft())
+            while True:
+                for output in outputs:
+                    if isinstance(output, ToClient):
+                        self._to_client(output, source)
+                    elif isinstance(output, ToPeer):
+                        self._to_peer(output, source)
+                    elif isinstance(output, WaitingChanged):
+                        self.ensemble.set_waiting(output.peer, self.routes.waiting_on(output.peer))
+                    elif isinstance(output, Notice):
+                        self.log.warn("local client {client}: {text}", client=output.client_id, text=output.text)
+                if not self._later:
+                    return
+                outputs, source = self._later.popleft()
         finally:
             self._doing = False
-
-    def _carry_out(self, outputs: list[Output], source: IClient | None) -> None:
-        for output in outputs:
-            if isinstance(output, ToClient):
-                self._to_client(output, source)
-            elif isinstance(output, ToPeer):
-                self._to_peer(output, source)
-            elif isinstance(output, WaitingChanged):
-                self.ensemble.set_waiting(output.peer, self.routes.waiting_on(output.peer))
-            elif isinstance(output, Notice):
-                self.log.warn("local client {client}: {text}", client=output.client_id, text=output.text)
 
     def _to_client(self, output: ToClient, source: IClient | None) -> None:
         client = self.clients.get(output.client_id)
