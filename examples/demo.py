@@ -6,26 +6,27 @@ Everything lives in a temporary folder and is gone afterwards, also after Ctrl-C
 
 from __future__ import annotations
 
+import os
+import signal
+
+# It takes a moment to read the rest, and Ctrl-C then ends it at once.
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
+
+import select
+import shutil
+import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
-try:
-    import os
-    import select
-    import shutil
-    import signal
-    import subprocess
-    import tempfile
-    import time
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-    from types import FrameType
-    from typing import Any
-
-    from ensemble.command.control import NoDaemon, ask_daemon
-    from ensemble.config import row_json
-    from ensemble.identity import HumdId, load_or_mint
-except KeyboardInterrupt:  # it takes a moment to read these
-    sys.exit(130)
+from ensemble.command.control import NoDaemon, ask_daemon
+from ensemble.config import row_json
+from ensemble.identity import HumdId, load_or_mint
 
 QUESTION = "Two machines met on a wire and each proved to the other who it was before a single word was said."
 PATIENCE = 30.0  # seconds for each step
@@ -162,7 +163,7 @@ def main() -> int:
     def terminated(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, terminated)
     stage, status = Stage(), 0
     try:

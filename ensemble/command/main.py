@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO, TextIO
 
+# A good part of a short call goes by while these are read.  Ctrl-C must end it at once: where a KeyboardInterrupt comes
+# out of what a module in C imports, the module may crash (msgspec does).
+_interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if _interruptible:
+    signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
 try:
     from ensemble.command.here import Here
     from ensemble.command.outcome import BROKEN_PIPE, INTERRUPTED, OK, BadUsage, verdict
     from ensemble.command.output import Screen
     from ensemble.command.parser import build
     from ensemble.errors import EnsembleError
-except KeyboardInterrupt:  # a good part of a short call goes by while these are read
-    sys.exit(130)
+finally:
+    if _interruptible:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def main(words: Sequence[str] | None = None) -> int:

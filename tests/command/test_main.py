@@ -22,12 +22,12 @@ ROOT = Path(ensemble.__file__).resolve().parent.parent
 RUN = "import sys; from ensemble.command.main import main; sys.exit(main())"
 # Ctrl-C comes while the module named first is read; what is run then is the program named second.
 INTERRUPTED = """
-import runpy, sys
+import os, runpy, signal, sys
 
 class Interrupt:
     def find_spec(self, name, path=None, target=None):
         if name == sys.argv[1]:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Interrupt())
 runpy.run_path(sys.argv[2], run_name="__main__")
@@ -151,15 +151,20 @@ class ProcessTests(CommandTestCase):
         self.assertEqual(tap.heard, [{"do": "tap"}])
 
     def test_interrupt_at_the_start(self) -> None:
-        """Ctrl-C while the modules are still being read ends the command, and the demo, in the same way."""
+        """
+        Ctrl-C while the modules are still being read ends the command, and the demo, in the same way.
+
+        Also where a module in C reads another, as msgspec does with dataclasses.
+        """
         command = self.home / "ensemble"
         command.write_text(RUN)
         for program in (command, ROOT / "examples" / "demo.py"):
-            words = (sys.executable, "-c", INTERRUPTED, "ensemble.config", str(program))
-            done = subprocess.run(
-                words, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60, check=False
-            )
-            self.assertEqual((done.returncode, done.stdout, done.stderr), (130, b"", b""), program)
+            for module in ("ensemble.config", "dataclasses"):
+                words = (sys.executable, "-c", INTERRUPTED, module, str(program))
+                done = subprocess.run(
+                    words, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60, check=False
+                )
+                self.assertEqual((done.returncode, done.stdout, done.stderr), (130, b"", b""), (program, module))
 
     def test_broken_pipe(self) -> None:
         """A reader that has seen enough ends it without a word."""
