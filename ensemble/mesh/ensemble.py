@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 
-from ensemble.errors import LinkRefused, RouteError
+from ensemble.errors import LinkRefused, LocalWireError, RouteError
 from ensemble.identity import HumdId, HumdKey, Succession
 from ensemble.interfaces import IWire
 from ensemble.mesh.broadcast import Broadcast
@@ -220,7 +220,13 @@ class Ensemble(Service):
         return StreamWireFactory(self._clock, self._accepted, budget=self.budget)
 
     def remove_peer(self, peer: HumdId, reason: GoodbyeReason = GoodbyeReason.REMOVED) -> None:
-        """Say goodbye on every link to C{peer} and close them; nothing where there is none."""
+        """
+        Say goodbye on every link to C{peer} and close them; nothing where there is none.
+
+        :raises LocalWireError: C{DUPLICATE}, which would promise that another link goes on.
+        """
+        if reason == GoodbyeReason.DUPLICATE:
+            raise LocalWireError("no link is left to a peer that is removed: say goodbye for another reason")
         known = self._members.get(peer)
         if known is not None:
             known.leave(reason)

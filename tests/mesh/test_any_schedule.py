@@ -18,6 +18,7 @@ from tests.mesh.test_peer import Diary
 KIB = 1024
 FEATURES: tuple[list[str], ...] = ([], ["ping-1"], ["bye-1"], ["bye-1", "ping-1"])
 REASONS = ("duplicate", "shutdown", "?")
+OURS = [reason for reason in GoodbyeReason if reason is not GoodbyeReason.DUPLICATE]
 LIMITS = Limits(
     queues_bytes=1024 * KIB,
     peer_queue_bytes=512 * KIB,
@@ -89,7 +90,7 @@ class Play:
         elif step == "wire":
             (peer.wire.pause, peer.wire.resume, peer.wire.close, peer.wire.abort)[how % 4]()
         elif step == "remove":
-            self.humd.remove_peer(peer.id, list(GoodbyeReason)[how % 5])
+            self.humd.remove_peer(peer.id, OURS[how % 4])
         elif step == "program":
             self.programs.append(self.house.wire())
             self.programs[-1].start(Ear())

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import LinkRefused, LocalWireError, QueueFull, ToneTooLarge, UnknownPeer, Untargeted
 from ensemble.identity import HumdId
-from ensemble.mesh import Ensemble, Policy, TapClosed, ensemble as ensemble_module
+from ensemble.mesh import Ensemble, GoodbyeReason, Policy, TapClosed, ensemble as ensemble_module
 from ensemble.protocols import InMemoryEndpoint, PeerCapabilities
 from ensemble.testing import World
 from ensemble.tone import encode
@@ -201,6 +201,14 @@ class LinkTests(SynchronousTestCase):
         self.world.settle()
         self.assertEqual((self.a.peers(), self.b.peers()), ([], []))
         self.assertEqual(told, [("lost", self.a.me, "it said goodbye: removed")])
+
+    def test_remove_peer_never_for_another_link(self) -> None:
+        """Whoever is told C{duplicate} waits for another link, and there is none: it is refused, and nothing ends."""
+        self.world.link(self.a, self.b)
+        for peer in (self.b.me, self.world.key().humd_id()):
+            with self.assertRaisesRegex(LocalWireError, "another reason"):
+                self.a.remove_peer(peer, GoodbyeReason.DUPLICATE)
+        self.assertEqual((self.a.peers(), self.b.peers()), ([self.b.me], [self.a.me]))
 
     def test_stop_says_goodbye(self) -> None:
         """Stopping fires once every link is closed; the other side sees a shutdown, and no timer is left."""
