@@ -83,4 +83,7 @@ def tell_error(screen: Screen, tone: Mapping[str, Any]) -> None:
     if screen.json:
         screen.failure(qualifier, message, **{key: tone[key] for key in ("rid", "sid", "callId") if key in tone})
     else:
-        screen.failure(qualifier, f"{qualifier}: {message}")
+        # "No worker here" of another humd means that one's machine.
+        sender = tone.get("from")
+        says = f"{sender[: len('humd_') + 12]} says " if isinstance(sender, str) else ""
+        screen.failure(qualifier, f"{says}{qualifier}: {message}")

@@ -205,6 +205,12 @@ class WaitTests(SendTestCase):
         self.assertEqual(said.lines[-1]["chi"], "error")
         self.assertEqual(said.failure["qualifier"], "route.unknown-peer")
 
+    def test_refused_over_there(self) -> None:
+        """What another humd says of itself is not mistaken for this one's word."""
+        self.humd(lambda tone: [{**error(tone, "sid"), "from": BETA.full, "message": "no worker here"}])
+        said = self.call("send", "beta", PROMPT, "--wait")
+        self.assertEqual(said.err, f"ensemble: {BETA.short} says route.unknown-peer: no worker here\n")
+
     def test_error_of_a_bee(self) -> None:
         """A bee's error has a code instead of a qualifier, and perhaps no words."""
         self.humd(lambda tone: [{"chi": "error", "sid": tone["sid"], "code": "E7"}])
