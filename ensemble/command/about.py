@@ -48,7 +48,8 @@ def identify(here: Here) -> int:
     elif here.options.bare:
         screen.line(humd_id.full)
     else:
-        other = "(the key file has another key; `ensemble doctor` says what to do)"
+        trouble = "cannot be used" if key is None else "has another key"
+        other = f"(the key file {trouble}; `ensemble doctor` says what to do)"
         pairs = [("id", humd_id.full), ("public key", public or other)]
         if pin is not None:
             pairs.append(("certificate", f"tls-fp:{pin}"))

@@ -37,7 +37,9 @@ def peers(here: Here) -> int:
     if not daemon:
         screen.note("no humd answers; these are the rows of the file")
     if not rows:
-        screen.line(f"No peers: {shown(here.paths().peers_file)} has no rows.")
+        # The daemon may have read another file, or an earlier state of it, and rows that are skipped are no peers.
+        where = "the humd knows nobody" if daemon else f"{shown(here.paths().peers_file)} has no row that can be used"
+        screen.line(f"No peers: {where}; `ensemble doctor` says what is wrong with the file, if anything is.")
         return OK
     screen.table(
         ("ALIAS", "ID", "STATE", "WIRE", "ADDRESS", "PROOF", "SINCE", "ROUND TRIP", "REMARK"),

@@ -63,6 +63,9 @@ class IdTests(CommandTestCase):
         self.serve_control(status=status(fingerprint="ab" * 32))
         self.assertEqual(self.call("id", "--bare").out, f"{ALPHA.full}\n")
         self.assertEqual(self.call("id", "--json").document["fingerprint"], "ab" * 32)
+        self.mint()
+        self.key.chmod(0o644)
+        self.assertIn("the key file cannot be used; `ensemble doctor` says", self.call("id").out)
 
     def test_no_key(self) -> None:
         """Without a key there is no id; the message names the file."""

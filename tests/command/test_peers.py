@@ -73,9 +73,13 @@ class PeersTests(CommandTestCase):
         self.assertIn(str(self.peers_file), said.err)
 
     def test_nobody(self) -> None:
-        """An empty list is said in words."""
+        """An empty list is said in words, and no more of the file than is known."""
+        self.write_peers({"humd_id": "nonsense"})
+        said = self.call("peers")
+        self.assertIn(f"No peers: {self.peers_file} has no row that can be used;", said.out)
+        self.assertIn("row 1", said.err)
         self.serve_control(peers={"ok": True, "peers": []})
-        self.assertIn("No peers", self.call("peers").out)
+        self.assertIn("No peers: the humd knows nobody; `ensemble doctor`", self.call("peers").out)
 
     def test_words(self) -> None:
         """For completion there are only names, one on each line."""
