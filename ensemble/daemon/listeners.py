@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
@@ -115,7 +114,7 @@ class Listeners(Service):
             return _at_once(self._transport.listen(gate, self._built))
         except CannotListenError as error:
             cause = error.socketError
-            text = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause)
+            text = (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
             raise ConfigurationError(
                 f"cannot listen on {description}: {text}; choose another place with --listen"
             ) from None
@@ -203,7 +202,7 @@ def endpoint_of(reactor: Any, description: str) -> IStreamServerEndpoint:
     except (KeyError, TypeError, ValueError, IndexError):
         raise ConfigurationError(
             f"--listen {description}: no endpoint of Twisted's is written so; for instance "
-            "tcp:14730:interface=127.0.0.1"
+            "tcp:14730:interface=127.0.0.1, or tcp6:14730:interface=\\:\\:1 (each colon of an address behind a \\)"
         ) from None
 
 

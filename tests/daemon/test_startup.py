@@ -214,6 +214,16 @@ class FailureTests(StartupTestCase):
         del self.reactor.listenTCP
         self.start(self.program(settings))
 
+    def test_place_that_is_none(self) -> None:
+        """An address that cannot be looked up is said in words, though its number is none of the system's errors."""
+
+        def listen(*args: object, **more: object) -> None:
+            raise CannotListenError("999.1.1.1", 14730, socket.gaierror(-2, "Name or service not known"))
+
+        self.reactor.listenTCP = listen  # type: ignore[method-assign]
+        line = self.fails(self.program(self.settings(listen=("tcp:14730:interface=999.1.1.1",))))
+        self.assertIn(": Name or service not known; choose another place", line)
+
     def test_taken_low_port(self) -> None:
         """The same where the ports come first."""
 

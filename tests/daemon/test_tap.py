@@ -123,6 +123,7 @@ class OptionTests(TapTestCase):
             (["--listen", "tcp:interface=127.0.0.1:port=65536"], "up to 65535; for instance --listen tcp:14730"),
             (["--listen", "tcp:1:2:3:4:5"], "tcp:1:2:3:4:5"),
             (["--listen", "tcp:1:colour=red"], "colour"),
+            (["--listen", "tcp6:1:interface=::1"], r"or tcp6:14730:interface=\:\:1 ("),
             (["--advertise", "nowhere"], "--advertise nowhere: 'nowhere' is not <scheme>:<value>, for instance "),
             (["--listen", "tcp:0"] * (MAX_LISTEN + 1), f"{MAX_LISTEN} times"),
             (["--advertise", "tcp:a:1"] * (MAX_ADVERTISE + 1), f"{MAX_ADVERTISE} times"),
