@@ -121,9 +121,10 @@ class Reception:
         if link.wire.dialled:
             # To somebody it does not know the other side may not say why, so both usual causes are named.
             told += (
-                "; the other humd closed it: does its peers.json have a row for us (`ensemble id` shows what to run "
-                "there), and does it want more proof?"
+                "; the other side closed it: does its peers.json have a row for us (`ensemble id` shows what to run "
+                "there), does it want more proof"
             )
+            told += ", or is it a tls: port?" if link.wire.kind == "tcp" else "?"
         self.ended(link, LinkRefused(told))
 
     def close(self) -> None:

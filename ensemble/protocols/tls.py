@@ -307,6 +307,8 @@ class TlsWire(StreamWire):
         failed = self._shaken()
         if failed is not None:
             cause = f"the connection ended in the TLS handshake: {in_short(reason)}"
+            if self.dialled:
+                cause += "; is it a tcp: port, or does the other humd have too many newcomers?"
         if session is not None and session.broken:
             cause = f"the TLS handshake failed: {session.broken}"
             reason = Failure(ConnectionLost(f"TLS failed: {session.broken}"))

@@ -14,8 +14,8 @@ PLACE = "tls:0:interface=127.0.0.1"
 
 
 class TlsDaemonTests(SynchronousTestCase):
-    def daemon(self) -> Daemon:
-        daemon = Daemon("--listen", PLACE)
+    def daemon(self, place: str = PLACE) -> Daemon:
+        daemon = Daemon("--listen", place)
         self.addCleanup(daemon.close)
         return daemon.ready()
 
@@ -36,6 +36,16 @@ class TlsDaemonTests(SynchronousTestCase):
         one.lines.wait_for(f"linked {two_row['humd_id']} over tls (proven)")
         two.lines.wait_for(f"linked {one_row['humd_id']} over tls (proven)")
         self.assertGreaterEqual(two.ask("status")["counters"]["tls.leaf"], 1)
+
+    def test_wrong_wire(self) -> None:
+        """A hint that names the other wire than its port speaks is a cause that is named."""
+        secure, plain = self.daemon(), self.daemon("tcp:0:interface=127.0.0.1")
+        for one, two, asked in ((secure, plain, "is it a tcp: port"), (plain, secure, "is it a tls: port?")):
+            row = two.row()
+            wire, _, place = row["hints"][0].partition(":")
+            one.folder.write_peers({**row, "hints": [f"{'tls' if wire == 'tcp' else 'tcp'}:{place}"]})
+            one.signal(signal.SIGHUP)
+            self.assertIn("cannot link", one.lines.wait_for(asked))
 
     def test_changed_certificate(self) -> None:
         """Somebody else at the address of a peer is refused; log and row name both, and the mend."""
