@@ -92,7 +92,10 @@ def _answers(
             try:
                 data = connection.recv(1 << 16)
             except OSError as error:
-                raise NoDaemon(f"the humd on {path} does not answer ({error})") from None
+                raise NoDaemon(
+                    f"the humd on {path} does not answer ({error}); is it stopped, or its machine too busy? "
+                    "Look at its log, or start it again"
+                ) from None
             if not data:
                 if first:
                     raise NoDaemon(f"the humd on {path} closed the connection without an answer")

@@ -64,7 +64,7 @@ class ControlTests(CommandTestCase):
 
     def test_silent(self) -> None:
         """Who accepts and says nothing is not waited for for ever."""
-        self.assertIn("does not answer", self.absent(seconds=0.1))
+        self.assertIn("does not answer (timed out); is it stopped", self.absent(seconds=0.1))
 
     def test_rubbish(self) -> None:
         """Who answers in another language is no humd."""
