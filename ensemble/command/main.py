@@ -16,7 +16,7 @@ if _interruptible:
 try:
     from ensemble.command.here import Here
     from ensemble.command.outcome import BROKEN_PIPE, INTERRUPTED, OK, BadUsage, verdict
-    from ensemble.command.output import Screen
+    from ensemble.command.output import Screen, discard
     from ensemble.command.parser import build
     from ensemble.errors import EnsembleError
 finally:
@@ -40,12 +40,10 @@ def main(words: Sequence[str] | None = None) -> int:
             reconfigure(errors="backslashreplace")  # a terminal may know fewer letters than a peer's alias has
     try:
         status = run(sys.argv[1:] if words is None else words, os.environ, sys.stdin.buffer, sys.stdout, sys.stderr)
-        sys.stdout.flush()
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BrokenPipeError:
-        # Python flushes once more at its end: into nothing, so that nothing is said of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         status = BROKEN_PIPE
     return status
 
@@ -59,16 +57,23 @@ def run(words: Sequence[str], environ: Mapping[str, str], stdin: BinaryIO, out: 
     :raises BrokenPipeError: nobody reads the output any more.
     """
     screen = Screen(out, err, environ, "--json" in words)
-    parser = build()
     try:
-        options = parser.parse_args(words)
-        if options.command is None:
-            raise BadUsage("name a command", parser.format_help())
-        status: int = options.run(Here(options, screen, environ, os.getuid(), stdin))
+        status = _do(words, screen, environ, stdin)
+        screen.flush()
         return status
-    except SystemExit:
-        return OK  # argparse has printed the help, or the version
     except EnsembleError as error:
         status, qualifier = verdict(error)
         screen.failure(qualifier, str(error), error.usage if isinstance(error, BadUsage) else "")
         return status
+
+
+def _do(words: Sequence[str], screen: Screen, environ: Mapping[str, str], stdin: BinaryIO) -> int:
+    parser = build()
+    try:
+        options = parser.parse_args(words)
+    except SystemExit:
+        return OK  # argparse has printed the help, or the version
+    if options.command is None:
+        raise BadUsage("name a command", parser.format_help())
+    status: int = options.run(Here(options, screen, environ, os.getuid(), stdin))
+    return status

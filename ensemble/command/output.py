@@ -8,12 +8,14 @@ error.  What a peer wrote may hold control characters, which a terminal would ob
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, TextIO
 from unicodedata import combining, east_asian_width
 
+from ensemble.errors import EnsembleError
 from ensemble.tone import write_document
 
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -59,6 +61,15 @@ def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
     return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
+class Unwritable(EnsembleError):
+    """Standard output takes no more, and not because its reader went away: its disk may be full."""
+
+
+def discard(stream: TextIO) -> None:
+    """What was not written yet, and all that comes, goes nowhere; so nothing more is said of it, at the end neither."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 class Screen:
     """
     Standard output and standard error of one command.
@@ -90,7 +101,7 @@ class Screen:
 
     def line(self, text: str = "") -> None:
         """One line for people; already made visible."""
-        self._out.write(text + "\n")
+        self._write(text + "\n")
 
     def text(self, text: str) -> None:
         """A piece of somebody's running text, at once."""
@@ -98,12 +109,27 @@ class Screen:
 
     def raw(self, text: str) -> None:
         """Exactly this, at once."""
-        self._out.write(text)
-        self._out.flush()
+        self._write(text)
+        self.flush()
+
+    def flush(self) -> None:
+        """What was written leaves."""
+        self._write("", flush=True)
+
+    def _write(self, text: str, flush: bool = False) -> None:
+        try:
+            self._out.write(text)
+            if flush:
+                self._out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            discard(self._out)
+            raise Unwritable(f"cannot write standard output: {error.strerror}") from None
 
     def note(self, text: str, **fields: Any) -> None:
         """A remark beside the result, on standard error: C{fields} for programs, C{text} for people."""
-        self._out.flush()
+        self.flush()
         if self.json:
             self._err.write(json_line(fields or {"note": text}))
         else:

@@ -177,6 +177,23 @@ class ProcessTests(CommandTestCase):
         self.assertEqual(process.stderr.read(), b"ensemble: listening\n")
         self.assertEqual(process.wait(20), 141)
 
+    def test_full_disk(self) -> None:
+        """Output that cannot be written is a failure like others, whenever it shows: one line, and status 1."""
+        self.serve_control(status=status())
+        for words in (("--help",), ("status",), ("status", "--json"), ("completion", "bash")):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run(
+                    [sys.executable, "-c", RUN, *words],
+                    env={**os.environ, **self.environ},
+                    stdout=full,
+                    stderr=subprocess.PIPE,
+                    timeout=60,
+                    check=False,
+                )
+            said = done.stderr.decode()
+            self.assertEqual((done.returncode, said.count("\n")), (1, 1), said)
+            self.assertIn("cannot write standard output: No space left on device", said)
+
     def test_letters_that_the_terminal_has_not(self) -> None:
         """An alias beyond the terminal's letters is spelt out, and no reason to fail."""
         self.serve_control(peers={"ok": True, "peers": [linked(alias="Bücher")]})
