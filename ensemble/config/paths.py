@@ -81,6 +81,7 @@ class Paths:
         :param uid: whose ``/run/user`` folder is meant.
         :param run_user: where those folders are.
         :raises ThrumPathTooLong: whichever rule gave it, the socket's path cannot be bound.
+        :raises ConfigurationError: one of them is relative, and the current folder is gone.
         """
         state = _given(state_dir) or _xdg(environ, "XDG_STATE_HOME", ".local/state") / "hum"
         socket = (
@@ -103,14 +104,21 @@ class Paths:
 
 def _given(path: StrPath | None) -> Path | None:
     text = "" if path is None else os.fspath(path)
-    return Path(os.path.abspath(text)) if text else None
+    return _absolute(text) if text else None
 
 
 def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
     base = environ.get(variable, "")
     if os.path.isabs(base):
-        return Path(os.path.abspath(base))
-    return Path(os.path.abspath(os.path.join(environ.get("HOME", ""), below_home)))
+        return _absolute(base)
+    return _absolute(os.path.join(environ.get("HOME", ""), below_home))
+
+
+def _absolute(path: str) -> Path:
+    try:
+        return Path(os.path.abspath(path))
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path} begins in the current folder, which is gone: cd to another") from None
 
 
 def _runtime(environ: Mapping[str, str], uid: int, run_user: StrPath) -> Path | None:

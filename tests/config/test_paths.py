@@ -58,6 +58,18 @@ class FileTests(PathsCase):
             self.assertEqual(paths.key, Path.cwd() / ".local/state/hum/humd.key")
             self.assertEqual(paths.peers_file, Path.cwd() / ".config/hum/peers.json")
 
+    def test_folder_that_is_gone(self) -> None:
+        """A relative path in a working folder that was removed is the operator's to mend."""
+        gone = self.run_user / "gone"
+        gone.mkdir()
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(gone)
+        os.rmdir(os.getcwd())
+        self.resolve(HOME)
+        with self.assertRaisesRegex(ConfigurationError, "my.key begins in the current folder, which is gone"):
+            self.resolve(HOME, key="my.key")
+        self.assertRaises(ConfigurationError, self.resolve, {})
+
     def test_state_dir_is_the_hum_folder(self) -> None:
         """The given state dir itself holds key and socket; the peers file is configuration and stays where it is."""
         paths = self.resolve({**HOME, "XDG_STATE_HOME": "/s"}, state_dir="/var/lib/hum")
