@@ -26,7 +26,7 @@ class Refusals:
         :param counter: the counter's name, also the I{kind} for the limit of one line a second.
         :param cause: what was wrong, for people.
         :param peer: who it was: an id or an address.
-        :param did: what we did with it, for people.
+        :param did: what we did with it, in one word: also the name of the event in the log.
         """
         self.counters[counter] += 1
         now = self._clock.seconds()
@@ -38,8 +38,8 @@ class Refusals:
             self._said.clear()
         self._said[counter] = (now, 0)
         self.log.warn(
-            "{did} {peer}: {cause}{mend}{more}",
-            did=did,
+            "{event} {peer}: {cause}{mend}{more}",
+            event=did,
             peer=peer,
             cause=cause,
             counter=counter,

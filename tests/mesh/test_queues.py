@@ -64,7 +64,7 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual(self.humd.counters["links.shed"], 1)
         self.assertEqual(self.diary.told.count(("lost",)), 1)
         (told,) = [event for event in events if event.get("counter") == "links.shed"]
-        self.assertEqual((told["peer"], told["did"]), (greedy.id.full, "dropped"))
+        self.assertEqual((told["peer"], told["event"]), (greedy.id.full, "dropped"))
         self.assertIn("all queues together pass 2097152 bytes", told["cause"])
         self.assertIn("queues_bytes", told["mend"])
         greedy.wire.resume()

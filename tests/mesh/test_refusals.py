@@ -36,10 +36,14 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(self.counters, {"a": 5, "b": 1})
 
     def test_in_other_words(self) -> None:
-        """What was done need not be a refusal, and a mend need not be known."""
+        """What was done need not be a refusal, and names the event; a mend need not be known."""
         with capturedLogs() as events:
             self.refusals.refused("a", "too fast", "somebody", did="slowed")
-        self.assertEqual([formatEvent(event) for event in events], ["slowed somebody: too fast"])
+            self.refusals.refused("b", "too much", "somebody")
+        self.assertEqual(
+            [(event["event"], formatEvent(event)) for event in events],
+            [("slowed", "slowed somebody: too fast"), ("refused", "refused somebody: too much")],
+        )
 
     def test_bounded(self) -> None:
         """However many kinds there are, no more than so many are remembered."""

@@ -59,7 +59,7 @@ class ThrottlingTests(SynchronousTestCase):
         assert link is not None and link.reading.allowance is not None
         self.assertEqual(self.humd.counters["links.throttled"], link.reading.allowance.throttled)
         told, *_ = [event for event in events if event.get("counter") == "links.throttled"]
-        self.assertEqual((told["did"], told["peer"]), ("slowed", self.peer.id.full))
+        self.assertEqual((told["event"], told["peer"]), ("slowed", self.peer.id.full))
         self.assertIn("--limit stranger_tones_per_second=", told["mend"])
 
     def test_others_are_not_slowed(self) -> None:
