@@ -24,6 +24,7 @@ OTHER_DISTRIBUTION: Final = "ensemble-client"
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 FEW_DESCRIPTORS: Final = 1024
 CROWDED: Final = 0.8  # of the descriptors in use
+AS_ITS_USER: Final = "run this as the user that humd runs as"
 
 
 def package(distributions: Iterable[Distribution]) -> Finding:
@@ -103,6 +104,8 @@ def thrum(path: Path) -> list[Finding]:
             )
     except OSError:
         pass  # without a folder there is no socket, either
+    if not_ours(path):
+        return [*found, fail("thrum", f"this user may not use {name}", AS_ITS_USER)]
     try:
         mode = path.lstat().st_mode
     except OSError:
@@ -115,6 +118,15 @@ def thrum(path: Path) -> list[Finding]:
     if trouble:
         return [*found, fail("thrum", f"{name}: {trouble}", "restart humd: it replaces a socket that nobody serves")]
     return [*found, ok("thrum", f"{name} is served")]
+
+
+def not_ours(path: Path) -> bool:
+    """Whether a socket is there that this user may not use, as far as that can be told."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return not os.access(path, os.W_OK)
 
 
 def peers_file(path: Path, me: HumdId | None = None) -> tuple[PeersFile | None, list[Finding]]:

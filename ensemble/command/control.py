@@ -35,6 +35,14 @@ class DaemonRefused(EnsembleError):
         self.qualifier = qualifier
 
 
+def unreachable(path: Path, error: OSError) -> NoDaemon:
+    """Why nobody could be asked on the socket at C{path}, with the mend."""
+    cause = error.strerror or str(error)
+    if isinstance(error, PermissionError):
+        return NoDaemon(f"this user may not use {path} ({cause}); run this as the user that the humd runs as")
+    return NoDaemon(f"no humd answers on {path} ({cause}); start one with `twistd humd`")
+
+
 def ask_daemon(path: Path, do: str, seconds: float = SECONDS, **more: Any) -> dict[str, Any]:
     """
     One question, one answer.
@@ -70,9 +78,7 @@ def converse(
             connection.connect(str(path))
             connection.sendall(request)
         except OSError as error:
-            raise NoDaemon(
-                f"no humd answers on {path} ({error.strerror or error}); start one with `twistd humd`"
-            ) from None
+            raise unreachable(path, error) from None
         yield from _answers(connection, seconds, path, output)
     finally:
         connection.close()

@@ -167,6 +167,8 @@ def _linked(name: str, row: dict[str, Any]) -> Finding:
 
 
 def _daemon(paths: Paths, status: dict[str, Any] | None, own: HumdId | None) -> list[Finding]:
+    if status is None and checks.not_ours(paths.control):
+        return [fail("daemon", f"this user may not use {shown(paths.control)}", checks.AS_ITS_USER)]
     if status is None:
         return [
             fail(

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from ensemble.command.control import NoDaemon
+from ensemble.command.control import unreachable
 from ensemble.command.outcome import CommandFailed
 from ensemble.tone import MalformedTone, decode, encode
 
@@ -44,9 +44,7 @@ class ThrumSocket:
             self._socket.connect(str(path))
         except OSError as error:
             self._socket.close()
-            raise NoDaemon(
-                f"no humd answers on {path} ({error.strerror or error}); start one with `twistd humd`"
-            ) from None
+            raise unreachable(path, error) from None
 
     def __enter__(self) -> ThrumSocket:
         return self

@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 from ensemble.command.control import DaemonRefused, NoDaemon, ask_daemon, converse
+from ensemble.command.thrum_socket import ThrumSocket
 from tests.command.calling import CommandTestCase
 
 
@@ -61,6 +62,12 @@ class ControlTests(CommandTestCase):
     def test_closed(self) -> None:
         """A connection that ends before the answer is no daemon."""
         self.assertIn("without an answer", self.absent(None))
+
+    def test_of_another_user(self) -> None:
+        """A socket that this user may not use is not taken for one that nobody serves, on either socket."""
+        with mock.patch("socket.socket.connect", side_effect=PermissionError(13, "Permission denied")):
+            for ask in (partial(ask_daemon, self.control, "status"), partial(ThrumSocket, self.thrum, 1.0)):
+                self.assertIn("run this as the user that the humd runs as", str(self.assertRaises(NoDaemon, ask)))
 
     def test_silent(self) -> None:
         """Who accepts and says nothing is not waited for for ever."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from ensemble import __version__
-from ensemble.command import checks, reach
+from ensemble.command import checks
 from ensemble.command.doctor import judge
 from ensemble.command.findings import Finding, Grade
 from ensemble.command.reach import Reached
@@ -96,6 +95,15 @@ class DoctorTests(CommandTestCase):
         found = self.checks("--thrum", "/" + "x" * MAX_THRUM, expect=1)
         self.assertEqual([each["grade"] for each in found if each["check"] == "thrum"], ["fail"])
         self.assertEqual([each["grade"] for each in found if each["check"] == "key"], ["ok"])
+
+    def test_of_another_user(self) -> None:
+        """Sockets that this user may not use are not taken for those of a humd that does not run."""
+        self.healthy()
+        refused = PermissionError(13, "Permission denied")
+        for name, how in (("os.access", {"return_value": False}), ("pathlib.Path.lstat", {"side_effect": refused})):
+            with mock.patch(name, **how), mock.patch("socket.socket.connect", side_effect=refused):
+                found = [each for each in self.checks(expect=1) if each["check"] in ("thrum", "daemon")]
+            self.assertEqual([(each["grade"], each["mend"]) for each in found], [("fail", checks.AS_ITS_USER)] * 2)
 
     def test_another_key(self) -> None:
         """A daemon that runs with another key than the file's is told."""
@@ -359,35 +367,3 @@ class CheckTests(CommandTestCase):
         """A daemon that says nothing of its places is not doubted."""
         paths = Paths.resolve(self.environ, 1)
         self.assertEqual(checks.same_places(paths, {"version": __version__}), [])
-
-
-class ReachTests(CommandTestCase):
-    """Trying hints."""
-
-    def test_real_ports(self) -> None:
-        """A port that accepts is told from one that refuses."""
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-            found = reach.reach([f"tcp:127.0.0.1:{port}", f"tls:127.0.0.1:{port}"])
-            self.assertEqual([each.trouble for each in found.values()], ["", ""])
-        found = reach.reach([f"tcp:127.0.0.1:{port}"])
-        self.assertEqual(found[f"tcp:127.0.0.1:{port}"].trouble, "connection refused")
-
-    def test_what_cannot_be_tried(self) -> None:
-        """Hints of other wires are left out; one that cannot be read says why."""
-        self.assertEqual(reach.reach(["udp:a:1", "x"]), {})
-        self.assertIn("host:port", reach.reach(["tcp:a"])["tcp:a"].trouble)
-
-    def test_stuck(self) -> None:
-        """A name that is looked up for ever keeps nobody waiting."""
-        stuck = threading.Event()
-        self.addCleanup(stuck.set)
-
-        def wait() -> None:
-            stuck.wait(60)
-
-        began = time.monotonic()
-        with mock.patch("ensemble.command.reach.SECONDS", 0.05), mock.patch("ensemble.command.reach.SLACK", 0.05):
-            found = reach.reach(["tcp:a:1"], connect=lambda host, port, seconds: wait())
-        self.assertIn("in time", found["tcp:a:1"].trouble)
-        self.assertLess(time.monotonic() - began, 30)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Thread
 from typing import Any
 from unittest import mock
 
@@ -72,7 +73,7 @@ class OtherPortTests(SynchronousTestCase):
                     connection.sendall(said)
                     connection.close()
 
-            thread = Thread(target=serve)
+            thread = threading.Thread(target=serve)
             thread.start()
             yield f"tls:127.0.0.1:{server.getsockname()[1]}"
             thread.join()
@@ -88,3 +89,35 @@ class OtherPortTests(SynchronousTestCase):
             seconds = 0.05 if said is None else 30.0
             with self.port(said) as hint, mock.patch("ensemble.command.reach.SECONDS", seconds):
                 self.assertEqual(reach.reach([hint], ALICE)[hint].trouble, trouble)
+
+
+class ReachTests(SynchronousTestCase):
+    """Trying hints."""
+
+    def test_real_ports(self) -> None:
+        """A port that accepts is told from one that refuses."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            found = reach.reach([f"tcp:127.0.0.1:{port}", f"tls:127.0.0.1:{port}"])
+            self.assertEqual([each.trouble for each in found.values()], ["", ""])
+        found = reach.reach([f"tcp:127.0.0.1:{port}"])
+        self.assertEqual(found[f"tcp:127.0.0.1:{port}"].trouble, "connection refused")
+
+    def test_what_cannot_be_tried(self) -> None:
+        """Hints of other wires are left out; one that cannot be read says why."""
+        self.assertEqual(reach.reach(["udp:a:1", "x"]), {})
+        self.assertIn("host:port", reach.reach(["tcp:a"])["tcp:a"].trouble)
+
+    def test_stuck(self) -> None:
+        """A name that is looked up for ever keeps nobody waiting."""
+        stuck = threading.Event()
+        self.addCleanup(stuck.set)
+
+        def wait() -> None:
+            stuck.wait(60)
+
+        began = time.monotonic()
+        with mock.patch("ensemble.command.reach.SECONDS", 0.05), mock.patch("ensemble.command.reach.SLACK", 0.05):
+            found = reach.reach(["tcp:a:1"], connect=lambda host, port, seconds: wait())
+        self.assertIn("in time", found["tcp:a:1"].trouble)
+        self.assertLess(time.monotonic() - began, 30)
