@@ -61,9 +61,11 @@ def endpoint(description: str) -> tuple[int, str]:
     named = dict(field.partition("=")[::2] for field in fields if "=" in field)
     bare = [field for field in fields if "=" not in field]
     port = named.get("port", bare[0] if bare else "")
-    if wire not in WIRES or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
+    stray = "" in bare  # two colons in a row: an address without backslashes, which the daemon would not start with
+    if wire not in WIRES or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535 or stray:
         raise BadUsage(
-            f"--listen {description}: it takes an endpoint such as tcp:14730 or tcp:14730:interface=127.0.0.1"
+            f"--listen {description}: it takes an endpoint such as tcp:14730, tcp:14730:interface=127.0.0.1 or "
+            r"tcp6:14730:interface=\:\:1"
         )
     return int(port), named.get("interface", bare[1] if len(bare) > 1 else "")
 

@@ -254,7 +254,7 @@ class HintTests(SynchronousTestCase):
         self.assertEqual(endpoint("tcp:14730"), (14730, ""))
         self.assertEqual(endpoint("tcp:port=14730:interface=127.0.0.1"), (14730, "127.0.0.1"))
         self.assertEqual(endpoint(r"tcp6:1:interface=\:\:1:backlog=5"), (1, "::1"))
-        for text in ("tcp", "tcp:", "tcp:-1", "tcp:65536", "unix:/x", "14730"):
+        for text in ("tcp", "tcp:", "tcp:-1", "tcp:65536", "unix:/x", "14730", "tcp6:1:interface=::1"):
             self.assertRaises(BadUsage, endpoint, text)
 
     def test_of_listeners(self) -> None:
