@@ -41,21 +41,27 @@ class MixedParser(Parser):
             return super().parse_known_args(args, namespace)
         self._within = True  # for it asks this method in turn
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            found, rest = self.parse_known_intermixed_args(args, namespace)
         finally:
             self._within = False
+        if rest:  # said here, where the usage is that of the command
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
 
 
 def build() -> Parser:
     """The whole command line."""
     parser = Parser(
         prog=PROGRAM,
+        usage=f"{PROGRAM} COMMAND [OPTION]... [ARGUMENT]...\n       {PROGRAM} --version | --help",
         description="Ask and look after the humd of this machine.",
         epilog="Exit status: 0 it worked, 1 it failed, 2 bad usage, 3 no humd answers. See ensemble(1).",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=VERSION)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", parser_class=MixedParser)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command", prog=PROGRAM, parser_class=MixedParser
+    )
     shared = _shared()
 
     def add(name: str, run: Run, help: str, description: str = "") -> MixedParser:

@@ -66,6 +66,16 @@ class MainTests(CommandTestCase):
             self.assertIn("usage: ensemble", said.err)
             self.assertIn(why, said.err.splitlines()[-1])
 
+    def test_usage_shows_where(self) -> None:
+        """The usage above a mistake is that of the command, and where there is none yet says where options stand."""
+        for words, usage in (
+            (("status", "extra"), "usage: ensemble status [-h]"),
+            (("send", "x", "{}", "extra", "--json-lines"), "usage: ensemble send [-h]"),
+            (("--thrum", "/x", "status"), "usage: ensemble COMMAND [OPTION]..."),
+            (("--limits", "status"), "usage: ensemble COMMAND [OPTION]..."),
+        ):
+            self.assertTrue(self.call(*words).err.startswith(usage), words)
+
     def test_bad_usage_for_programs(self) -> None:
         """With --json an error of the call itself is JSON, too."""
         said = self.call("listen", "--json", "--count", "x")
