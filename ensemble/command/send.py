@@ -20,10 +20,9 @@ from ensemble.command.reply import Reader, tell_error
 from ensemble.command.thrum_socket import ThrumClosed, ThrumSocket
 from ensemble.errors import EnsembleError
 from ensemble.identity import BadHumdId, HumdId
-from ensemble.tone import NEVER_ANSWERED, BadDocument, RidMinter, envelope_of, read_document
+from ensemble.tone import ENDS, NEVER_ANSWERED, BadDocument, RidMinter, envelope_of, read_document
 
 MAX_STDIN: Final = 16 * 1024 * 1024  # bytes of one document
-TERMINAL: Final = {"prompt": frozenset({"finish", "error"}), "tool-call": frozenset({"tool-result", "error"})}
 
 
 def send(here: Here) -> int:
@@ -129,7 +128,7 @@ class Exchange:
         :raises CommandFailed: nothing came for too long.
         """
         self._send(said)
-        keys, last = set(_keys(said).values()), TERMINAL.get(said["chi"])
+        keys, last = set(_keys(said).values()), ENDS.get(said["chi"])
         reader = Reader(self._here.screen)
         while True:
             tone = self._receive(self._seconds)

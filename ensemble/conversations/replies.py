@@ -21,9 +21,9 @@ from ensemble.conversations.ask import Ask, Kind, Served
 from ensemble.conversations.outputs import Closing, Context, Output
 from ensemble.conversations.telling import Teller
 from ensemble.identity import HumdId
-from ensemble.tone import DROPPABLE, Envelope, Qualifier
+from ensemble.tone import DROPPABLE, ENDS, Envelope, Qualifier
 
-_TERMINAL: Final = frozenset({"finish", "error", "tool-result"})
+_TERMINAL: Final = frozenset[str]().union(*ENDS.values())
 
 
 class Replies:

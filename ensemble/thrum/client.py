@@ -30,10 +30,9 @@ from ensemble.errors import EnsembleError, LocalWireError, RemoteWireError
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.protocols import Outbox, StreamWire, Turn
 from ensemble.thrum.session import MAX_LINE
-from ensemble.tone import THRUM_VERSION, Envelope, MalformedTone, RidMinter, decode_checked, encode, peek_each
+from ensemble.tone import ENDS, THRUM_VERSION, Envelope, MalformedTone, RidMinter, decode_checked, encode, peek_each
 
 UNTAKEN: Final = 1024  # tones held for a reader before the socket is not read any more
-TERMINAL: Final = {"prompt": frozenset({"finish", "error"}), "tool-call": frozenset({"tool-result", "error"})}
 
 _Key: TypeAlias = tuple[str, str]  # the field of a tone and its value; ``prompt`` for the sid of one
 
@@ -208,7 +207,7 @@ class ThrumClient:
                     del self._asks[key]
             self.taken()
 
-        last = TERMINAL.get(said.get("chi", ""))
+        last = ENDS.get(said.get("chi", ""))
         stream = Stream(self, lambda chi: last is None or chi in last, closed)
         for key in keys:
             self._asks.setdefault(key, []).append(stream)

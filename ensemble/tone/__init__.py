@@ -18,7 +18,7 @@ from ensemble.tone.codec import (
     write_document,
 )
 from ensemble.tone.dusk import dusk_in, is_expired
-from ensemble.tone.kinds import DROPPABLE, LINK_CHI, NEVER_ANSWERED, NEVER_ANSWERED_PEER, REPLIES
+from ensemble.tone.kinds import DROPPABLE, ENDS, LINK_CHI, NEVER_ANSWERED, NEVER_ANSWERED_PEER, REPLIES
 from ensemble.tone.qualifier import MEANING, Qualifier, error_tone
 from ensemble.tone.rid import RidMinter, base36, rid
 from ensemble.tone.salvage import Salvaged, salvage
@@ -30,6 +30,7 @@ from ensemble.tone.wane import MAX_WANE, WaneTracker
 __all__ = [
     "CHI_TABLE",
     "DROPPABLE",
+    "ENDS",
     "LINK_CHI",
     "MAX_DEPTH",
     "MAX_TEXT",

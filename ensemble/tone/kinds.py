@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from ensemble.tone.chi import Chi
@@ -28,6 +29,12 @@ REPLIES: Final = _names(
     Chi.TOOL_RESULT,
 )
 """What answers something, and goes to whoever asked (wire-0.8 section 6.2)."""
+
+ENDS: Final[Mapping[str, frozenset[str]]] = {
+    Chi.PROMPT.value: _names(Chi.FINISH, Chi.ERROR),
+    Chi.TOOL_CALL.value: _names(Chi.TOOL_RESULT, Chi.ERROR),
+}
+"""What is answered in pieces, and the replies that end it."""
 
 NEVER_ANSWERED: Final = LINK_CHI | _names(
     Chi.ERROR, Chi.ECHO, Chi.LOG, Chi.PERF_MARK, Chi.DRONE, Chi.DRONE_RETROFIT, Chi.PULSE, Chi.BREATH
