@@ -38,11 +38,13 @@ class Refusals:
             self._said.clear()
         self._said[counter] = (now, 0)
         self.log.warn(
-            "{event} {peer}: {cause}{mend}{more}",
+            "{event} {peer}: {cause}"
+            + ("; {mend}" if mend else "")
+            + (" ({more} more of this kind since)" if more else ""),
             event=did,
             peer=peer,
             cause=cause,
             counter=counter,
-            mend=f"; {mend}" if mend else "",
-            more=f" ({more} more of this kind since)" if more else "",
+            mend=mend,
+            more=more,
         )

@@ -45,6 +45,15 @@ class RefusalTests(SynchronousTestCase):
             [("slowed", "slowed somebody: too fast"), ("refused", "refused somebody: too much")],
         )
 
+    def test_fields(self) -> None:
+        """For programs each part of the line stands for itself."""
+        with capturedLogs() as events:
+            for _ in range(2):
+                self.refusals.refused("a", "too much", "somebody", "send less")
+            self.clock.advance(1)
+            self.refusals.refused("a", "too much", "somebody")
+        self.assertEqual([(event["mend"], event["more"]) for event in events], [("send less", 0), ("", 1)])
+
     def test_bounded(self) -> None:
         """However many kinds there are, no more than so many are remembered."""
         for number in range(CAUSES + 10):
