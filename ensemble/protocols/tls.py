@@ -14,8 +14,9 @@ Theory of operation:
 - I{Binding.}  C{tls-} and 32 bytes of the exporter (RFC 8446 7.5), the same at both ends of this one session.
 - I{Keys.}  A peer may change its keys as often as the standard wants, not as often as it likes: OpenSSL has no ceiling
   for KeyUpdate, and each one that asks for an answer costs us 27 bytes that a peer which does not read leaves with us.
+  A message of TLS's own ends in the bytes in which it began, or the session ends: meanwhile OpenSSL can seal nothing.
 - I{Records.}  Each is handed on as it is read, so that many small ones count for what they cost us; a pause holds back
-  what one read of the socket gave.  What we write goes to the socket as it does without TLS.
+  what one read of the socket gave, and the end behind it.  What we write goes to the socket as it does without TLS.
 - I{The end.}  Whoever ends says close_notify and waits for the other's, which is the answer to it; a connection that
   ends without was cut, and ends no line.
 - I{No resumption.}  There is no session cache and OpenSSL makes no tickets that hold a session; what it still sends
@@ -198,6 +199,7 @@ class TlsWire(StreamWire):
         refusal = self._look_at(session.leaf())
         if refusal is not None:
             self._give_up("tls.leaf", refusal)
+        if self._session is not session:  # whoever was asked about the leaf may have aborted us, too
             return
         self.binding = f"tls-{session.exported().hex()}"
         self._shaken()
@@ -249,8 +251,13 @@ class TlsWire(StreamWire):
             super().dataReceived(data)
         if session.messages and self._session is session:
             self._count(session)
-        if (session.ended or session.broken) and self._session is session:
+        if (session.ended or session.broken) and not self._held and self._session is session:
             self._over(session)
+
+    def _redelivered(self) -> None:
+        super()._redelivered()
+        if self._session is not None:
+            self._read(self._session)  # what was held back may have been the last
 
     def _count(self, session: TlsSession) -> None:
         """There were messages of TLS's own."""

@@ -54,13 +54,14 @@ class TlsSession:
     nothing.  After everything but L{seal} whoever owns it looks whether there is something L{outgoing}.
 
     :ivar ended: the peer said that nothing more comes.
-    :ivar broken: why the session is no more, in OpenSSL's words; else empty.
+    :ivar broken: why the session is no more, mostly in OpenSSL's words; else empty.
     :ivar messages: of TLS's own that came behind the handshake and were not counted yet by whoever owns this.
     """
 
     __slots__ = (
         "__weakref__",
         "_accepts",
+        "_amid",
         "_connection",
         "_open",
         "_settled",
@@ -86,7 +87,7 @@ class TlsSession:
         else:
             self._connection.set_tlsext_host_name(SERVER_NAME)
             self._connection.set_connect_state()
-        self.ended = self._open = self._verdict = False
+        self.ended = self._open = self._verdict = self._amid = False
         self.broken = ""
         self.messages = 0
 
@@ -96,6 +97,8 @@ class TlsSession:
 
     def shake(self) -> bool:
         """Go on with the handshake.  :returns: True where it is complete, and who showed a leaf holds its key."""
+        if self.broken:
+            return False  # OpenSSL would say that again in other words, or in none
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
@@ -127,6 +130,8 @@ class TlsSession:
                 self.ended = True
             except SSL.Error as error:
                 self.broken = _in_words(error)
+            if self._amid and not self.broken:  # OpenSSL would refuse to seal, and to end, until the rest came
+                self.broken = "a message of TLS's own came in pieces"
         return b""
 
     def seal(self, data: bytes | memoryview) -> bytes:
@@ -172,9 +177,10 @@ class TlsSession:
             self._accepts = None
         return self._verdict
 
-    def progressed(self) -> None:
-        """For OpenSSL: it took or answered a message of its own."""
+    def progressed(self, whole: bool) -> None:
+        """For OpenSSL: it took or answered a message of its own, or only some of it has come."""
         self.messages += 1
+        self._amid = not whole
 
 
 class TlsSessions:
@@ -228,10 +234,10 @@ def _nobody(*_: object) -> bool:
     return False
 
 
-def _progressed(connection: SSL.Connection, where: int, _: int) -> None:
+def _progressed(connection: SSL.Connection, where: int, result: int) -> None:
     """Once or twice for each message of TLS's own, never for data."""
     if where & SSL.SSL_CB_EXIT:
-        connection.get_app_data()().progressed()
+        connection.get_app_data()().progressed(result > 0)
 
 
 def _in_words(error: SSL.Error) -> str:
