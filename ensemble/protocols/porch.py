@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ensemble.interfaces import IWire
-from ensemble.protocols.share import FairQueue, Flow, Share, Traffic
+from ensemble.protocols.share import FLOW_SECONDS, FairQueue, Flow, Share, Traffic
 
 HANDSHAKE_PERCENT: Final = 15  # of the time, for TLS handshakes while tones flow
 ACCEPT_PERCENT: Final = 10  # and to accept connections: the links have the rest
@@ -87,11 +87,13 @@ class Porch:
             self._timer = None
 
     def work(self, step: Callable[[], None]) -> None:
-        """Do something for a handshake: it counts."""
+        """Do something for a handshake: it counts, also where it raises."""
         began = self._clock.seconds()
-        step()
-        now = self._clock.seconds()
-        self._shaking.spent(now - began, now)
+        try:
+            step()
+        finally:
+            now = self._clock.seconds()
+            self._shaking.spent(now - began, now)
 
     def _next(self) -> None:
         """One at a time: what the rest of it costs is known when the reactor comes here again."""
@@ -102,4 +104,5 @@ class Porch:
                 self.work(self._waiting.next())
         finally:  # one connection's bug must not hold up all others
             if self._waiting and self._timer is None:
-                self._timer = self._clock.callLater(wait, self._next)
+                # Tones may cease to flow meanwhile, and then nobody need wait.
+                self._timer = self._clock.callLater(min(wait, FLOW_SECONDS), self._next)
