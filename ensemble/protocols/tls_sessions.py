@@ -129,7 +129,11 @@ class TlsSession:
             except SSL.ZeroReturnError:
                 self.ended = True
             except SSL.Error as error:
-                self.broken = _in_words(error)
+                # RFC 8446 6.1 lets an end begin with user_canceled, behind which OpenSSL has no words for it.
+                if isinstance(error, SSL.SysCallError) and self._connection.get_shutdown() & SSL.RECEIVED_SHUTDOWN:
+                    self.ended = True
+                else:
+                    self.broken = _in_words(error)
             if self._amid and not self.broken:  # OpenSSL would refuse to seal, and to end, until the rest came
                 self.broken = "a message of TLS's own came in pieces"
         return b""
@@ -241,8 +245,9 @@ def _progressed(connection: SSL.Connection, where: int, result: int) -> None:
 
 
 def _in_words(error: SSL.Error) -> str:
-    """What OpenSSL says, for people: its errors are lists of tuples."""
-    said = "; ".join(str(each[-1]) for each in error.args[0]) if error.args else "the other side ended it"
+    """What OpenSSL says, for people: its errors are lists of tuples, where it has any."""
+    told = error.args[0] if error.args and not isinstance(error, SSL.SysCallError) else ()
+    said = "; ".join(str(each[-1]) for each in told) or "the other side ended it"
     if "alert unknown ca" in said:  # so a dialler ends it that wants another certificate
         said += " (the other side wants another key than ours: `ensemble id` shows what its owner must know)"
     return said

@@ -25,7 +25,7 @@ Step: TypeAlias = tuple[str, int, int]  # what, who, how
 
 @define(eq=False)
 class Guest:
-    """A connection on the porch; C{patience}: so many turns of others at most, until its address has one."""
+    """A connection on the porch."""
 
     play: Play
     wire: IWire
@@ -70,6 +70,8 @@ class Play:
         waiting = self._waiting()
         if len(waiting) > PLACES:
             self.go(waiting[0])
+        if self._waiting(guest.crowd) == [guest]:
+            self._joins(guest.crowd)
 
     def gone(self, wire: IWire) -> None:
         (guest,) = [guest for guest in self.guests if guest.wire is wire]
@@ -82,8 +84,6 @@ class Play:
         wire = StreamWire(self.clock)
         wire.address = ADDRESSES[who % len(ADDRESSES)]
         guest = Guest(self, wire, CROWDS[who % len(ADDRESSES)], how)
-        if not self._waiting(guest.crowd):
-            self._joins(guest.crowd)
         self.guests.append(guest)
         self.porch.enter(wire, guest.shake)
 

@@ -20,7 +20,8 @@ class TurmoilTests(SynchronousTestCase):
     @settings(max_examples=100)
     @example([("expect", 0, 5), ("come", 0, 2), ("flow", 0, 0)])  # aborted by whoever is asked about the leaf
     @example([*UP, ("message", 0, 2), ("flow", 0, 0), ("write", 0, 1), ("wire", 0, 4)])  # a message in pieces
-    @example([*UP, ("message", 0, 30), ("alert", 0, 1), ("flow", 0, 0)])  # the same, then the end
+    @example([*UP, ("say", 0, 1), ("alert", 0, 1), ("flow", 0, 0)])  # an end behind a user_canceled
+    @example([*UP, ("message", 0, 30), ("alert", 0, 2), ("flow", 0, 0)])  # the same, then the end
     @example([("expect", 3, 2), *UP, ("say", 0, 2), ("alert", 0, 1), ("flow", 0, 0), ("wire", 0, 3), UP[1]])
     @given(st.lists(ANY_STEP, min_size=20, max_size=60))
     def test_all_is_well_that_ends(self, steps: list[Step]) -> None:

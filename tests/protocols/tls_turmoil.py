@@ -28,6 +28,7 @@ SIZES: Final = (1, 5, 6, 300, 2**14 - 1, 2**20)  # of what is carried at once, i
 CALLBACKS = ("admits", "built", "failed", "lines_received", "wire_full", "wire_drained", "line_refused", "wire_lost")
 ACTIONS = ("write", "much", "pause", "resume", "close", "abort", "abort_another", "raise", "refuse", "late", "limit")
 PARTS = (b"\x18\0\0\x01\0", b"\x18\0\0\x01\1", b"\x18\0\0\x01", b"\0", b"\x04\0", b"\x18\0\0\x01\7", b"\x01\0\0\0")
+PLAIN_ALERT = b"\x15\x03\x03\0\x02\x01"  # a warning; what follows says which
 
 Step: TypeAlias = tuple[str, int, int]  # what, who, how
 
@@ -273,12 +274,17 @@ class Play:
                 sealer._use(expand(sealer._secret, b"traffic upd", 48))
 
     def alert(self, owner: Owner, how: int) -> None:
+        """An end, maybe with a user_canceled before it; or an alert that is none."""
+        if how % 3 == 1:
+            owner.far.tls(b"\x01\x5a", ALERT)
         if how % 3:
             owner.far.tls(CLOSE_NOTIFY, ALERT)
             owner.far.ended = True
+        elif how % 2:
+            owner.far.tls(b"\x01\x5a", ALERT)
         else:
             owner.far.honest = False
-            owner.far.tls((b"\x02\x28", b"\x01\x5a", b"\x02")[how // 3 % 3], ALERT)
+            owner.far.tls((b"\x02\x28", b"\x01\x64", b"\x02")[how // 6 % 3], ALERT)
 
     def empty(self, owner: Owner, how: int) -> None:
         owner.far.tls(b"", APPLICATION)
@@ -290,7 +296,7 @@ class Play:
         if going and how % 2:
             going[how * 37 % len(going)] ^= 1 + how
         else:
-            going += bytes([how]) * (1, 5, 600)[how % 3]
+            going += (bytes([how]) * 5, bytes(600), PLAIN_ALERT + b"\x5a" + PLAIN_ALERT + b"\0")[how // 2 % 3]
 
     def end(self, owner: Owner, how: int) -> None:
         """TCP ends, in order or not."""
