@@ -207,8 +207,9 @@ class ControlSession:
     def _do(self, line: bytes) -> None:
         self._server.counters["control.requests"] += 1
         self._busy = True
-        done: Deferred[Answer | Watch] = maybeDeferred(cast(Callable[[bytes], Any], self._perform), line)
-        done.addErrback(self._failed).addCallback(self._answered)
+        done: Deferred[Any] = maybeDeferred(cast(Callable[[bytes], Any], self._perform), line)
+        done.addCallback(_written).addErrback(self._failed)
+        done.addCallback(self._answered)
 
     def _perform(self, line: bytes) -> Answer | Watch | Deferred[Answer]:
         try:
@@ -223,19 +224,19 @@ class ControlSession:
             raise Refusal(Qualifier.NOT_SUPPORTED, f"there is no verb {request['do'][:40]!r}; there are {known}")
         return verb(request)
 
-    def _failed(self, failure: Failure) -> Answer:
+    def _failed(self, failure: Failure) -> bytes:
         error = failure.value
         if not isinstance(error, Refusal):
             self.log.failure("a control request died", failure=failure)
             error = Refusal(Qualifier.NOT_SUPPORTED, f"{type(error).__name__}: a bug; see the daemon's log")
-        return self._refused(error)
+        return encode(self._refused(error))
 
-    def _answered(self, answer: Answer | Watch) -> None:
+    def _answered(self, answer: bytes | Watch) -> None:
         self._busy = False
         if isinstance(answer, Watch):
             self._begin_watch(answer)
         else:
-            self._say(answer)
+            self._say_line(answer)
         self._go_on()
 
     def _refused(self, refusal: Refusal) -> Answer:
@@ -291,3 +292,8 @@ class ControlSession:
         self._server.taps -= 1
         if not self._gone:
             self.close()
+
+
+def _written(answer: Answer | Watch) -> bytes | Watch:
+    """For the wire, while whoever asked can still be told that it cannot be written."""
+    return answer if isinstance(answer, Watch) else encode(answer)
