@@ -249,11 +249,11 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(rooms & {"daemon", "command", "testing"}, set())
 
     def test_one_module_reads_json(self) -> None:
-        """Only the codec imports msgspec, orjson, ujson or json, so there is one place that says what a tone may be."""
+        """Only the codec imports msgspec, ujson or json, so there is one place that says what a tone may be."""
         guilty = {
             relative(path)
             for path in sources("ensemble")
-            if {each.origin.partition(".")[0] for each in imports_of(path)} & {"msgspec", "orjson", "ujson", "json"}
+            if {each.origin.partition(".")[0] for each in imports_of(path)} & {"msgspec", "ujson", "json"}
         }
         self.assertEqual(guilty - {CODEC}, set())
 

@@ -1,6 +1,5 @@
 """
-Tones to lines and back.  The only file that imports msgspec, orjson and ujson; C{bench/codec.py} says why each call is
-made with which.
+Tones to lines and back.  The only file that imports msgspec and ujson; C{bench/codec.py} says which call is which.
 
 A I{line} is one JSON object in UTF-8, without its LF (mesh 2.1 and 2.2, wire-0.8 section 7).  It is a tone when
 
@@ -29,18 +28,19 @@ from math import isfinite
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import msgspec
-import orjson
 import ujson
 
 from ensemble.errors import EnsembleError, LocalWireError
 from ensemble.tone.strict import (
     FEW,
+    LONG,
     MARKS,
     MAX_DEPTH,
     TAKEN_OUT,
     TOO_DEEP,
     MalformedTone,
     check,
+    check_numbers,
     count_depth,
     may_be_endless,
     may_be_extreme,
@@ -263,8 +263,7 @@ def _json_form(value: object) -> object:
     raise TypeError(f"a {type(value).__name__} has no JSON form")
 
 
-_write: Final = orjson.dumps
-_write_any: Final = msgspec.json.Encoder(enc_hook=_json_form).encode
+_write: Final = msgspec.json.Encoder(enc_hook=_json_form).encode
 _pack: Final = msgspec.msgpack.Encoder(enc_hook=_json_form).encode
 
 
@@ -278,20 +277,19 @@ def encode(tone: Mapping[str, Any]) -> bytes:
     :raises IllegalTone: a number is not finite, a text has a lone surrogate, it is deeper than L{MAX_DEPTH}, or a
         value has no JSON form.
     """
+    if type(tone) is not dict:
+        tone = dict(tone)
     try:
-        try:
-            line = _write(tone)  # plain values only, and no integers beyond 64 bits
-        except TypeError:
-            tone = dict(tone)
-            line = _write_any(tone)
-            check(line)
-        else:
-            if len(line) > FEW and len(line) - len(line.replace(b"[", b"").replace(b"{", b"")) > MAX_DEPTH:
+        line = _write(tone)
+        if len(line) > FEW:
+            if len(line) - len(line.replace(b"[", b"").replace(b"{", b"")) > MAX_DEPTH:
                 count_depth(line)
+            if len(line) > LONG:
+                check_numbers(line)
     except (TypeError, ValueError, OverflowError, RecursionError, MalformedTone) as error:
         raise IllegalTone(f"this tone cannot be written: {error}") from None
-    # Both write null for NaN and the infinities.  In MessagePack a float is marked 0xcb, and one of those has 0x7f or
-    # 0xff behind that, none of which is in ASCII text: to look at every value costs three times as much.
+    # msgspec writes null for NaN and the infinities.  In MessagePack a float is marked 0xcb, and one of those has 0x7f
+    # or 0xff behind that, none of which is in ASCII text: to look at every value costs three times as much.
     if line.rfind(b"null") >= 0:
         try:
             packed = _pack(tone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from collections import OrderedDict
 from collections.abc import Mapping
 from decimal import Decimal
@@ -102,6 +103,18 @@ class EncodeTests(SynchronousTestCase):
         with mock.patch.object(codec, "_has_endless", side_effect=AssertionError("it was")):
             line = encode({"chi": "x", "v": None, "f": [0.1, -1e300, 5e-324], "t": "text", "i": 2**40})
         self.assertIn(b"null", line)
+
+    def test_a_line_that_waits_costs_what_it_says(self) -> None:
+        """The bound of a queue counts the bytes of its lines: a writer must not give them with a larger buffer."""
+        for length in (100, 1000, 30_000):
+            tone = {"chi": "x", "v": "v" * length}
+            tracemalloc.start()
+            try:
+                lines = [encode(tone) for _ in range(100)]
+                held, _ = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+            self.assertLess(held, 2 * sum(map(len, lines)) + 20_000)
 
     def test_lone_surrogates(self) -> None:
         """A lone surrogate is refused in a value and in a key."""
