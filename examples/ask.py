@@ -38,7 +38,8 @@ async def ask(reactor: IReactorTime, arguments: argparse.Namespace) -> None:
             print(tone.get("delta", ""), end="", flush=True)
         elif tone["chi"] == "error":
             client.close()
-            raise SystemExit(f"ask: {tone.get('qualifier', 'error')}: {tone.get('message', '')}")
+            says = f"{tone['from']} says " if "from" in tone else ""  # of another humd
+            raise SystemExit(f"ask: {says}{tone.get('qualifier', 'error')}: {tone.get('message', '')}")
     print(flush=True)
     took = 1000 * (reactor.seconds() - asked)
     print(f"ask: {pieces} pieces in {took:.0f} ms", file=sys.stderr, flush=True)
