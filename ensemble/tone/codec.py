@@ -33,15 +33,11 @@ import ujson
 from ensemble.errors import EnsembleError, LocalWireError
 from ensemble.tone.strict import (
     FEW,
-    LONG,
     MARKS,
-    MAX_DEPTH,
     TAKEN_OUT,
     TOO_DEEP,
     MalformedTone,
     check,
-    check_numbers,
-    count_depth,
     may_be_endless,
     may_be_extreme,
 )
@@ -282,10 +278,7 @@ def encode(tone: Mapping[str, Any]) -> bytes:
     try:
         line = _write(tone)
         if len(line) > FEW:
-            if len(line) - len(line.replace(b"[", b"").replace(b"{", b"")) > MAX_DEPTH:
-                count_depth(line)
-            if len(line) > LONG:
-                check_numbers(line)
+            check(line)
     except (TypeError, ValueError, OverflowError, RecursionError, MalformedTone) as error:
         raise IllegalTone(f"this tone cannot be written: {error}") from None
     # msgspec writes null for NaN and the infinities.  In MessagePack a float is marked 0xcb, and one of those has 0x7f

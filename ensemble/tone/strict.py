@@ -39,11 +39,11 @@ _ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 
 # A whole part of 309 digits may be too large for a double, one of more always is.  So many digits in a row cover one of
 # the samples that are 309 bytes apart, and ten of those that are 30 bytes apart.
-LONG: Final = 309
+_LONG: Final = 309
 _STRIDE: Final = 30
 _DIGIT: Final = re.compile(rb"[0-9]").search
 _ALL_ZERO: Final = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
-_MAYBE_LONG: Final = b"0" * (LONG // _STRIDE)
+_MAYBE_LONG: Final = b"0" * (_LONG // _STRIDE)
 _LONG_NUMBERS: Final = re.compile(rb"(?<![0-9.eE+-])-?+[0-9]{309,}+(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+").findall
 
 
@@ -82,13 +82,12 @@ def check(line: bytes) -> None:
     :raises MalformedTone: it is too deep, or has a whole number that no double holds.
     """
     if len(line) - len(line.replace(b"[", b"").replace(b"{", b"")) > MAX_DEPTH:  # strings included
-        count_depth(line)
-    if len(line) > LONG:
-        check_numbers(line)
+        _check_depth(line)
+    if len(line) > _LONG and _DIGIT(line[_LONG - 1 :: _LONG]) is not None:
+        _check_numbers(line)
 
 
-def count_depth(line: bytes) -> None:
-    """:raises MalformedTone: a well-formed line is too deep."""
+def _check_depth(line: bytes) -> None:
     brackets = _without_strings(line).translate(_ONE_KIND, _NO_BRACKET)
     for _ in range(3):
         brackets = brackets.replace(b"[]", b"")  # each time one level less: most lines end here
@@ -102,14 +101,9 @@ def count_depth(line: bytes) -> None:
             depth -= 1
 
 
-def check_numbers(line: bytes) -> None:
-    """
-    Refuse a number with a whole part too long for a double; one with an exponent is for msgspec to judge.
-
-    :param line: well-formed, and longer than C{LONG}.
-    :raises MalformedTone: there is one.
-    """
-    if _DIGIT(line[LONG - 1 :: LONG]) is None or not _may_be_long(line):
+def _check_numbers(line: bytes) -> None:
+    """Refuse a number with a whole part too long for a double; one with an exponent is for msgspec to judge."""
+    if not _may_be_long(line):
         return
     for number in _LONG_NUMBERS(_without_strings(line)):
         if not isfinite(float(number)):
