@@ -14,18 +14,9 @@ from ensemble.protocols.tls_sessions import KEY_UPDATE_SECONDS, KEY_UPDATES, Key
 from tests.attacks.arena import RealRogue, reactor
 from tests.attacks.scene import Scene
 from tests.attacks.test_crowds import MEGABYTE, resident
-from tests.attacks.tls_arena import (
-    ALERT,
-    APPLICATION,
-    CLOSE_NOTIFY,
-    FULL,
-    HANDSHAKE,
-    Sealer,
-    TlsArena,
-    TlsHouse,
-    TlsRogue,
-)
+from tests.attacks.tls_arena import TlsArena, TlsHouse, TlsRogue
 from tests.protocols.tls_peers import ALICE, Credential, Sessions
+from tests.protocols.tls_sealing import ALERT, APPLICATION, CLOSE_NOTIFY, FULL, HANDSHAKE, Sealer
 
 TONE = b'{"chi":"perf-mark","n":%d}\n'  # taps see it, bees do not
 

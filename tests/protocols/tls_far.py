@@ -5,13 +5,12 @@ from __future__ import annotations
 from errno import ECONNRESET, EWOULDBLOCK
 from typing import Any, cast
 
-from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 
-from tests.attacks.tls_arena import TICKETS, Sealer
 from tests.protocols.tls_peers import Credential, Sessions
+from tests.protocols.tls_sealing import Sealer, SealingSession
 
 
 class System:
@@ -86,46 +85,18 @@ class Far:
     """
 
     def __init__(self, credential: Credential | None, listens: bool) -> None:
-        sessions, self._listens = Sessions(credential), listens
-        sessions.tamper = lambda context: context.set_keylog_callback(self._learn)
-        self._session = sessions.clientConnectionForTLS(cast(Any, None))
-        (self._session.set_accept_state if listens else self._session.set_connect_state)()
-        self._secrets: dict[bytes, bytes] = {}
-        self.sealer: Sealer | None = None
-        self.going, self.heard, self.said = bytearray(), b"", b""
-        self.honest, self.ended, self.told = True, False, False
-        self.hear(b"")
+        self._session = SealingSession(Sessions(credential), listens)
+        self.going, self.heard, self.said = bytearray(self._session.shake()), b"", b""
+        self.honest, self.ended = True, False
 
-    def _learn(self, _: SSL.Connection, line: bytes) -> None:
-        name, _random, secret = line.split()
-        self._secrets[name] = bytes.fromhex(secret.decode())
+    @property
+    def sealer(self) -> Sealer | None:
+        """Of what it says; None until the handshake is complete."""
+        return self._session.sealer
 
     def hear(self, data: bytes) -> None:
-        if data:
-            self._session.bio_write(data)
-        if self.sealer is None:
-            self._shake()
-        while self.sealer is not None:
-            try:
-                self.heard += self._session.recv(2**14)
-            except SSL.ZeroReturnError:
-                self.told = True
-                return
-            except SSL.Error:
-                return
-
-    def _shake(self) -> None:
-        try:
-            self._session.do_handshake()
-        except SSL.Error:  # it wants more, or this is the end
-            pass
-        else:
-            side, tickets = (b"SERVER", TICKETS) if self._listens else (b"CLIENT", 0)
-            self.sealer = Sealer(self._secrets[side + b"_TRAFFIC_SECRET_0"], tickets)
-        try:
-            self.going += self._session.bio_read(2**16)
-        except SSL.WantReadError:
-            pass
+        self.going += self._session.receive(data)
+        self.heard += b"".join(self._session.read())
 
     def say(self, data: bytes, size: int) -> None:
         if self.sealer is not None and not self.ended:

@@ -16,9 +16,9 @@ from ensemble.protocols import LineBudget, Porch
 from ensemble.protocols.stream import StreamWire
 from ensemble.protocols.tls import TlsWire
 from ensemble.protocols.tls_sessions import TlsSessions
-from tests.attacks.tls_arena import ALERT, APPLICATION, CLOSE_NOTIFY, HANDSHAKE, expand
 from tests.protocols.tls_far import Far, Socket, System
 from tests.protocols.tls_peers import ALICE, BOB, EVE, Credential
+from tests.protocols.tls_sealing import ALERT, APPLICATION, CLOSE_NOTIFY, HANDSHAKE
 
 OURS = TlsSessions(BOB)
 CREDENTIALS = [*[Credential.humd(ALICE)] * 6, Credential.humd(EVE), None]
@@ -271,7 +271,7 @@ class Play:
             owner.far.tls(part, HANDSHAKE)
             sealer = owner.far.sealer
             if sealer is not None and len(part) == 5 and part[-1] < 2:
-                sealer._use(expand(sealer._secret, b"traffic upd", 48))
+                sealer.next_key()
 
     def alert(self, owner: Owner, how: int) -> None:
         """An end, maybe with a user_canceled before it; or an alert that is none."""
