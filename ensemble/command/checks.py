@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ensemble import __version__
+from ensemble.command.control import AS_ITS_USER
 from ensemble.command.findings import Finding, fail, ok, warn
 from ensemble.command.here import shown
 from ensemble.config import Paths, PeersFile, read_own_statements, read_peers
@@ -24,7 +25,6 @@ OTHER_DISTRIBUTION: Final = "ensemble-client"
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 FEW_DESCRIPTORS: Final = 1024
 CROWDED: Final = 0.8  # of the descriptors in use
-AS_ITS_USER: Final = "run this as the user that humd runs as"
 
 
 def package(distributions: Iterable[Distribution]) -> Finding:

@@ -17,6 +17,7 @@ from ensemble.tone import BadDocument, read_document, write_document
 
 SECONDS: Final = 10.0  # that the daemon may take to answer
 MAX_ANSWER: Final = 64 * 1024 * 1024  # bytes of one answer line
+AS_ITS_USER: Final = "run this as the user that the humd runs as"
 
 
 class NoDaemon(EnsembleError):
@@ -39,7 +40,7 @@ def unreachable(path: Path, error: OSError) -> NoDaemon:
     """Why nobody could be asked on the socket at C{path}, with the mend."""
     cause = error.strerror or str(error)
     if isinstance(error, PermissionError):
-        return NoDaemon(f"this user may not use {path} ({cause}); run this as the user that the humd runs as")
+        return NoDaemon(f"this user may not use {path} ({cause}); {AS_ITS_USER}")
     return NoDaemon(f"no humd answers on {path} ({cause}); start one with `twistd humd`")
 
 

@@ -10,12 +10,13 @@ from importlib.metadata import distributions
 from typing import Any, Final
 
 from ensemble.command import checks
-from ensemble.command.control import DaemonRefused, NoDaemon, ask_daemon
+from ensemble.command.control import AS_ITS_USER, DaemonRefused, NoDaemon, ask_daemon
 from ensemble.command.findings import Finding, Grade, count, fail, ok, show, warn
 from ensemble.command.here import Here, shown
 from ensemble.command.hints import is_loopback, trust_line
 from ensemble.command.naming import rows_of
 from ensemble.command.outcome import FAILED, OK
+from ensemble.command.output import brief
 from ensemble.command.peers import milliseconds, unknown_row
 from ensemble.command.reach import TRIED, Reached, reach
 from ensemble.config import Paths, PeersFile
@@ -101,7 +102,7 @@ def unread(file: PeersFile, rows: list[dict[str, Any]], own: HumdId | None) -> l
 
 def judge(row: dict[str, Any], reached: dict[str, Reached], own: HumdId | None, listening: list[str]) -> Finding:
     """One peer: the link and its clock, or why there is none."""
-    alias, short = row.get("alias"), str(row.get("id", ""))[:17]
+    alias, short = row.get("alias"), brief(str(row.get("id", "")))
     name = f"{alias} ({short})" if alias else short
     if row.get("refused"):
         mend = str(row.get("mend") or "put the id that its owner tells you by another way into its row")
@@ -168,7 +169,7 @@ def _linked(name: str, row: dict[str, Any]) -> Finding:
 
 def _daemon(paths: Paths, status: dict[str, Any] | None, own: HumdId | None) -> list[Finding]:
     if status is None and checks.not_ours(paths.control):
-        return [fail("daemon", f"this user may not use {shown(paths.control)}", checks.AS_ITS_USER)]
+        return [fail("daemon", f"this user may not use {shown(paths.control)}", AS_ITS_USER)]
     if status is None:
         return [
             fail(

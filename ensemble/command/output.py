@@ -39,6 +39,11 @@ def json_line(value: Any) -> str:
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
+def brief(humd_id: str) -> str:
+    """The beginning of an id, by which people know it: as L{HumdId.short<ensemble.identity.HumdId.short>}."""
+    return humd_id[: len("humd_") + 12]
+
+
 def width(text: str) -> int:
     """Columns that the text takes on a terminal."""
     return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)

@@ -8,7 +8,7 @@ from ensemble.command.control import NoDaemon
 from ensemble.command.here import Here, shown
 from ensemble.command.naming import find_peer, rows_of
 from ensemble.command.outcome import OK
-from ensemble.command.output import duration
+from ensemble.command.output import brief, duration
 from ensemble.config import PeerRow, read_peers
 
 STYLES = {"linked": "green", "dialling": "yellow", "down": "red", "unknown": "dim"}
@@ -87,7 +87,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     linked = row.get("state") == "linked"
     return (
         str(row.get("alias") or "-"),
-        str(row.get("id", ""))[: len("humd_") + 12],
+        brief(str(row.get("id", ""))),
         str(row.get("state", "unknown")),
         _cell(row.get("wire")),
         _cell(row.get("address")),

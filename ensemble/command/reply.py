@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ensemble.command.outcome import FAILED, OK
-from ensemble.command.output import Screen, json_line
+from ensemble.command.output import Screen, brief, json_line
 from ensemble.tone import write_document
 
 # Of these a person needs nothing: they are about how the answer is made.
@@ -85,5 +85,5 @@ def tell_error(screen: Screen, tone: Mapping[str, Any]) -> None:
     else:
         # "No worker here" of another humd means that one's machine.
         sender = tone.get("from")
-        says = f"{sender[: len('humd_') + 12]} says " if isinstance(sender, str) else ""
+        says = f"{brief(sender)} says " if isinstance(sender, str) else ""
         screen.failure(qualifier, f"{says}{qualifier}: {message}")

@@ -13,6 +13,7 @@ from unittest import mock
 
 from ensemble import __version__
 from ensemble.command import checks
+from ensemble.command.control import AS_ITS_USER
 from ensemble.command.doctor import judge
 from ensemble.command.findings import Finding, Grade
 from ensemble.command.reach import Reached
@@ -103,7 +104,7 @@ class DoctorTests(CommandTestCase):
         for name, how in (("os.access", {"return_value": False}), ("pathlib.Path.lstat", {"side_effect": refused})):
             with mock.patch(name, **how), mock.patch("socket.socket.connect", side_effect=refused):
                 found = [each for each in self.checks(expect=1) if each["check"] in ("thrum", "daemon")]
-            self.assertEqual([(each["grade"], each["mend"]) for each in found], [("fail", checks.AS_ITS_USER)] * 2)
+            self.assertEqual([(each["grade"], each["mend"]) for each in found], [("fail", AS_ITS_USER)] * 2)
 
     def test_another_key(self) -> None:
         """A daemon that runs with another key than the file's is told."""
