@@ -50,9 +50,8 @@ class Client:
         self.wire: Any = factory.buildProtocol(None)
         self.socket = Socket(play.reactor, self.system, self.wire, 0)
         self.going, self.asked = bytearray(), list[int | None]()
-        self.late = False  # it came when there were too many
+        self.late = len(play.server.sessions) >= CONNECTIONS  # it came when there were too many
         self.begun = False  # a line that is no request
-        self.wire.makeConnection(self.socket)
 
     @property
     def reads(self) -> bool:
@@ -119,11 +118,9 @@ class Play:
     # steps
 
     def come(self) -> Client:
-        full = len(self.server.sessions) >= CONNECTIONS
-        client = Client.__new__(Client)
+        client = Client(self)
         self.clients.append(client)
-        client.__init__(self)  # type: ignore[misc]
-        client.late = full
+        client.wire.makeConnection(client.socket)
         return client
 
     def crowd(self, client: Client, how: int) -> None:

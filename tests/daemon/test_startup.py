@@ -12,6 +12,7 @@ from twisted.application.service import MultiService
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs
+from twisted.python.monkey import MonkeyPatcher
 
 from ensemble.daemon.settings import Settings
 from ensemble.daemon.signals import Signals
@@ -201,46 +202,39 @@ class ProgramTests(StartupTestCase):
 class FailureTests(StartupTestCase):
     """What cannot start."""
 
-    def test_taken_port(self) -> None:
-        """The line names the port and the cause; the state directory is free again."""
+    def refuse_to_listen(self, error: Exception) -> MonkeyPatcher:
+        """No TCP port can be had; :returns: what ends that."""
 
         def listen(*args: object, **more: object) -> None:
-            raise CannotListenError("127.0.0.1", 14730, OSError(98, "Address already in use"))
+            raise error
 
-        self.reactor.listenTCP = listen  # type: ignore[method-assign]
+        patched: MonkeyPatcher = self.patch(self.reactor, "listenTCP", listen)
+        return patched
+
+    def test_taken_port(self) -> None:
+        """The line names the port and the cause; the state directory is free again."""
+        taken = self.refuse_to_listen(CannotListenError("127.0.0.1", 14730, OSError(98, "Address already in use")))
         settings = self.settings(listen=("tcp:14730",))
         line = self.fails(self.program(settings))
         self.assertIn("cannot listen on tcp:14730: Address already in use", line)
-        del self.reactor.listenTCP
+        taken.restore()
         self.start(self.program(settings))
 
     def test_place_that_is_none(self) -> None:
         """An address that cannot be looked up is said in words, though its number is none of the system's errors."""
-
-        def listen(*args: object, **more: object) -> None:
-            raise CannotListenError("999.1.1.1", 14730, socket.gaierror(-2, "Name or service not known"))
-
-        self.reactor.listenTCP = listen  # type: ignore[method-assign]
+        self.refuse_to_listen(CannotListenError("999.1.1.1", 14730, socket.gaierror(-2, "Name or service not known")))
         line = self.fails(self.program(self.settings(listen=("tcp:14730:interface=999.1.1.1",))))
         self.assertIn(": Name or service not known; choose another place", line)
 
     def test_taken_low_port(self) -> None:
         """The same where the ports come first."""
-
-        def listen(*args: object, **more: object) -> None:
-            raise CannotListenError("", 443, OSError(13, "Permission denied"))
-
-        self.reactor.listenTCP = listen  # type: ignore[method-assign]
+        self.refuse_to_listen(CannotListenError("", 443, OSError(13, "Permission denied")))
         launch = Written(self, sheds_privileges=True)
         self.assertIn("Permission denied", self.fails(self.program(self.settings(listen=("tcp:443",)), launch)))
 
     def test_port_that_is_none(self) -> None:
         """A number that no port has is one line too."""
-
-        def listen(*args: object, **more: object) -> None:
-            raise OverflowError("bind(): port must be 0-65535.")
-
-        self.reactor.listenTCP = listen  # type: ignore[method-assign]
+        self.refuse_to_listen(OverflowError("bind(): port must be 0-65535."))
         self.assertIn("0-65535", self.fails(self.program(self.settings(listen=("tcp:99999",)))))
 
     def test_a_bug(self) -> None:
