@@ -70,9 +70,10 @@ def run(words: Sequence[str], environ: Mapping[str, str], stdin: BinaryIO, out: 
 def _do(words: Sequence[str], screen: Screen, environ: Mapping[str, str], stdin: BinaryIO) -> int:
     parser = build()
     try:
-        options = parser.parse_args(words)
+        with screen.writing():  # the help, or the version
+            options = parser.parse_args(words)
     except SystemExit:
-        return OK  # argparse has printed the help, or the version
+        return OK  # that was printed
     if options.command is None:
         raise BadUsage("name a command", parser.format_help())
     status: int = options.run(Here(options, screen, environ, os.getuid(), stdin))

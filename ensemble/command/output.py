@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final, TextIO
 from unicodedata import combining, east_asian_width
@@ -121,16 +122,27 @@ class Screen:
         """What was written leaves."""
         self._write("", flush=True)
 
-    def _write(self, text: str, flush: bool = False) -> None:
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """
+        In here standard output is written.
+
+        :raises Unwritable: it cannot be.
+        :raises BrokenPipeError: nobody reads it any more.
+        """
         try:
-            self._out.write(text)
-            if flush:
-                self._out.flush()
+            yield
         except BrokenPipeError:
             raise
         except OSError as error:
             discard(self._out)
             raise Unwritable(f"cannot write standard output: {error.strerror}") from None
+
+    def _write(self, text: str, flush: bool = False) -> None:
+        with self.writing():
+            self._out.write(text)
+            if flush:
+                self._out.flush()
 
     def note(self, text: str, **fields: Any) -> None:
         """A remark beside the result, on standard error: C{fields} for programs, C{text} for people."""
