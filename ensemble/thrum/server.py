@@ -13,6 +13,7 @@ import socket
 import stat
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from twisted.application.service import Service
@@ -20,6 +21,8 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IReactorUNIX
 from twisted.internet.protocol import ServerFactory
+from twisted.internet.tcp import Port as TCPPort
+from twisted.internet.unix import Port as UNIXPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -127,6 +130,7 @@ class UnixListener(Service):
     def __init__(self, reactor: IReactorUNIX, path: str, factory: ServerFactory) -> None:
         self._reactor, self._path, self._factory = reactor, path, factory
         self._port: IListeningPort | None = None
+        self._file: tuple[int, int] | None = None  # our socket's: nobody else's can be the same while it is open
 
     def startService(self) -> None:
         """:raises ConfigurationError: the path cannot be used; the text says why."""
@@ -134,32 +138,48 @@ class UnixListener(Service):
         clear_stale(self._path)
         before = os.umask(0o177)  # so the socket never exists with a wider mode
         try:
-            self._port = self._reactor.listenUNIX(self._path, self._factory, backlog=128, mode=0o600)
+            self._port = port = self._reactor.listenUNIX(self._path, self._factory, backlog=128, mode=0o600)
         except CannotListenError as error:
             raise ConfigurationError(f"cannot listen on {self._path}: {error}") from None
         finally:
             os.umask(before)
+        self._file = _file_at(self._path)
+        if isinstance(port, UNIXPort):
+            cast(Any, port).connectionLost = partial(self._port_closed, port)
         super().startService()
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
         port, self._port = self._port, None
-        if port is None:
-            return succeed(None)
-
-        def removed(failure: Failure) -> None:
-            failure.trap(FileNotFoundError)  # somebody took the socket away under us
-
-        stopped: Deferred[None] = maybeDeferred(lambda: cast(Any, port.stopListening()))
-        return stopped.addErrback(removed)
+        return succeed(None) if port is None else maybeDeferred(cast(Any, port).stopListening)
 
     def abandon(self) -> None:
         """Leave no socket behind, at once and for good: for a process that ends before its reactor ran."""
         if self._port is not None:
-            try:
+            self._unlink()
+
+    def _port_closed(self, port: UNIXPort, reason: Failure) -> None:
+        """Twisted's own unlinks whatever is there by then, and where that fails leaves the socket open."""
+        self._unlink()
+        TCPPort.connectionLost(port, reason)
+
+    def _unlink(self) -> None:
+        try:
+            found = _file_at(self._path)
+            if found is not None and found == self._file:
                 os.unlink(self._path)
-            except OSError:
-                pass  # gone already
+            elif found is not None:
+                self.log.warn("{path} is the socket of somebody else by now, so it stays", path=self._path)
+        except OSError as error:
+            self.log.warn("cannot remove the socket {path}: {cause}", path=self._path, cause=error.strerror)
+
+
+def _file_at(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class ThrumServer(Service):

@@ -11,10 +11,11 @@ from unittest import mock
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.protocol import ServerFactory
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import TestCase
 
 from ensemble.errors import ConfigurationError
-from ensemble.thrum import UnixListener, clear_stale, prepare_directory
+from ensemble.thrum import SocketInUse, UnixListener, clear_stale, prepare_directory
 
 reactor = cast(Any, _reactor)
 
@@ -38,6 +39,29 @@ class UnixListenerTests(TestCase):
         os.unlink(self.path)
         self.listener.abandon()
         await self.listener.stopService()
+        self.assertEqual(os.listdir(self.directory), [])
+
+    async def test_the_socket_is_somebody_elses(self) -> None:
+        """A service whose path has the socket of another by now leaves that alone, and its own is closed."""
+        self.listener.startService()
+        handle = self.listener._port.fileno()  # type: ignore[union-attr]
+        os.unlink(self.path)
+        other = UnixListener(reactor, self.path, ServerFactory())
+        other.startService()
+        self.listener.abandon()
+        await self.listener.stopService()
+        self.assertRaises(OSError, os.fstat, handle)
+        self.assertRaises(SocketInUse, clear_stale, self.path)
+        await other.stopService()
+        self.assertEqual(os.listdir(self.directory), [])
+
+    async def test_the_socket_cannot_be_removed(self) -> None:
+        """Where the socket cannot be removed the log says so, and it is closed all the same."""
+        self.listener.startService()
+        with capturedLogs() as events, mock.patch("os.unlink", side_effect=OSError(30, "Read-only file system")):
+            await self.listener.stopService()
+        self.assertEqual([event["cause"] for event in events if "cause" in event], ["Read-only file system"])
+        clear_stale(self.path)
         self.assertEqual(os.listdir(self.directory), [])
 
     async def test_again(self) -> None:
