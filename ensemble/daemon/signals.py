@@ -64,4 +64,7 @@ class Signals:
             self.log.info("{signal}: saying goodbye", signal=which.name, event="stopping")
             self._install(signal.SIGALRM, lambda *_: self._end_now())
             self._alarm(END_SECONDS)
+            # The reactor has ended then, and its threads.  Python gives the signals back before the process ends: an
+            # alarm in between would kill it.
+            self._reactor.addSystemEventTrigger("after", "shutdown", self._alarm, 0.0)
             self._stop()

@@ -165,6 +165,15 @@ class ProgramTests(StartupTestCase):
         self.signals[signal.SIGALRM](signal.SIGALRM, None)
         self.assertEqual((left, pidfile.exists()), ([0], False))
 
+    def test_the_alarm_ends_with_the_reactor(self) -> None:
+        """Once the reactor and its threads have ended there is no alarm any more, which would be an exit status."""
+        self.start(self.program())
+        self.signals[signal.SIGTERM](signal.SIGTERM, None)
+        self.reactor.run_calls()
+        for call, args, more in self.reactor.triggers["after"]["shutdown"]:
+            call(*args, **more)
+        self.assertEqual(self.alarms[1:], [0.0])
+
     def test_signals_are_taken_again(self) -> None:
         """When the reactor runs it has put its own handlers in place: ours replace them."""
         self.start(self.program())
