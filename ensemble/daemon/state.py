@@ -10,6 +10,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -53,8 +54,9 @@ class StateLock:
                 f"another humd{f' (process {owner})' if owner.isdigit() else ''} runs on the state dir {folder}; "
                 "stop it, or give this one a --state-dir and --thrum of its own"
             ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # the lock holds without, and whatever must be written says itself why it cannot
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         return cls(handle)
 
     def release(self) -> None:

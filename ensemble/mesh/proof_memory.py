@@ -33,6 +33,10 @@ MAX_HELLOS: Final = 65_536  # signed hellos that are not stale yet
 PEERS_DATABASE: Final = "peers.sqlite"  # in the state dir
 SCHEMA: Final = 2  # user_version of the file
 OPEN_SECONDS: Final = 1.0  # how long we wait at start for somebody else's lock; later we never wait
+# Of SQLite: the file may be as good as ever.
+_OF_THE_DISK: Final = frozenset(
+    (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY)
+)
 
 
 class ProofMemory(HandshakeMemory, Protocol):
@@ -212,14 +216,13 @@ class SqliteProofMemory(RamProofMemory):
         except (sqlite3.Error, ConfigurationError) as error:
             self._db.close()
             raise ConfigurationError(
-                f"{path}, where proofs are remembered, cannot be used: {error}. If it is damaged move it away: "
-                "then each peer counts as one that never proved itself, until it does, and revoked keys as good"
+                f"{path}, where proofs are remembered, cannot be used: {error}. {_mend(error)}"
             ) from None
 
     def note_proven(self, peer: HumdId, has_row: bool) -> None:
         """It did now.  Who was kept once stays kept."""
         who = peer.full
-        if who in self._proven.kept:
+        if who in self._proven.kept and not self._behind:
             return
         forgotten = self._proven.note(who, has_row)
         self._turn += 1
@@ -252,7 +255,9 @@ class SqliteProofMemory(RamProofMemory):
         self._write((_PUT_STATEMENT, (text,)), sync="FULL")
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, with all that the disk may have refused before."""
+        if self._behind:
+            self._write()
         self._db.close()
 
     def _open(self) -> None:
@@ -325,3 +330,12 @@ class SqliteProofMemory(RamProofMemory):
             yield _PUT_HELLO, pair
         if self._hellos.floor is not None:
             yield _PUT_FLOOR, (self._hellos.floor,)
+
+
+def _mend(error: Exception) -> str:
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_DISK:
+        return "See whether the disk is full or takes no writes, or another process is at the file, and leave it there"
+    return (
+        "If it is damaged move it away: then each peer counts as one that never proved itself, until it does, and "
+        "revoked keys as good"
+    )

@@ -18,7 +18,7 @@ from ensemble.daemon.descriptors import KEPT, Descriptors
 from ensemble.daemon.listeners import BACKLOG, Listeners, endpoint_of, outward_address
 from ensemble.daemon.peerbook import PeerBook
 from ensemble.daemon.snapshot import DEBOUNCE_SECONDS, BeesFile, WatchedRoster
-from ensemble.daemon.state import LOCK, StateLock, open_state
+from ensemble.daemon.state import LOCK, StateDirLocked, StateLock, open_state
 from ensemble.errors import ConfigurationError
 from ensemble.hives import NestlingManifest
 from ensemble.identity import HumdId, HumdKey, KeyFileError
@@ -67,6 +67,19 @@ class StateTests(HumdTestCase):
         paths.key.chmod(0o600)
         self.assertRaises(KeyFileError, open_state, paths)
         StateLock.take(paths.state_dir).release()
+
+    def test_full_disk(self) -> None:
+        """A lock whose owner cannot be written down is held all the same."""
+        folder = self.folder()
+
+        def full(*_: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        self.patch(os, "pwrite", full)
+        lock = StateLock.take(folder)
+        error = self.assertRaises(StateDirLocked, StateLock.take, folder)
+        self.assertNotIn("process", str(error))
+        lock.release()
 
     def test_release_twice(self) -> None:
         """A lock may be let go of twice."""

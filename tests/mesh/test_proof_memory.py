@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hypothesis import given, settings, strategies as st
-from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import ConfigurationError
@@ -168,21 +167,14 @@ class RamTests(Promises, SynchronousTestCase):
         self.check_never_twice(RamProofMemory(max_hellos=bound), calls)
 
 
-class SqliteTests(Promises, SynchronousTestCase):
-    """The memory in a file."""
+class SqliteCase(SynchronousTestCase):
+    """Memories in files."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
         self.path = self.folder / "peers.sqlite"
         self.number = 0
-
-    def memory(self, max_strangers: int = 100, max_hellos: int = 100) -> ProofMemory:
-        """Nothing is known."""
-        self.number += 1
-        memory = SqliteProofMemory(self.folder / f"{self.number}.sqlite", max_strangers, max_hellos)
-        self.addCleanup(memory.close)
-        return memory
 
     def reopened(self, memory: SqliteProofMemory | None = None, bound: int = 100) -> SqliteProofMemory:
         """The same file in another process, or the file of C{self.path} for the first time."""
@@ -197,6 +189,17 @@ class SqliteTests(Promises, SynchronousTestCase):
         db = sqlite3.connect(self.path)
         self.addCleanup(db.close)
         return db.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
+
+
+class SqliteTests(Promises, SqliteCase):
+    """The memory in a file."""
+
+    def memory(self, max_strangers: int = 100, max_hellos: int = 100) -> ProofMemory:
+        """Nothing is known."""
+        self.number += 1
+        memory = SqliteProofMemory(self.folder / f"{self.number}.sqlite", max_strangers, max_hellos)
+        self.addCleanup(memory.close)
+        return memory
 
     @settings(max_examples=25)
     @given(CALLS, st.integers(1, 20))
@@ -320,28 +323,6 @@ class SqliteTests(Promises, SynchronousTestCase):
         memory = self.reopened(memory)
         self.assertEqual((memory.ever_proven(ONE), list(memory.statements())), (True, ["said"]))
 
-    def test_statements_while_the_disk_refuses(self) -> None:
-        """What was said of a key is written when the disk takes it again."""
-        memory = self.reopened()
-        other = sqlite3.connect(self.path, isolation_level=None)
-        self.addCleanup(other.close)
-        other.execute("BEGIN IMMEDIATE")
-        with capturedLogs() as events:
-            memory.note_statement("said")
-        self.assertEqual(len(events), 1)
-        other.execute("ROLLBACK")
-        memory.note_proven(ONE, True)
-        memory = self.reopened(memory)
-        self.assertEqual(list(memory.statements()), ["said"])
-
-    def test_statement_to_a_broken_file(self) -> None:
-        """Whatever the file says to it, what was said of a key is remembered in RAM, and nobody is thrown at."""
-        memory = self.reopened()
-        memory.close()
-        with capturedLogs() as events:
-            memory.note_statement("said")
-        self.assertEqual((list(memory.statements()), len(events)), (["said"], 1))
-
     def test_of_somebody_else(self) -> None:
         """A database with our version and other tables is a clear error."""
         db = sqlite3.connect(self.path)
@@ -349,51 +330,3 @@ class SqliteTests(Promises, SynchronousTestCase):
         db.execute(f"PRAGMA user_version = {SCHEMA}")
         db.close()
         self.assertUnusable("move it away")
-
-    def test_disk_refuses(self) -> None:
-        """While the disk refuses writes nothing is lost in RAM and one line is logged; then all of it is written."""
-        memory = self.reopened()
-        memory.note_proven(ONE, False)
-        other = sqlite3.connect(self.path, isolation_level=None)
-        self.addCleanup(other.close)
-        other.execute("BEGIN IMMEDIATE")
-        with capturedLogs() as events:
-            memory.note_proven(TWO, True)
-            self.assertTrue(memory.fresh_hello(TWO, NOW, NOW))
-            self.assertFalse(memory.fresh_hello(TWO, NOW, NOW))
-            memory.forget(ONE)
-        self.assertEqual([memory.ever_proven(who) for who in (ONE, TWO)], [False, True])
-        self.assertEqual([(event["log_level"], event["path"]) for event in events], [(LogLevel.error, str(self.path))])
-        other.execute("ROLLBACK")
-        memory.note_proven(THREE, False)
-        memory = self.reopened(memory)
-        self.assertEqual([memory.ever_proven(who) for who in (ONE, TWO, THREE)], [False, True, True])
-        self.assertFalse(memory.fresh_hello(TWO, NOW, NOW))
-
-    def test_floor_after_a_refusal(self) -> None:
-        """What a flood pushed out while the disk refused is not fresh after a restart either."""
-        memory = self.reopened(bound=2)
-        other = sqlite3.connect(self.path, isolation_level=None)
-        self.addCleanup(other.close)
-        other.execute("BEGIN IMMEDIATE")
-        with capturedLogs() as events:
-            for number in range(4):
-                memory.fresh_hello(humd(number), NOW + number, NOW)
-        self.assertEqual(len(events), 1)
-        other.execute("ROLLBACK")
-        memory.note_proven(ONE, True)
-        memory = self.reopened(memory, bound=2)
-        self.assertEqual([memory.fresh_hello(humd(number), NOW + number, NOW) for number in range(4)], [False] * 4)
-
-    def test_file_breaks_under_us(self) -> None:
-        """Where the file loses a table while we run, we go on in RAM and say so once."""
-        memory = self.reopened()
-        other = sqlite3.connect(self.path)
-        self.addCleanup(other.close)
-        other.execute("DROP TABLE hello")
-        with capturedLogs() as events:
-            results = [memory.fresh_hello(ONE, NOW, NOW), memory.fresh_hello(ONE, NOW, NOW)]
-            memory.note_proven(ONE, True)
-        self.assertEqual((results, memory.ever_proven(ONE)), ([True, False], True))
-        self.assertEqual([event["log_level"] for event in events], [LogLevel.error])
-        self.assertIn("no such table", events[0]["cause"])
