@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from twisted.application.service import IService
 from twisted.python import usage
@@ -169,8 +170,15 @@ def makeService(options: Options) -> IService:
         limits=options["limits"],
         home=home_of(os.environ),
     )
+    # Twisted's own clock is the one on the wall: when somebody sets that back, nothing is due for as long.
+    cast(Any, reactor).seconds = steady
     launch = Launch.of(twistd)
     return Program(settings, reactor, launch, observer=observer, environ=os.environ)
+
+
+def steady() -> float:
+    """Seconds of a clock that nobody sets; where the system has one, one that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 def _usable(read: Any, given: Any) -> Any:

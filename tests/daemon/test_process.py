@@ -81,6 +81,19 @@ class LifeTests(ProcessTestCase):
         daemon.signal(signal.SIGINT)
         self.assertEqual(daemon.wait(), 0)
 
+    def test_clock_set_back(self) -> None:
+        """When somebody sets the clock of the machine back, what waits for a while does not wait for longer."""
+        folder = self.folder()
+        first = f"""
+import os, time
+wall = time.time
+time.time = lambda: wall() - 86400 * os.path.exists({str(folder.path / "back")!r})
+"""
+        daemon = self.daemon(folder=folder, first=first)
+        before = daemon.ask("status")["uptime_s"]
+        (folder.path / "back").touch()
+        self.assertGreater(daemon.ask("status")["uptime_s"], before)
+
     def test_starts_again(self) -> None:
         """Killed, it leaves a dead socket and a lock file; the next one has the same id and takes both over."""
         folder = self.folder()

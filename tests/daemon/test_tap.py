@@ -9,6 +9,7 @@ import tempfile
 from typing import Any
 
 from twisted.application.service import Application, IServiceMaker
+from twisted.internet import reactor
 from twisted.logger import ILogObserver
 from twisted.plugin import getPlugins
 from twisted.python.components import Componentized
@@ -25,6 +26,7 @@ class TapTestCase(SynchronousTestCase):
     """Parses options, with an environment and streams of its own."""
 
     def setUp(self) -> None:
+        self.patch(reactor, "seconds", reactor.seconds)
         self.out, self.err = io.StringIO(), io.StringIO()
         self.patch(sys, "stdout", self.out)
         self.patch(sys, "stderr", self.err)
