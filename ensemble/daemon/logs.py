@@ -156,7 +156,9 @@ class LogPlan:
 def _rotate(file: Any) -> None:
     from twisted.internet import reactor
 
-    reactor.callFromThread(file.rotate)  # type: ignore[attr-defined]
+    # What moved the file away waits for us to begin another; to rotate what is not there does nothing.
+    turn = file.rotate if os.path.exists(file.path) else file.reopen
+    reactor.callFromThread(turn)  # type: ignore[attr-defined]
 
 
 def _rfc3339(seconds: float | None) -> str:

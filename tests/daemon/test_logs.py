@@ -157,7 +157,7 @@ class PlanTests(SynchronousTestCase):
         self.assertRaises(ConfigurationError, self.plan, nodaemon=0, logfile="-")
 
     def test_file(self) -> None:
-        """The file is written, and SIGUSR1 turns it as C{twistd} does, unless somebody else has that signal."""
+        """The file is written; SIGUSR1, unless it is somebody else's, turns it as C{twistd} does, or begins another."""
         path = self.mktemp()
         before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         self.addCleanup(signal.signal, signal.SIGUSR1, before)
@@ -176,6 +176,12 @@ class PlanTests(SynchronousTestCase):
         ours(signal.SIGUSR1, None)
         called[0]()
         self.assertTrue(os.path.exists(f"{path}.1"))
+        os.rename(path, f"{path}-moved")
+        ours(signal.SIGUSR1, None)
+        called[1]()
+        observer({"log_format": "hello again", "log_level": LogLevel.info, "log_namespace": "here"})
+        with open(path) as file:
+            self.assertIn("hello again", file.read())
 
     def test_file_that_cannot_be(self) -> None:
         """A log that cannot be written is said before anything starts."""
