@@ -20,13 +20,14 @@ LOCK_SECONDS: Final = 10.0  # that we wait for somebody else's edit
 LOCK_PAUSE: Final = 0.05  # seconds between two tries
 
 
-def write_text(path: StrPath, text: str) -> None:
+def write_text(path: StrPath, text: str, lasting: bool = True) -> None:
     """
     Write a whole file, or leave the old one as it was.
 
     A link is followed, so that it goes on pointing at the file.  Mode and (where we may) owner stay; a new file gets
     0600, a new folder 0700.
 
+    :param lasting: wait for the disk, so that it is there after a power cut; a busy disk takes its time.
     :raises OSError: it could not be written.
     """
     name = os.path.realpath(os.fspath(path))
@@ -38,12 +39,14 @@ def write_text(path: StrPath, text: str) -> None:
             _dress(handle, name)
             file.write(text)
             file.flush()
-            os.fsync(handle)
+            if lasting:
+                os.fsync(handle)
         os.replace(temporary, name)
     except BaseException:
         os.unlink(temporary)
         raise
-    sync_folder(folder)
+    if lasting:
+        sync_folder(folder)
 
 
 def create_text(path: StrPath, text: str) -> bool:

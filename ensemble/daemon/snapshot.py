@@ -69,7 +69,8 @@ class BeesFile(Service):
 
     def _write(self, bees: Mapping[str, Any]) -> None:
         try:
-            write_text(self._path, write_document(bees, pretty=True) + "\n")
+            # After a power cut it would not be true: the reactor does not wait for the disk.
+            write_text(self._path, write_document(bees, pretty=True) + "\n", lasting=False)
         except OSError as error:
             if not self._complained:
                 self.log.warn("cannot write {path}: {cause}", path=str(self._path), cause=error.strerror)

@@ -196,6 +196,12 @@ class BeesFileTests(HumdTestCase):
         self.roster.register("d", NestlingManifest("bee"))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_does_not_wait_for_the_disk(self) -> None:
+        """A disk that takes its time does not stop the reactor: what is written need not outlive a power cut."""
+        self.patch(os, "fsync", self.fail)
+        self.bees.startService()
+        self.assertEqual(self.read(), {})
+
     def test_before_anybody_watches(self) -> None:
         """A roster that nobody watches works as any other."""
         roster = WatchedRoster()
