@@ -22,9 +22,8 @@ from bench.sides.stream import TRANSPORTS
 from bench.tones import TONE, TURN, addressed, crowd_id, gossip
 from ensemble.daemon.descriptors import Descriptors
 from ensemble.daemon.listeners import Listeners
-from ensemble.errors import LinkRefused, QueueFull
+from ensemble.errors import QueueFull
 from ensemble.identity import HumdAddr, HumdId, HumdKey
-from ensemble.interfaces import IWire
 from ensemble.mesh import Ensemble, Limits, Policy
 from ensemble.protocols import Level, TcpTransport, TlsTransport, Turn
 from ensemble.tone import Envelope, Qualifier, decode_checked
@@ -50,15 +49,9 @@ def transport_of(ensemble: Ensemble) -> TcpTransport:
 
 def listen(ensemble: Ensemble) -> None:
     """As the daemon does, gate, porch and all."""
-
-    def accepted(wire: IWire) -> None:
-        ensemble.install(wire).addErrback(lambda failure: failure.trap(LinkRefused) and None)
-
-    transport = transport_of(ensemble)
-    listeners = Listeners(reactor, TcpTransport(reactor), [f"{scheme}:0:interface=127.0.0.1"], Descriptors())
-    listeners.accepted, listeners.refused = accepted, ensemble.refusals.refused
-    if isinstance(transport, TlsTransport):
-        listeners.serve_tls(transport, ensemble.policy.admits_leaf, ensemble.porch)
+    assert ensemble.key is not None
+    listeners = Listeners(reactor, [f"{scheme}:0:interface=127.0.0.1"], Descriptors())
+    listeners.serve(ensemble, TlsTransport(reactor, ensemble.key))
     listeners.bind()
     say(f"READY {listeners.hints[0].rpartition(':')[2]}")
 

@@ -34,9 +34,8 @@ from ensemble.daemon.settings import Settings
 from ensemble.daemon.snapshot import BEES, BeesFile, WatchedRoster
 from ensemble.daemon.state import State
 from ensemble.daemon.verbs import verbs
-from ensemble.errors import ConfigurationError, LinkRefused
+from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId
-from ensemble.interfaces import IWire
 from ensemble.mesh import Dialler, Ensemble, KnownPeer
 from ensemble.protocols import LineBudget, TcpTransport, TlsTransport, Turn
 from ensemble.thrum import MAX_LINE, ThrumServer, clear_stale, prepare_directory
@@ -56,10 +55,8 @@ class Humd(MultiService):
         state: State,
         reactor: Any,
         *,
-        transport: TcpTransport | None = None,
         listeners: Listeners | None = None,
         descriptors: Descriptors | None = None,
-        budget: LineBudget | None = None,
         notifier: Notifier | None = None,
         wall: Callable[[], float] = time.time,
         entropy: Callable[[int], bytes] = os.urandom,
@@ -70,25 +67,19 @@ class Humd(MultiService):
         :param state: opened; L{stopService} closes it.
         :param reactor: C{IReactorTCP}, C{IReactorUNIX}, C{IReactorTime}, C{IReactorPluggableNameResolver}.
         :param listeners: bound already where that took privileges.
-        :param budget: that of C{transport}.
         :param uniform: in [0, 1), for the jitter of dials.
         """
         super().__init__()
         self.settings, self.state, self.clock, self.wall = settings, state, reactor, wall
-        self.budget = budget if budget is not None else LineBudget(settings.limits.unfinished_lines_bytes)
-        self.transport = transport if transport is not None else TcpTransport(reactor, budget=self.budget)
+        self.budget = LineBudget(settings.limits.unfinished_lines_bytes)
         self.descriptors = descriptors if descriptors is not None else Descriptors()
-        self.listeners = (
-            listeners
-            if listeners is not None
-            else Listeners(reactor, self.transport, settings.listen, self.descriptors)
-        )
+        self.listeners = listeners if listeners is not None else Listeners(reactor, settings.listen, self.descriptors)
         self.notifier = notifier if notifier is not None else Notifier({})
         self.me = state.key.humd_id()
         self.began, self.started = reactor.seconds(), wall()
         turn = Turn(reactor)
         self.tls = TlsTransport(reactor, state.key, budget=self.budget)
-        dials = {"tcp": self.transport.dial, "tls": self.tls.dial}
+        dials = {"tcp": TcpTransport(reactor, budget=self.budget).dial, "tls": self.tls.dial}
         self.peers = PeerBook(settings.paths.peers_file, self.me, settings.level, settings.admit_any, dials)
         self.ensemble = Ensemble(
             self.me,
@@ -127,9 +118,7 @@ class Humd(MultiService):
         PlainLinkWatch(self.ensemble)
         self.ensemble.rules.changed.append(self._dial)
         self.ensemble.watch(self._dial_heir)
-        self.listeners.accepted = self._accepted
-        self.listeners.serve_tls(self.tls, self._admits_leaf, self.ensemble.porch)
-        self.listeners.refused = self.ensemble.refusals.refused
+        self.listeners.serve(self.ensemble, self.tls)
         for service in self._parts():
             service.setServiceParent(self)
 
@@ -311,13 +300,6 @@ class Humd(MultiService):
         if len(problems) > PROBLEMS_LOGGED:
             more = len(problems) - PROBLEMS_LOGGED
             self.log.warn("{file}: and {more} more problems", file=str(self.peers.path), more=more)
-
-    def _accepted(self, wire: IWire) -> None:
-        self.ensemble.install(wire).addErrback(lambda failure: failure.trap(LinkRefused) and None)
-
-    def _admits_leaf(self, leaf: HumdId | None) -> str | None:
-        # Our own: the refusal of its hello says what it means.
-        return None if leaf == self.me else self.ensemble.policy.admits_leaf(leaf)
 
     def _stopped(self, _: object) -> None:
         self.state.close()

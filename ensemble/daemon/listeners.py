@@ -19,14 +19,13 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from ensemble.daemon.descriptors import KEPT, Descriptors
 from ensemble.daemon.paced_port import PacedPort
 from ensemble.daemon.settings import wire_of
 from ensemble.errors import ConfigurationError
-from ensemble.identity import HumdId
-from ensemble.protocols import Porch, StreamWire, TcpTransport, TlsTransport
+from ensemble.mesh import Ensemble
+from ensemble.protocols import Porch, TlsTransport
 
 BACKLOG: Final = 1024  # connections that the system holds for us; Twisted's 50 are gone in the first storm
 # Documentation addresses: to ask the routing table takes an address far away, and nothing is ever sent there.
@@ -39,15 +38,12 @@ class Listeners(Service):
     """
     The ports that are open to other humds.
 
-    :ivar accepted: called with each connection; until somebody sets it they are dropped.
-    :ivar refused: called with counter, cause and address where a connection had to go.
     :ivar hints: of the ports, once they are bound.
     """
 
     def __init__(
         self,
         reactor: Any,
-        transport: TcpTransport,
         descriptions: Sequence[str],
         descriptors: Descriptors,
         outward: Callable[[int], str | None] | None = None,
@@ -56,12 +52,11 @@ class Listeners(Service):
         :param descriptions: Twisted endpoint strings, checked already.
         :param outward: our address of a family, as a machine far away sees it; None asks the routing table.
         """
-        self.accepted: Callable[[StreamWire], None] = StreamWire.abort
-        self.refused: Callable[[str, str, str], None] = _untold
         self.hints: list[str] = []
-        self._reactor, self._transport, self._descriptions = reactor, transport, descriptions
+        self._reactor, self._descriptions = reactor, descriptions
         self._descriptors = descriptors
-        self._tls: IProtocolFactory | None = None
+        self._ensemble: Ensemble | None = None
+        self._factories: dict[str, IProtocolFactory] = {}
         self._outward = outward_address if outward is None else outward
         self._porch = Porch(reactor)  # of nobody, until there is a mesh
         self._ports: list[IListeningPort] = []
@@ -82,15 +77,10 @@ class Listeners(Service):
                 self._paced.append(PacedPort(self._reactor, port, lambda: self._porch.accepting))
             self.hints.append(self._hint(port, wire_of(description)))
 
-    def serve_tls(self, transport: TlsTransport, admits: Callable[[HumdId | None], str | None], porch: Porch) -> None:
-        """
-        From now on C{tls} ports make wires; they may be open before the key is known.
-
-        :param admits: asked with the id that a peer's certificate proved, before its hello is read.
-        :param porch: asked about whoever comes to any port.
-        """
-        self._porch = porch
-        self._tls = transport.factory(self._built, admits=admits, failed=lambda *told: self.refused(*told), porch=porch)
+    def serve(self, ensemble: Ensemble, tls: TlsTransport) -> None:
+        """From now on who connects is linked; until then it is dropped, for the ports may be open before."""
+        self._ensemble, self._porch = ensemble, ensemble.porch
+        self._factories = {"tcp": ensemble.factory(), "tls": ensemble.factory(tls)}
 
     def startService(self) -> None:
         """As L{bind}."""
@@ -108,10 +98,7 @@ class Listeners(Service):
 
     def _bind(self, description: str) -> IListeningPort:
         try:
-            gate = _Gate(endpoint_of(self._reactor, description), self._may_come)
-            if wire_of(description) == "tls":
-                return _at_once(gate.listen(_Later(self)))
-            return _at_once(self._transport.listen(gate, self._built))
+            return _at_once(endpoint_of(self._reactor, description).listen(_Door(self, wire_of(description))))
         except CannotListenError as error:
             cause = error.socketError
             text = (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
@@ -129,59 +116,37 @@ class Listeners(Service):
             host = next((found for family in families if (found := self._outward(family))), "127.0.0.1")
         return f"{wire}:[{host}]:{number}" if ":" in host else f"{wire}:{host}:{number}"
 
-    def _may_come(self, address: IAddress | None) -> bool:
+    def _may_come(self, ensemble: Ensemble, address: IAddress | None) -> bool:
         """Not where its address is full of newcomers; and the last descriptors are for local programs and our dials."""
         who = str(getattr(address, "host", ""))
         if self._descriptors.spare():
             return self._porch.has_room(who)
-        self.refused("descriptors.refused", f"only {KEPT} descriptors are left, which are kept", who)
+        ensemble.refusals.refused("descriptors.refused", f"only {KEPT} descriptors are left, which are kept", who)
         return False
 
-    def _built(self, wire: StreamWire) -> None:
-        self.accepted(wire)
 
-
-@implementer(IStreamServerEndpoint)
-class _Gate:
+class _Door(ServerFactory):
     """
-    An endpoint that asks before it makes anything of a connection.
+    Of one port; it asks before it makes anything of a connection.
 
     What may not come is closed at once: a wire that is aborted has its descriptor for one more turn of the reactor,
     and a crowd of them has all.
     """
 
-    def __init__(self, endpoint: IStreamServerEndpoint, may_come: Callable[[IAddress | None], bool]) -> None:
-        self._endpoint, self._may_come = endpoint, may_come
-
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        return self._endpoint.listen(_GateFactory(protocolFactory, self._may_come))
-
-
-class _GateFactory(ServerFactory):
     noisy = False
 
-    def __init__(self, factory: IProtocolFactory, may_come: Callable[[IAddress | None], bool]) -> None:
-        self._factory, self._may_come = factory, may_come
+    def __init__(self, listeners: Listeners, wire: str) -> None:
+        self._listeners, self._wire = listeners, wire
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        return self._factory.buildProtocol(addr) if self._may_come(addr) else None  # type: ignore[arg-type]
+        ensemble = self._listeners._ensemble
+        if ensemble is None or not self._listeners._may_come(ensemble, addr):
+            return None
+        return self._listeners._factories[self._wire].buildProtocol(addr)  # type: ignore[arg-type]
 
     def logPrefix(self) -> str:
         """Twisted's own lines about the port begin with it."""
         return "humd"
-
-
-class _Later(ServerFactory):
-    """Of a C{tls} port: what comes before there is a key is closed."""
-
-    noisy = False
-
-    def __init__(self, listeners: Listeners) -> None:
-        self._listeners = listeners
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        tls = self._listeners._tls
-        return None if tls is None else tls.buildProtocol(addr)  # type: ignore[arg-type]
 
 
 def endpoint_of(reactor: Any, description: str) -> IStreamServerEndpoint:
@@ -226,7 +191,3 @@ def _at_once(deferred: Deferred[T]) -> T:
     if isinstance(result, Failure):
         result.raiseException()
     return result
-
-
-def _untold(_counter: str, _cause: str, _peer: str) -> None:
-    """Nobody wants to know yet."""

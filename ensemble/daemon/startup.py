@@ -29,7 +29,6 @@ from ensemble.daemon.settings import Settings
 from ensemble.daemon.signals import Signals
 from ensemble.daemon.state import State, open_state
 from ensemble.errors import EnsembleError
-from ensemble.protocols import LineBudget, TcpTransport
 
 _FAILED = signal.SIGUSR2  # to the process in front
 
@@ -136,9 +135,7 @@ class Program(Service):
         self._environ = environ if environ is not None else {}
         self._notifier = Notifier(self._environ)
         self._descriptors = Descriptors()
-        self._budget = LineBudget(settings.limits.unfinished_lines_bytes)
-        self._transport = TcpTransport(reactor, budget=self._budget)
-        self._listeners = Listeners(reactor, self._transport, settings.listen, self._descriptors)
+        self._listeners = Listeners(reactor, settings.listen, self._descriptors)
 
     def setServiceParent(self, parent: Any) -> None:
         """C{twistd} looks for an observer in the application: this is the one moment at which we see that."""
@@ -180,10 +177,8 @@ class Program(Service):
             self._settings,
             state,
             self._reactor,
-            transport=self._transport,
             listeners=self._listeners,
             descriptors=self._descriptors,
-            budget=self._budget,
             notifier=self._notifier,
         )
         self.humd = humd

@@ -47,6 +47,7 @@ from ensemble.protocols import (
     PeerCapabilities,
     Role,
     StreamWireFactory,
+    TlsTransport,
     Turn,
     hello_line,
 )
@@ -60,7 +61,7 @@ class Ensemble(Service):
     Links to other humds.
 
     A library user calls L{install}, L{route} and L{subscribe}; as an C{IService} it says goodbye when it stops.
-    :ivar porch: for C{TlsTransport.listen}, so that accepted connections are pending before TLS is spoken.
+    :ivar porch: who waits to speak TLS on the connections that L{factory} accepts.
     """
 
     log = Logger()
@@ -171,13 +172,15 @@ class Ensemble(Service):
         :param key: what we prove ourselves with; the default is the ensemble's own.
         :returns: fires with the peer's id once a link to it is up, fails with L{LinkRefused}.  Cancelling drops the
             wire.  Tones routed to a dialled peer meanwhile wait for it.
-        :raises LocalWireError: the capabilities are too much for a hello, or the key is not that of our id; the wire
-            is still the caller's.
+        :raises LocalWireError: the capabilities are too much for a hello, the key is not that of our id, or a dialled
+            wire has no C{peer}; the wire is still the caller's.
         """
         if capabilities is not None or key is not None:  # those of the ensemble were looked at, with its key
             capabilities = capabilities if capabilities is not None else self.capabilities
             self._fits_a_hello(capabilities, key if key is not None else self.key)
         expected = wire.peer.id if wire.peer is not None else None
+        if wire.dialled and expected is None:
+            raise LocalWireError("a wire that we dialled must say whom: its `peer` is None")
         if expected == self.me or self._stopped:
             wire.abort()
             ourselves = "this wire leads to our own id: take our own address out of the hints"
@@ -215,9 +218,17 @@ class Ensemble(Service):
         """L{install} with what the ensemble itself has: the name of the requirement texts."""
         return self.install(wire)
 
-    def factory(self) -> IProtocolFactory:
-        """A factory for any stream endpoint: each connection that it accepts is installed here."""
-        return StreamWireFactory(self._clock, self._accepted, budget=self.budget)
+    def factory(self, tls: TlsTransport | None = None) -> IProtocolFactory:
+        """
+        A factory for any stream endpoint: each connection that it accepts is installed here.
+
+        What is refused is counted and logged.
+        :param tls: made with our key: then TLS is spoken on them, and those whose certificate the policy refuses end
+            before they say hello.
+        """
+        if tls is None:
+            return StreamWireFactory(self._clock, self._accepted, budget=self.budget)
+        return tls.factory(self._accepted, admits=self._admits_leaf, failed=self.refusals.refused, porch=self.porch)
 
     def remove_peer(self, peer: HumdId, reason: GoodbyeReason = GoodbyeReason.REMOVED) -> None:
         """
@@ -363,6 +374,10 @@ class Ensemble(Service):
 
     def _accepted(self, wire: IWire) -> None:
         self.install(wire).addErrback(lambda failure: failure.trap(LinkRefused) and None)
+
+    def _admits_leaf(self, leaf: HumdId | None) -> str | None:
+        # Our own: the refusal of its hello says what it means.
+        return None if leaf == self.me else self.policy.admits_leaf(leaf)
 
     def _wall_ms(self) -> int:
         return int(self._wall() * 1000)

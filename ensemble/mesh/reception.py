@@ -82,7 +82,7 @@ class Reception:
     def refused(self, link: Link, refused: Refused) -> None:
         """The handshake of C{link} failed."""
         who = refused.peer if refused.peer is not None else link.peer
-        name = who.full if who is not None else link.wire.address
+        name = who.full if who is not None else link.wire.address or "a nameless socket"  # a Unix one
         if refused.counter != "dial.superseded":
             self._refusals.refused(refused.counter, refused.cause, name, refused.mend)
         cause = f"{name}: {refused.cause}"

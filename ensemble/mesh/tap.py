@@ -8,13 +8,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from ensemble.errors import EnsembleError
 from ensemble.tone import decode_checked
 
 TAP_TONES = 256  # tones held for a slow reader
 TAP_BYTES = 16 * 1024 * 1024  # of all of them: tones may be of 4 MiB, and come from peers
 
 
-class TapClosed(Exception):
+class TapClosed(EnsembleError):
     """The tap was closed, by its owner or because the ensemble stopped."""
 
 

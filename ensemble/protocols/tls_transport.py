@@ -92,7 +92,7 @@ class TlsTransport(TcpTransport):
                 max_line=self._max_line,
             )
 
-        return _Wires(wire)
+        return TlsWireFactory(wire)
 
     def _attempt(self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr) -> Deferred[StreamWire]:
         wires: list[TlsWire] = []
@@ -126,12 +126,12 @@ class TlsTransport(TcpTransport):
             return new
 
         shaken: Deferred[StreamWire] = Deferred(cancel)
-        connecting = endpoint.connect(_Wires(wire))
+        connecting = endpoint.connect(TlsWireFactory(wire))
         connecting.addErrback(lost)
         return shaken
 
 
-class _Wires(Factory):
+class TlsWireFactory(Factory):
     noisy = False
 
     def __init__(self, wire: Callable[[], TlsWire]) -> None:

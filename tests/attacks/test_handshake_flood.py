@@ -11,9 +11,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from ensemble.errors import LinkRefused
 from ensemble.identity import HumdAddr
-from ensemble.interfaces import IWire
 from ensemble.mesh import Ensemble
 from ensemble.mesh.defaults import ADDRESS_PENDING_LINKS, PENDING_LINKS
 from ensemble.protocols import TlsTransport
@@ -44,16 +42,8 @@ class HandshakeFloodTests(Crowded):
         """:returns: where the victim is found over TLS until the test ends."""
         ensemble = self.victim.ensemble
         assert ensemble.key is not None
-
-        def built(wire: IWire) -> None:
-            ensemble.install(wire).addErrback(lambda failure: failure.trap(LinkRefused) and None)
-
-        port: Any = await TlsTransport(reactor, ensemble.key).listen(
-            TCP4ServerEndpoint(reactor, 0, backlog=4096, interface="127.0.0.1"),
-            built,
-            failed=ensemble.refusals.refused,
-            porch=ensemble.porch,
-        )
+        endpoint = TCP4ServerEndpoint(reactor, 0, backlog=4096, interface="127.0.0.1")
+        port: Any = await endpoint.listen(ensemble.factory(TlsTransport(reactor, ensemble.key)))
         self.addCleanup(port.stopListening)
         return HumdAddr(ensemble.me).with_hint(f"tls:127.0.0.1:{port.getHost().port}")
 

@@ -61,15 +61,7 @@ class TlsHouse(RealHouse):
         super().__init__(key, **more)
         self.plain = self.port
         self.transport = tls = TlsTransport(reactor, key, budget=self.ensemble.budget)
-        self.listen(
-            "tls",
-            tls.factory(
-                self.ensemble._accepted,
-                admits=lambda leaf: self.ensemble.policy.admits_leaf(leaf),
-                failed=self.ensemble.refusals.refused,
-                porch=self.ensemble.porch,
-            ),
-        )
+        self.listen("tls", self.ensemble.factory(tls))
 
 
 class TlsArena(RealArena):

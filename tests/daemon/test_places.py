@@ -14,6 +14,7 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.logger import capturedLogs
 
 from ensemble.config import Paths
+from ensemble.daemon import listeners as listeners_module
 from ensemble.daemon.descriptors import KEPT, Descriptors
 from ensemble.daemon.listeners import BACKLOG, Listeners, endpoint_of, outward_address
 from ensemble.daemon.peerbook import PeerBook
@@ -22,7 +23,8 @@ from ensemble.daemon.state import LOCK, StateDirLocked, StateLock, open_state
 from ensemble.errors import ConfigurationError
 from ensemble.hives import NestlingManifest
 from ensemble.identity import HumdId, HumdKey, KeyFileError
-from ensemble.protocols import Level, Porch, StreamWire, TcpTransport, TlsTransport
+from ensemble.mesh import Ensemble
+from ensemble.protocols import Level, TlsTransport
 from ensemble.tone import read_document
 from tests.daemon.memory import HumdTestCase
 
@@ -237,13 +239,27 @@ class Port:
         """Nothing was open."""
 
 
+class Patient:
+    """An endpoint that opens later."""
+
+    def listen(self, factory: object) -> Deferred[object]:
+        return Deferred()
+
+
 class ListenerTests(HumdTestCase):
     """The ports that are open to other humds."""
 
     def listeners(self, *descriptions: str, **more: Any) -> Listeners:
         self.following = 10  # the number that the next file would get
         descriptors = Descriptors(lambda: (1024, 1024), lambda limits: None, lambda: self.following)
-        return Listeners(self.reactor, TcpTransport(self.reactor), descriptions, descriptors, **more)
+        return Listeners(self.reactor, descriptions, descriptors, **more)
+
+    def serve(self, listeners: Listeners) -> Ensemble:
+        """There is a humd behind the ports."""
+        key = HumdKey(bytes(32))
+        ensemble = Ensemble(key.humd_id(), clock=self.reactor, key=key)
+        listeners.serve(ensemble, TlsTransport(self.reactor, key))
+        return ensemble
 
     def test_hints(self) -> None:
         """A hint is ready to paste: the real port, brackets around IPv6, and our own address for a wildcard."""
@@ -268,15 +284,15 @@ class ListenerTests(HumdTestCase):
         self.assertEqual(listeners.hints, ["tls:192.0.2.9:1", "tls:[::1]:2"])
         self.assertEqual([server[2] for server in self.reactor.tcpServers], [BACKLOG, BACKLOG])
         self.assertIsNone(self.accept())
-        refused: list[tuple[str, str, str]] = []
-        listeners.refused = lambda *told: refused.append(told)
-        listeners.serve_tls(TlsTransport(self.reactor, HumdKey(bytes(32))), lambda leaf: None, Porch(self.reactor))
+        ensemble = self.serve(listeners)
         transport = self.accept()
         assert transport is not None
         self.reactor.advance(0)
-        transport.protocol.dataReceived(b"no ClientHello\n")
+        with capturedLogs() as events:
+            transport.protocol.dataReceived(b"no ClientHello\n")
         self.assertFalse(transport.connected)
-        self.assertEqual([(counter, address) for counter, _, address in refused], [("tls.handshake", "192.0.2.1")])
+        self.assertEqual([(event["counter"], event["peer"]) for event in events], [("tls.handshake", "192.0.2.1")])
+        self.assertEqual(ensemble.counters["tls.handshake"], 1)
 
     def test_no_network(self) -> None:
         """Without any address of our own a wildcard is shown as the loopback."""
@@ -297,7 +313,7 @@ class ListenerTests(HumdTestCase):
     def test_endpoint_that_waits(self) -> None:
         """An endpoint that would open later is refused: the start does not wait."""
         listeners = self.listeners("tcp:1")
-        listeners._transport.listen = lambda *args: Deferred()  # type: ignore[method-assign]
+        self.patch(listeners_module, "endpoint_of", lambda *_: Patient())
         self.assertRaises(ConfigurationError, listeners.bind)
 
     def test_causes(self) -> None:
@@ -323,24 +339,21 @@ class ListenerTests(HumdTestCase):
         """A connection that takes one of the last 64 descriptors is closed at once, and told."""
         listeners = self.listeners("tcp:1")
         listeners.bind()
-        accepted: list[StreamWire] = []
-        refused: list[tuple[str, str, str]] = []
-        listeners.accepted, listeners.refused = accepted.append, lambda *told: refused.append(told)
+        ensemble = self.serve(listeners)
         self.following = 1024 - KEPT
         self.assertIsNotNone(self.accept())
         self.following += 1
-        self.assertIsNone(self.accept())
-        self.assertEqual(len(accepted), 1)
-        ((counter, _, address),) = refused
-        self.assertEqual((counter, address), ("descriptors.refused", "192.0.2.1"))
+        with capturedLogs() as events:
+            self.assertIsNone(self.accept())
+        self.assertEqual(ensemble.pending, 1)
+        (event,) = events
+        self.assertEqual((event["counter"], event["peer"]), ("descriptors.refused", "192.0.2.1"))
 
     def test_before_anybody_listens(self) -> None:
         """What connects before there is a humd is dropped, also when descriptors are short."""
         listeners = self.listeners("tcp:1")
         listeners.bind()
-        transport = self.accept()
-        assert transport is not None
-        self.assertFalse(transport.connected)
+        self.assertIsNone(self.accept())
         self.following = 1023
         self.assertIsNone(self.accept())
 

@@ -64,6 +64,13 @@ class LinkTests(SynchronousTestCase):
         assert known is not None
         self.assertEqual(known.nests, ("n" * (much - 1),))
 
+    def test_a_dialled_wire_without_a_peer(self) -> None:
+        """A wire that was dialled to nobody in particular is refused at once, and stays the caller's."""
+        wire, _ = InMemoryEndpoint.pair(self.b.me, None, self.a.me, None, self.world.clock)
+        wire.peer = None
+        self.assertRaisesRegex(LocalWireError, "must say whom", self.b.install, wire)
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
     def test_a_key_that_makes_the_hello_longer(self) -> None:
         """Capabilities that fitted while there was no key are looked at again where a link is given one."""
         key = self.world.key()

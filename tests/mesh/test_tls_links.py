@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from ensemble.errors import LinkRefused
@@ -33,6 +35,16 @@ class Relay(Stranger):
 
 class PendingTests(SynchronousTestCase):
     """The ten seconds of a link, TLS included."""
+
+    def test_refused_without_address(self) -> None:
+        """What is refused on a socket without an address has a name in the log, and is nobody's unhandled error."""
+        world = World()
+        protocol = world.humd().factory().buildProtocol(UNIXAddress(None))
+        assert protocol is not None
+        protocol.makeConnection(StringTransport(peerAddress=UNIXAddress(None)))
+        with capturedLogs() as events:
+            protocol.dataReceived(b"no tone\n")
+        self.assertEqual([event["peer"] for event in events], ["a nameless socket"])
 
     def test_tls_counts(self) -> None:
         """A link that spent seven seconds on TLS has three left, also where a younger one came before it."""
@@ -117,6 +129,27 @@ class TlsLinkTests(TestCase):
         far.transport.loseConnection()  # type: ignore[union-attr]
         self.assertNotEqual(await outcome, ALICE.humd_id().full)
         await far.lost
+
+    async def test_factory(self) -> None:
+        """
+        What the factory accepts over TLS is linked where the policy in force admits it.
+
+        Whom it refuses ends before any hello, counted, and is nobody's unhandled error.
+        """
+        two = self.humd(BOB, Policy(Level.PROVEN, False))
+        port: Any = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(
+            two.factory(TlsTransport(reactor, BOB))
+        )
+        self.addCleanup(port.stopListening)
+        one, hint = self.humd(ALICE, Policy(Level.PROVEN)), f"tls:127.0.0.1:{port.getHost().port}"
+        with self.assertRaises(LinkRefused):
+            await self.dialled(one, ALICE, BOB.humd_id(), hint)
+        self.assertEqual((two.counters["tls.leaf"], two.counters["handshake.refused"]), (1, 0))
+        two.policy = Policy(Level.PROVEN, False, [KnownPeer(ALICE.humd_id())])
+        await self.dialled(one, ALICE, BOB.humd_id(), hint)
+        stranger = await connect_as(port.getHost().port, Sessions(Credential.humd(ALICE)), Stranger(b"no hello\n"))
+        await stranger.lost
+        self.assertEqual(two.peers(), [ALICE.humd_id()])
 
     async def test_anothers_hello(self) -> None:
         """Who shows its own certificate and says another's hello is refused, whatever the level."""
