@@ -10,12 +10,17 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from twisted.application.service import MultiService
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
-from ensemble.identity import HumdAddr, HumdKey
-from ensemble.mesh import Ensemble
+from ensemble.identity import HumdAddr, HumdKey, save
+from ensemble.mesh import Ensemble, KnownPeer
+from ensemble.protocols import Level
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "tour.rst"
 
@@ -24,6 +29,21 @@ def snippets() -> list[str]:
     """The Python blocks of the page, in order."""
     blocks = re.findall(r"\.\. code-block:: python\n\n((?:   .*\n|\n)+)", PAGE.read_text())
     return [textwrap.dedent(block) for block in blocks]
+
+
+@implementer(IStreamServerEndpoint)
+class Found:
+    """A free port of the loopback, and which it is."""
+
+    port: Any = None
+
+    async def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        self.port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+        listening: IListeningPort = self.port
+        return listening
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        return Deferred.fromCoroutine(self._listen(protocolFactory))
 
 
 def compiled(source: str) -> CodeType:
@@ -44,7 +64,35 @@ class TourTests(TestCase):
             outcome = eval(compiled(snippet), space)
             if inspect.iscoroutine(outcome):
                 await outcome
-        space["application"].stopService()
+
+    async def test_application_snippet(self) -> None:
+        """Two humds as the page makes them are linked over TLS by their diallers, and part when they stop."""
+        space: dict[str, Any] = {"Ensemble": Ensemble, "reactor": reactor}
+        for snippet in snippets():
+            if "def humd(" in snippet:
+                exec(compiled(snippet), space)
+        keys, places = (HumdKey.generate(), HumdKey.generate()), (Found(), Found())
+        humds = []
+        for mine, theirs, found in zip(keys, reversed(keys), places, strict=True):
+            file = self.mktemp()
+            save(file, mine)
+            hints = tuple(f"tls:127.0.0.1:{place.port.getHost().port}" for place in places if place.port is not None)
+            known = [KnownPeer(peer=theirs.humd_id(), hints=hints)]
+            application = MultiService()
+            services = space["humd"](reactor, file, found, known)
+            for service in services:
+                service.setServiceParent(application)
+            application.startService()
+            humds.append((application, services[1]))
+        (_, first), (_, second) = humds
+        up: Deferred[object] = Deferred()
+        first.watch(lambda peer, linked: None if up.called else up.callback(peer))
+        self.assertEqual(await up, second.me)
+        (link,) = (first.link_to(second.me),)
+        self.assertEqual((link.wire.kind, link.shaken.level), ("tls", Level.PROVEN))
+        for application, _ in humds:
+            await application.stopService()
+        self.assertEqual(first.peers(), [])
 
     async def test_tcp_snippet(self) -> None:
         """The snippet for real TCP links two ensembles over loopback."""

@@ -9,7 +9,7 @@ other end learns of a close, and nothing is lost when a partition heals but what
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -37,6 +37,7 @@ class InMemoryEndpoint:
 
     :ivar me: whose end this is.
     :ivar capabilities: what C{me} says of itself before any handshake.
+    :ivar latency: seconds that what this end writes takes; set it while nothing is on its way.
     :ivar partition_dropped: lines that this end wrote while cut and that fell out of the buffer.
     """
 
@@ -66,6 +67,7 @@ class InMemoryEndpoint:
         "_unsent_ending",
         "capabilities",
         "dialled",
+        "latency",
         "max_line",
         "me",
         "partition_dropped",
@@ -83,6 +85,7 @@ class InMemoryEndpoint:
         self.peer: HumdAddr | None = HumdAddr(peer)
         self.max_line = DEFAULT_MAX_LINE
         self.received = self.sent = self.partition_dropped = 0
+        self.latency = 0.0
         self._clock = clock
         self._limit: int | None = None
         self._sink: IWireSink | None = None
@@ -127,10 +130,10 @@ class InMemoryEndpoint:
         elif self._partitioned:
             self._partitioned = False
             kept, self._buffer = list(self._buffer), deque()
-            self._other._arrive(kept)
+            self._travel(self._other._arrive, kept)
             ending, self._unsent_ending = self._unsent_ending, None
             if ending is not None:
-                self._other._end(*ending)
+                self._travel(self._other._end, *ending)
 
     # IWire
 
@@ -145,7 +148,7 @@ class InMemoryEndpoint:
             return
         self.sent += sum(map(len, lines)) + len(lines)
         if not self._partitioned:
-            self._other._arrive(lines)
+            self._travel(self._other._arrive, list(lines))
             return
         self._buffer.extend(lines)
         while len(self._buffer) > PARTITION_BUFFER:
@@ -172,6 +175,12 @@ class InMemoryEndpoint:
         self._leave(_ABORTED, undrained=True)
 
     # inside
+
+    def _travel(self, arrives: Callable[..., None], *what: object) -> None:
+        if self.latency:
+            self._clock.callLater(self.latency, arrives, *what)
+        else:
+            arrives(*what)
 
     def _arrive(self, lines: Sequence[bytes]) -> None:
         if self._deaf or not lines:
@@ -201,7 +210,7 @@ class InMemoryEndpoint:
         if self._partitioned:
             self._unsent_ending = (reason, undrained)
         else:
-            self._other._end(reason, undrained)
+            self._travel(self._other._end, reason, undrained)
         self._end(reason, undrained=True)
 
     def _end_of_lines(self) -> None:

@@ -48,6 +48,10 @@ class MemoryLink:
         self.near.partition(False)
         self.far.partition(False)
 
+    def delay(self, seconds: float) -> None:
+        """Have every line take so long, each way; while nothing is on its way."""
+        self.near.latency = self.far.latency = seconds
+
 
 class World:
     """A clock, a source of randomness, and the humds that live on them."""

@@ -39,6 +39,24 @@ class InMemoryEndpointTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.their_sink.batches, [[b"one", b"two"]])
 
+    def test_latency(self) -> None:
+        """What a slow end writes is on its way for so long, in order, its close too; the other is fast."""
+        self.mine.latency = 0.2
+        lines = [b"one"]
+        self.mine.write(lines)
+        lines.clear()  # still the writer's
+        self.theirs.write([b"back"])
+        self.clock.advance(0.1)
+        self.mine.write([b"two"])
+        self.mine.close()
+        self.clock.pump([0, 0.09])
+        self.assertEqual((self.their_sink.batches, self.my_sink.batches), ([], [[b"back"]]))
+        self.clock.pump([0.02, 0])
+        self.assertEqual((self.their_sink.batches, self.their_sink.reasons), ([[b"one"]], []))
+        self.clock.pump([0.1, 0, 0])
+        self.assertEqual(self.their_sink.batches, [[b"one"], [b"two"]])
+        self.assertEqual(len(self.their_sink.reasons), 1)
+
     def test_written_while_delivering(self) -> None:
         """What is written from inside a delivery comes after it, not inside it."""
 
