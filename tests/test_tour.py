@@ -21,6 +21,7 @@ from zope.interface import implementer
 from ensemble.identity import HumdAddr, HumdKey, save
 from ensemble.mesh import Ensemble, KnownPeer
 from ensemble.protocols import Level
+from ensemble.testing import House, World
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "tour.rst"
 
@@ -93,6 +94,26 @@ class TourTests(TestCase):
         for application, _ in humds:
             await application.stopService()
         self.assertEqual(first.peers(), [])
+
+    def test_timeout_snippet(self) -> None:
+        """An answer that does not come in time is given up, and its worker told."""
+        space: dict[str, Any] = {}
+        for snippet in snippets():
+            if "async def ask_in_time" in snippet:
+                exec(compiled(snippet), space)
+        world = World()
+        house = House(world)
+        worker = house.join("worker", bee=["worker"], models=["echo"])
+        heard: list[str] = []
+        worker.on_tone = lambda envelope, line: heard.append(f"{envelope.chi} {envelope.sid}")
+        asked = Deferred.fromCoroutine(space["ask_in_time"](world.clock, house.join("asker"), "hello", 3.0))
+        world.advance(2.9)
+        self.assertFalse(asked.called)
+        world.advance(0.2)
+        self.assertIsNone(asked.result)
+        prompt, cancel = heard[-2:]
+        self.assertEqual(cancel, prompt.replace("prompt", "cancel"))
+        self.assertTrue(prompt.startswith("prompt hum-"))
 
     async def test_tcp_snippet(self) -> None:
         """The snippet for real TCP links two ensembles over loopback."""

@@ -88,7 +88,7 @@ class Ensemble(Service):
         :param clock: the reactor, or a C{Clock} in tests.
         :param capabilities: what we say of ourselves; L{capabilities} has the ceiling.
         :param policy: who may link; the default admits anybody, unsigned too (what the requirement texts call lax).
-        :param memory: what is remembered of proofs; the default forgets with the process.
+        :param memory: what is remembered of proofs; the default forgets with the process.  Who made it closes it.
         :param wall: seconds since the epoch.
         :param max_tone: bytes per line that we accept.
         :param budget: over all unfinished lines of the wires that L{factory} accepts; give transports the same.
