@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.harness import Crew, Side, SideFailed, free_port
+from ensemble.command.control import NoDaemon, ask_daemon
 from ensemble.identity.keyfile import load_or_mint
 
 Run = Callable[[Crew], dict[str, float]]
@@ -24,10 +24,11 @@ SOCKETS = "bench.socket_pump"
 STREAM = "bench.sides.stream"
 MESH = "bench.sides.mesh"
 THRUM = "bench.sides.thrum"
+SOCKET = "thrum.sock"
 TLS = "bench.sides.tls"
 FLOOD = 10  # times what the machine can do
 SWELL_SECONDS = 0.5  # of flood before the first tone
-START_SECONDS = 30.0  # for a daemon to accept on its socket
+START_SECONDS = 30.0  # for a daemon to answer
 
 
 def _figures(side: Side, count: int | None = None) -> dict[str, float]:
@@ -260,48 +261,36 @@ def daemon(count: int) -> Run:
     """Two real C{twistd humd} over TCP; a worker on one, an asker on the other."""
 
     def run(crew: Crew) -> dict[str, float]:
-        homes = [crew.folder() / name for name in ("asking", "working")]
-        ports = [free_port() for _ in homes]
+        asking, working = (crew.folder() / name for name in ("asking", "working"))
         ids = []
-        for home in homes:
+        for home in (asking, working):
             home.mkdir(mode=0o700)
             key, _ = load_or_mint(home / "key", os.urandom)
             ids.append(key.humd_id().full)
-        for at, home in enumerate(homes):
-            row = {"humd_id": ids[1 - at], "hints": [f"tcp:127.0.0.1:{ports[1 - at]}"]}
-            (home / "peers.json").write_text(json.dumps({"peers": [row]}))
-            _start_humd(crew, home, ports[at])
-        sockets = [_wait_for(crew, home / "thrum.sock") for home in homes]
-        crew.python(THRUM, "worker", sockets[1], count).ready()
-        return _figures(crew.python(THRUM, "asker", sockets[0], ids[1]), count)
+        hints = _start_humd(crew, working, {"humd_id": ids[0]}, "--listen", "tcp:0:interface=127.0.0.1")
+        _start_humd(crew, asking, {"humd_id": ids[1], "hints": hints})
+        crew.python(THRUM, "worker", working / SOCKET, count).ready()
+        return _figures(crew.python(THRUM, "asker", asking / SOCKET, ids[1]), count)
 
     return run
 
 
-def _start_humd(crew: Crew, home: Path, port: int) -> Side:
-    options = {
-        "--state-dir": home,
-        "--key": home / "key",
-        "--peers": home / "peers.json",
-        "--thrum": home / "thrum.sock",
-        "--listen": f"tcp:{port}:interface=127.0.0.1",
-    }
+def _start_humd(crew: Crew, home: Path, row: Mapping[str, object], *more: str) -> list[str]:
+    """:returns: where it listens."""
+    (home / "peers.json").write_text(json.dumps({"peers": [row]}))
+    options = {"--state-dir": home, "--key": home / "key", "--peers": home / "peers.json", "--thrum": home / SOCKET}
+    words = [str(part) for pair in options.items() for part in pair]
     twistd = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
-    return crew.start(*twistd, "humd", *(str(part) for pair in options.items() for part in pair), talks=False)
-
-
-def _wait_for(crew: Crew, path: Path) -> Path:
-    """Until a daemon accepts on its socket, which appears last."""
+    crew.start(*twistd, "humd", *words, *more, talks=False)
     deadline = time.monotonic() + START_SECONDS
     while True:
         crew.check()
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(str(path))
-                return path
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise SideFailed(f"no daemon on {path} within {START_SECONDS:.0f} s") from None
+        try:
+            hints: list[str] = ask_daemon(home / f"{SOCKET}.control", "status")["listening"]
+            return hints
+        except NoDaemon:
+            if time.monotonic() > deadline:
+                raise SideFailed(f"no daemon in {home} within {START_SECONDS:.0f} s") from None
         time.sleep(0.05)
 
 
