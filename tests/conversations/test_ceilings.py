@@ -9,8 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.conversations import COUNTERS, MAX_ASKS, MAX_ORPHANS, REMEMBERED, routes
 from ensemble.conversations.ask import Ask, Kind
-from ensemble.conversations.asks import AskBook
+from ensemble.conversations.asks import MAX_KEYS, AskBook
 from tests.conversations.desk import Desk, Got, P, Q, errors
+
+LONG = 4096  # characters: the longest key that a tone may have
 
 
 def to(found: list[Got]) -> list[object]:
@@ -103,6 +105,42 @@ class CeilingTests(SynchronousTestCase):
         self.assertEqual(self.desk.drops, ["errors.lost"])
         self.assertEqual(len(self.desk.routes.peer_has_room(P)), routes.MAX_OWED)
 
+    def test_long_errors_owed_to_a_peer(self) -> None:
+        """They quote what was asked, so their bytes have a bound, too; once they left there is room for as many."""
+        self.desk.heard(P, "prompt", rid="r" * 4000, modelId="x", sid="s" * 4000)
+        (output,) = self.desk.lines
+        fit = routes.MAX_OWED_BYTES // len(output.line)
+        self.assertLess(fit, routes.MAX_OWED)
+        for _ in range(2):
+            for _ in range(fit):
+                self.desk.fail(output=output)
+            self.assertEqual(self.desk.drops, [])
+            self.desk.fail(output=output)
+            self.assertEqual(self.desk.drops, ["errors.lost"])
+            self.assertEqual(len(self.desk.routes.peer_has_room(P)), fit)
+
+    def test_long_keys(self) -> None:
+        """The keys of all asks of a client have a bound together, far below that of as many asks with long ones."""
+        fit = MAX_KEYS // LONG
+        for n in range(fit):
+            self.assertEqual(to(self.desk.said("a", "prompt", sid=f"{n:0{LONG}}", to=P.full)), [P])
+        self.assertEqual(errors(self.desk.said("a", "prompt", sid="x", to=P.full)), [("a", "queue.full", {"sid": "x"})])
+        self.desk.heard(P, "finish", sid="7".zfill(LONG))
+        self.assertEqual(to(self.desk.said("a", "prompt", sid="x", to=P.full)), [P])
+        self.assertEqual(self.desk.routes.known_asks, fit)
+
+    def test_long_keys_of_orphans(self) -> None:
+        """So have those of all orphans; one that has finished counts no longer."""
+        for n in range(MAX_KEYS // LONG + 10):
+            self.desk.said("a", "prompt", sid=f"{n:0{LONG}}")
+            self.desk.left("a")
+            if n < 10:
+                self.desk.said("w", "finish", sid=f"{n:0{LONG}}")
+        self.assertEqual(self.desk.routes.counters["orphans.evicted"], 0)
+        self.desk.said("a", "prompt", sid="x")
+        self.desk.left("a")
+        self.assertEqual(self.desk.routes.counters["orphans.evicted"], 1)
+
 
 class ForgettingTests(SynchronousTestCase):
     """What has ended is remembered for fifteen minutes."""
@@ -186,6 +224,17 @@ class BookTests(SynchronousTestCase):
         found = self.book.open("a", P, kind, rid, sid, None, 0.0)
         assert found is not None
         return found
+
+    def test_a_tone_without_keys(self) -> None:
+        """What no answer could name leaves nothing behind."""
+        self.assertIsNone(self.book.open("a", P, Kind.PASSING, None, None, None, 0.0))
+        self.assertEqual((self.book.servers, self.book.askers), ({}, {}))
+
+    def test_rids_of_joining_tones(self) -> None:
+        """The rid of a further prompt counts against the bound of its asker as that of the first."""
+        self.assertTrue(self.book.has_room("a"))
+        self.book.join(self.ask(Kind.PROMPT), "r" * MAX_KEYS)
+        self.assertFalse(self.book.has_room("a"))
 
     def test_forgetting_twice(self) -> None:
         """What is forgotten, or let go, once more changes nothing."""

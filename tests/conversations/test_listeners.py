@@ -82,6 +82,13 @@ class RuleFiveTests(SynchronousTestCase):
         self.desk.said("n", "finish", rid="r")
         self.assertEqual(self.desk.fail(), [])
 
+    def test_the_only_answer_lost(self) -> None:
+        """The answer of the last bee that is there is the one that counts: the peer is told where it cannot have it."""
+        self.desk.heard(P, "quote", rid="r")
+        self.desk.left("n")
+        self.desk.said("m", "finish", rid="r")
+        self.assertEqual(errors(self.desk.fail())[0], (P, "queue.full", {"rid": "r"}))
+
     def test_a_busy_key_at_one_bee(self) -> None:
         """A bee at which the rid is taken by another peer is passed over; where no bee is left the peer is told."""
         self.desk.left("n")

@@ -123,6 +123,7 @@ class UndeliverableAskTests(SynchronousTestCase):
             self.assertEqual(errors(found), [("a", "route.unknown-peer", {"rid": "r", "sid": "s", "callId": "c"})], chi)
             self.assertEqual(self.desk.routes.known_asks, 0)
             self.assertFalse(self.desk.routes.waiting_on(P))
+            self.assertEqual(self.desk.routes.counters["tones.dropped"], chi == "log")
 
     def test_to_a_worker(self) -> None:
         """A worker that takes no more fails the prompt, to a local and to a remote asker; the sid is free."""

@@ -298,6 +298,7 @@ class OwnershipTests(SynchronousTestCase):
         self.desk.said("w", "finish", sid="s")
         self.assertEqual(self.desk.drops, ["replies.orphaned"])
         self.assertEqual(self.desk.routes.known_asks, 0)
+        self.assertEqual(errors(self.desk.said("b", "cancel", sid="s")), [("b", "route.no-bee", {"sid": "s"})])
 
     def test_an_orphan_without_its_model(self) -> None:
         """An heir that wants another model is refused and does not inherit."""

@@ -52,6 +52,12 @@ class ForagerTests(SynchronousTestCase):
         self.assertEqual(to(self.desk.said("a", "tool-call", sid="s", toolName="read")), ["f"])
         self.assertEqual(self.desk.routes.known_asks, 0)
 
+    def test_a_call_with_only_the_sid_of_a_prompt(self) -> None:
+        """Nor for one whose sid leads to the prompt in progress: what the peer says under it is the prompt's answer."""
+        self.desk.said("a", "prompt", rid="r", sid="s", to=P.full)
+        self.assertEqual(to(self.desk.said("a", "tool-call", sid="s", to=P.full)), [P])
+        self.assertEqual(errors(self.desk.lost(P)), [("a", "peer.lost", {"rid": "r", "sid": "s"})])
+
     def test_an_error_ends_the_call(self) -> None:
         """A forager's error, a 402 for one, reaches the caller by callId and ends the call."""
         self.desk.said("a", "tool-call", callId="c", sid="s", toolName="read")
