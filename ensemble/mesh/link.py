@@ -329,8 +329,7 @@ class Link:
         if not pings:
             self.wire.keep_alive(True)
         self._owner.link_up(self)
-        if up.held and self.state is State.UP:
-            self._tones(list(up.held))
+        self._tones(list(up.held))
 
     def _refuse(self, refused: Refused) -> None:
         """Before a link is up a refusal is a silent close, told in our own log."""

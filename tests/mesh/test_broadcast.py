@@ -100,6 +100,17 @@ class GossipTests(SynchronousTestCase):
         self.a.broadcast(self.news(3))
         self.assertEqual([self.heard(each) for each in (self.taps[0], tap)], [[1, 2, 3], [1, 3]])
 
+    def test_too_long_for_one_and_another_does_not_read(self) -> None:
+        """Such news are dropped as all others for a peer that does not read: it is not named."""
+        small = self.world.humd(max_tone=4096)
+        self.world.link(self.a, small)
+        slow = self.a.link_to(self.others[0].me)
+        assert slow is not None
+        slow.wire_full()
+        for number in range(20):
+            self.assertEqual(self.a.broadcast(self.news(number, text="x" * 500_000)), [small.me])
+        self.assertGreater(slow.dropped, 0)
+
     def test_behind_our_goodbye(self) -> None:
         """Nothing is written behind our goodbye, even before the other side has answered it."""
         self.a.broadcast(self.news(1))

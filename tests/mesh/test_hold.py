@@ -71,3 +71,56 @@ class HoldTests(SynchronousTestCase):
             self.failureResultOf(up, LinkRefused)
         self.assertEqual(self.humd.counters["dial.superseded"], 0)
         self.assertTrue(self.humd.linked(other.me))
+
+
+class MoveTests(SynchronousTestCase):
+    """A peer whose id is the smaller says that it dialled us at once with our dial, and that its own link stays."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.humd = self.world.humd()
+        self.diary = Diary(self.humd)
+        key = next(key for key in iter(self.world.key, None) if key.humd_id().full < self.humd.me.full)
+        self.dialled = PlainPeer(self.world, self.humd, key, dials=False)
+        self.dialled.say(self.dialled.hello(features=["bye-1"], instance="a" * 32))
+
+    def route(self, rid: str) -> None:
+        self.humd.route({"chi": "x", "rid": rid, "to": self.dialled.id.full})
+        self.world.settle()
+
+    def moves(self) -> None:
+        self.dialled.say({"chi": "goodbye", "reason": "duplicate"})
+
+    def test_it_never_comes(self) -> None:
+        """Where its own link does not come up within ten seconds, what waited for it is told, and then the loss."""
+        self.moves()
+        self.route("one")
+        self.world.advance(9.9)
+        self.assertEqual(self.diary.told, [("up",)])
+        self.world.advance(0.1)
+        self.assertEqual(self.diary.told, [("up",), ("undelivered", "peer.lost"), ("lost",)])
+        self.assertEqual(self.humd.counters["peers.lost"], 1)
+
+    def test_what_was_written_may_not_have_been_read(self) -> None:
+        """A link that breaks behind the goodbye is a loss where tones were written on it, though another is up."""
+        self.dialled.wire.pause()
+        self.route("one")
+        self.moves()
+        itself = PlainPeer(self.world, self.humd, self.dialled.key)
+        itself.say(itself.hello(features=["bye-1"], instance="a" * 32))
+        self.assertEqual(self.diary.told, [("up",)])
+        self.dialled.wire.abort()
+        self.world.settle()
+        self.assertEqual(self.diary.told, [("up",), ("lost",)])
+
+    def test_nothing_was_written(self) -> None:
+        """Where none were it is none."""
+        self.dialled.wire.pause()
+        self.moves()
+        itself = PlainPeer(self.world, self.humd, self.dialled.key)
+        itself.say(itself.hello(features=["bye-1"], instance="a" * 32))
+        self.dialled.wire.abort()
+        self.world.settle()
+        self.assertEqual(self.diary.told, [("up",)])
+        self.route("one")
+        self.assertIsNotNone(itself.last("x"))

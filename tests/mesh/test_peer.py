@@ -267,3 +267,14 @@ class PingTests(SynchronousTestCase):
         self.world.settle()
         self.failureResultOf(probe, LinkRefused)
         self.failureResultOf(link.probe(), LinkRefused)
+
+    def test_the_other_side_is_gone(self) -> None:
+        """A link that the peer cut takes no tone, and says so; nor can it be probed."""
+        joined = self.world.link(self.a, self.b)
+        link = self.a.link_to(self.b.me)
+        assert link is not None
+        joined.far.abort()
+        self.world.settle()
+        said = self.assertRaises(SendFailed, link.send, b'{"chi":"x"}')
+        self.assertNotIsInstance(said, QueueFull)
+        self.failureResultOf(link.probe(), LinkRefused)

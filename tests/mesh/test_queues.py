@@ -101,6 +101,14 @@ class QueueTests(SynchronousTestCase):
         self.world.advance(31)
         self.assertEqual(len(self.humd._links), 0)
 
+    def test_one_that_we_left(self) -> None:
+        """A link that drains behind our goodbye is cut at once where it holds the most."""
+        left, other = self.filled(100), self.filled(1)
+        self.humd.remove_peer(left.id)
+        self.assertEqual(len(self.humd._links), 2)
+        self.send(other, 40)
+        self.assertEqual((self.humd.peers(), len(self.humd._links)), ([other.id], 1))
+
     def test_nothing_counts_while_it_drains(self) -> None:
         """A peer that we left and that does not read says nothing more, though its link has half a minute to drain."""
         lazy = self.filled(10)
