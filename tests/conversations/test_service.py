@@ -99,6 +99,19 @@ class PauseTests(SynchronousTestCase):
         self.assertEqual(self.here.node._paused, {})
         self.assertEqual([tone["chi"] for tone in self.program.say({"chi": "prompt", "rid": "p"})], ["echo", "error"])
 
+    def test_a_program_that_reads_again_resumes(self) -> None:
+        """The same where it was a program of ours that did not read."""
+        forager = Program(self.world, self.here)
+        forager.say({"chi": "hello", "hive": "f", "bee": ["forager"], "tools": [{"name": "t"}]})
+        session = list(self.here.thrum.sessions.values())[1]
+        session.wire_full()
+        call = {"chi": "tool-call", "toolName": "t", "text": "x" * 1_000_000}
+        self.program.say(*({**call, "callId": str(number)} for number in range(5)))
+        self.assertEqual(len(self.here.node._paused), 1)
+        session.wire_drained()
+        self.world.settle()
+        self.assertEqual(self.here.node._paused, {})
+
     def test_a_lost_destination_resumes(self) -> None:
         """When the destination is lost the program is read again at once, and told."""
         link = self.fill(self.there)

@@ -186,7 +186,7 @@ class FollowerTests(SynchronousTestCase):
         side.up("ours")
         self.assertEqual(side.read("ours"), [SayGoodbye("ours", DUPLICATE), WriteOn(None)])
         self.assertTrue(side.links.up)
-        self.assertEqual(side.up("theirs", began=side.now - 1.0), [WriteOn("theirs")])
+        self.assertEqual(side.up("theirs", began=side.now), [WriteOn("theirs")])
         self.assertTrue(side.links.up)
 
     def test_winner_never_comes(self) -> None:

@@ -95,6 +95,22 @@ class DiallerTests(SynchronousTestCase):
         self.world.advance(3)
         self.assertEqual(self.me.peers(), [self.other.me])
 
+    def test_a_steady_link_is_redialled_soon(self) -> None:
+        """A peer that is lost again and again is redialled ever later; once its link held a minute, after a second."""
+        self.net.hosts["b.test"] = self.other
+        self.dialler.set_peers([self.row("tcp:b.test:1")])
+        delays = []
+        for up in (1, 1, 1, 60, 1):
+            self.world.advance(up)
+            lost_at = self.world.clock.seconds()
+            self.other.remove_peer(self.me.me)
+            self.world.settle()
+            while not self.me.linked(self.other.me):
+                self.world.advance(0.5)
+            delays.append(self.net.dialled[-1][0] - lost_at)
+        for delay, least in zip(delays, (1, 2, 4, 1, 2), strict=True):
+            self.assertTrue(least <= delay <= 1.5 * least + 0.5, delays)
+
     def test_a_slow_hint_does_not_hold_up_the_next(self) -> None:
         """While one hint hangs the next is started a quarter of a second later, and the loser is dropped."""
         self.net.hosts["b.test"] = self.other
@@ -181,6 +197,19 @@ class DiallerTests(SynchronousTestCase):
         self.world.advance(120)
         self.assertIn("refused", self.dialler.last_failure(self.other.me).lower())
         self.assertEqual(self.dialler.mend(self.other.me), "")
+
+    def test_what_failed_before_a_link(self) -> None:
+        """The same cause again and again is one line in the log; after a link in between it is news."""
+        self.dialler.set_peers([self.row("tcp:b.test:1")])
+        for _ in range(2):
+            self.net.hosts["b.test"] = self.other
+            self.world.advance(120)
+            self.assertTrue(self.me.linked(self.other.me))
+            del self.net.hosts["b.test"]
+            self.other.remove_peer(self.me.me)
+            with capturedLogs() as events:
+                self.world.advance(120)
+            self.assertEqual(len([event for event in events if "hint" in event]), 1)
 
     def test_an_inbound_link_ends_the_dialling(self) -> None:
         """A peer that reached us first is not dialled any more."""

@@ -109,6 +109,11 @@ class QueueTests(SynchronousTestCase):
         self.send(other, 40)
         self.assertEqual((self.humd.peers(), len(self.humd._links)), ([other.id], 1))
 
+    def test_one_that_breaks_framing(self) -> None:
+        """A peer that reads nothing and sends a line too long is cut at once: no goodbye would reach it."""
+        self.filled(1).say(b"x" * (self.humd.max_tone + 1))
+        self.assertEqual(len(self.humd._links), 0)
+
     def test_nothing_counts_while_it_drains(self) -> None:
         """A peer that we left and that does not read says nothing more, though its link has half a minute to drain."""
         lazy = self.filled(10)

@@ -100,7 +100,7 @@ class HelloTests(Attacks):
             (refused,) = dialler.receive(hello, NOW)
             assert isinstance(refused, Refused)
             self.assertEqual((refused.counter, refused.peer), ("handshake.own-id", victim.id))
-            self.assertIn("a hint leads back to ourselves", refused.cause)
+            self.assertIn("it is: a hint leads back to ourselves", refused.cause)
 
     def test_ours(self) -> None:
         """Somebody else under our id is refused, and the text says what that can mean."""

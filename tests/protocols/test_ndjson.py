@@ -96,6 +96,13 @@ class LineReaderTests(SynchronousTestCase):
         self.assertEqual((error.length, error.limit, error.lines), (5, 4, [b"abc"]))
         self.assertIn("limit 4", str(error))
 
+    def test_too_long_behind_the_end_of_another(self) -> None:
+        """Of the lines before it the first is whole, though it began in an earlier piece."""
+        reader = LineReader(4)
+        reader.receive(b"ab")
+        error = self.assertRaises(LineTooLong, reader.receive, b"cd\n12345")
+        self.assertEqual((error.length, error.lines), (5, [b"abcd"]))
+
     def test_too_long_before_it_ends(self) -> None:
         """A line is refused as soon as it is too long, and its bytes are let go."""
         reader = LineReader(4)
