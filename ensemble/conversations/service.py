@@ -36,7 +36,7 @@ class Node(Service):
         self.ensemble, self.routes = ensemble, routes
         self.clients: dict[str, IClient] = {}
         self._clock = clock
-        self._paused: dict[str, tuple[set[Side], IDelayedCall]] = {}
+        self._paused: dict[str, tuple[Side, IDelayedCall]] = {}  # for whom, and until when
         self._given_up: set[Side] = set()
         self._doing = False
         self._later: deque[tuple[list[Output], IClient | None]] = deque()
@@ -133,27 +133,23 @@ class Node(Service):
     # pauses
 
     def _pause(self, source: IClient, destination: Side) -> None:
+        if source.client_id in self._paused:
+            return
         if destination in self._given_up:
             return  # it made somebody wait for the whole five seconds and took nothing: what is over its bound fails
-        paused = self._paused.get(source.client_id)
-        if paused is not None:
-            paused[0].add(destination)
-            return
         source.pause()
         timer = self._clock.callLater(PAUSE_SECONDS, self._late, source.client_id)
-        self._paused[source.client_id] = ({destination}, timer)
+        self._paused[source.client_id] = (destination, timer)
 
     def _late(self, client_id: str) -> None:
-        self._given_up |= self._paused[client_id][0]
+        self._given_up.add(self._paused[client_id][0])
         self._resume(client_id)
 
     def _room(self, destination: Side) -> None:
         """Read those again who were paused for it; they speak at once, so the core must know of what happened."""
         self._given_up.discard(destination)
-        for client_id, (destinations, _) in list(self._paused.items()):
-            destinations.discard(destination)
-            if not destinations:
-                self._resume(client_id)
+        for client_id in [paused for paused, (waits_for, _) in self._paused.items() if waits_for == destination]:
+            self._resume(client_id)
 
     def _resume(self, client_id: str) -> None:
         paused = self._paused.pop(client_id, None)

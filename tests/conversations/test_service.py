@@ -83,6 +83,18 @@ class PauseTests(SynchronousTestCase):
             self.program.say({"chi": "x-bulk", "rid": "r", "to": house.me.full, "text": "x" * 1_000_000})
         return link
 
+    def test_a_program_that_goes_on(self) -> None:
+        """One that says more before its pause has come about is paused once."""
+        link = self.here.ensemble.link_to(self.there.me)
+        assert link is not None
+        link.wire_full()
+        stuck = Stuck(self.here.node, "s")
+        for _ in range(7):
+            stuck.say(chi="x-bulk", rid="r", to=self.there.me.full, text="x" * 1_000_000)
+        self.assertEqual(list(self.here.node._paused), ["s"])
+        self.world.advance(5)
+        self.assertEqual(self.here.node._paused, {})
+
     def test_a_paused_program_may_leave(self) -> None:
         """A program that goes while it is paused leaves no timer of its own behind."""
         self.fill(self.there)

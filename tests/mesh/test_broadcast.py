@@ -90,6 +90,16 @@ class GossipTests(SynchronousTestCase):
         self.a.broadcast(self.news(3))
         self.assertEqual([self.heard(each) for each in (*self.taps[:2], tap)], [[1], [1, 2, 3], [3]])
 
+    def test_a_replaced_link(self) -> None:
+        """Who links anew gets what follows, over the newer link, be it to all or to some."""
+        for some in (None, [self.others[0].me]):
+            self.a.broadcast(self.news(1), some)
+            again = self.world.humd(self.others[0].key)
+            self.world.link(again, self.a)
+            tap = again.subscribe()
+            self.a.broadcast(self.news(2), some)
+            self.assertEqual(self.heard(tap), [2])
+
     def test_too_long_for_one(self) -> None:
         """A peer that takes no line so long is named; the others get it."""
         small = self.world.humd(max_tone=4096)
