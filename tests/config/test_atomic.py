@@ -71,6 +71,19 @@ class WriteTextTests(AtomicCase):
             write_text(self.path, "new")
         self.assertEqual(self.path.read_text(), "new")
 
+    def test_leaves_nothing_open(self) -> None:
+        """However often it is written, no descriptor stays open."""
+
+        def following() -> int:
+            handle = os.open(os.devnull, os.O_RDONLY)
+            os.close(handle)
+            return handle
+
+        before = following()
+        for _ in range(3):
+            write_text(self.path, "text")
+        self.assertEqual(following(), before)
+
     def test_folder_cannot_be_synced(self) -> None:
         """A file system that cannot sync a folder is no reason to fail."""
         real = os.fsync

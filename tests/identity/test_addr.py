@@ -140,7 +140,9 @@ class HumdAddrTests(SynchronousTestCase):
         full = HumdAddr(ME, [f"tcp:a:{port}" for port in range(1, MAX_HINTS + 1)])
         self.assertRaises(BadHint, full.with_hint, "tcp:b:1")
         self.assertIs(full.with_hint("tcp:a:1"), full)
-        self.assertRaises(BadHint, HumdAddr, ME, ["x:" + "a" * MAX_HINT])
+        longest = "x:" + "a" * (MAX_HINT - 2)
+        self.assertEqual(HumdAddr(ME, [longest]).hints, (longest,))
+        self.assertRaises(BadHint, HumdAddr, ME, [longest + "a"])
 
     def test_one_text_is_no_sequence(self) -> None:
         """A single text given as the hints is refused instead of being cut into characters."""

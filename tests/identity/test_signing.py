@@ -122,7 +122,8 @@ class LabelTests(SynchronousTestCase):
             self.assertTrue(re.fullmatch(r"hum-ensemble-[a-z0-9-]+-v[0-9]+", label), label)
 
     def test_one_text_one_meaning(self) -> None:
-        """A part with a separator of its own, or beyond ASCII, is never signed."""
+        """A part with a separator of its own, or beyond ASCII, is never signed; the error names it."""
         for part in ("a:b", ":", "é"):
             error = self.assertRaises(UnsignableText, signed_bytes, Use.PROOF, "dialler", part)
             self.assertIsInstance(error, LocalWireError)
+            self.assertIn(repr(part), str(error))
