@@ -23,7 +23,7 @@ from ensemble.daemon.state import LOCK, StateDirLocked, StateLock, open_state
 from ensemble.errors import ConfigurationError
 from ensemble.hives import NestlingManifest
 from ensemble.identity import HumdId, HumdKey, KeyFileError
-from ensemble.mesh import Ensemble
+from ensemble.mesh import Ensemble, Limits
 from ensemble.protocols import Level, TlsTransport
 from ensemble.tone import read_document
 from tests.daemon.memory import HumdTestCase
@@ -254,10 +254,10 @@ class ListenerTests(HumdTestCase):
         descriptors = Descriptors(lambda: (1024, 1024), lambda limits: None, lambda: self.following)
         return Listeners(self.reactor, descriptions, descriptors, **more)
 
-    def serve(self, listeners: Listeners) -> Ensemble:
+    def serve(self, listeners: Listeners, **more: Any) -> Ensemble:
         """There is a humd behind the ports."""
         key = HumdKey(bytes(32))
-        ensemble = Ensemble(key.humd_id(), clock=self.reactor, key=key)
+        ensemble = Ensemble(key.humd_id(), clock=self.reactor, key=key, **more)
         listeners.serve(ensemble, TlsTransport(self.reactor, key))
         return ensemble
 
@@ -348,6 +348,14 @@ class ListenerTests(HumdTestCase):
         self.assertEqual(ensemble.pending, 1)
         (event,) = events
         self.assertEqual((event["counter"], event["peer"]), ("descriptors.refused", "192.0.2.1"))
+
+    def test_an_address_that_is_full(self) -> None:
+        """A connection of an address with too many newcomers is closed at once, on a C{tcp} port, too."""
+        listeners = self.listeners("tcp:1")
+        listeners.bind()
+        ensemble = self.serve(listeners, limits=Limits(address_pending_links=2))
+        self.assertEqual([self.accept() is not None for _ in range(3)], [True, True, False])
+        self.assertEqual(ensemble.pending, 2)
 
     def test_before_anybody_listens(self) -> None:
         """What connects before there is a humd is dropped, also when descriptors are short."""
