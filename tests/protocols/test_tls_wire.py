@@ -98,6 +98,19 @@ class TlsWireTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.sink.lines, [b"%d" % number for number in range(5)])
 
+    def test_paused_before_the_end(self) -> None:
+        """An end that came meanwhile waits for the sink, too, and is answered once all before it was read."""
+        self.start()
+        self.sink.on_lines = lambda lines: self.wire.pause()
+        self.wire.dataReceived(self.alice.seal(b"one\n") + self.alice.seal(b"two\n") + self.alice.close())
+        self.assertEqual((self.sink.lines, self.socket.disconnecting), ([b"one"], False))
+        self.sink.on_lines = None
+        self.wire.resume()
+        self.clock.advance(0)
+        self.assertEqual((self.sink.lines, self.socket.disconnecting), ([b"one", b"two"], True))
+        self.end()
+        self.assertTrue(self.sink.clean)
+
     def test_aborted_inside(self) -> None:
         """A sink that aborts at the first of many records hears nothing more, and nothing more leaves."""
         self.start()
