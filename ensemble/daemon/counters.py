@@ -57,6 +57,7 @@ COUNTERS: Final[dict[str, str]] = {
     "rekey.uncovered": "statements about keys of ids that have no row",
     "thrum.connected": "connections of local programs",
     "thrum.disconnected.slow": "local programs that were disconnected because they did not read",
+    "thrum.dropped": "tones that may be dropped and were, to make room, to local programs that are gone since",
     "thrum.line_refused": "local programs that were disconnected because a line was too long, or too old",
     "thrum.malformed": "lines of local programs that are no tones",
     "thrum.shed": "local programs with the longest queue, disconnected because all queues together were too much",

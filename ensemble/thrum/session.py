@@ -206,6 +206,8 @@ class Session:
         if not self._gone:
             self._gone = True
             self._held = []
+            if self._outbox.dropped:
+                self._counters["thrum.dropped"] += self._outbox.dropped
             self.log.debug("local client {client} is gone: {reason}", client=self.client_id, reason=reason)
             self._ended(self)
             self._node.client_left(self)

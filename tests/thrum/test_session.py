@@ -112,6 +112,17 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.house.thrum.counters["thrum.disconnected.slow"], 1)
         self.assertEqual(len(self.house.thrum.sessions), 1)
 
+    def test_what_is_dropped_is_counted(self) -> None:
+        """Receipts that had to make room for what somebody waits for are counted, once the program is gone."""
+        (session,) = self.house.thrum.sessions.values()
+        session.wire_full()
+        for number in range(3):
+            self.program.say({"chi": "perf-mark", "rid": f"r{number}"})
+        self.assertTrue(session.deliver(b"x" * (8 * 1024 * 1024 - 1)))
+        self.program.wire.close()
+        self.world.settle()
+        self.assertEqual(self.house.thrum.counters["thrum.dropped"], 3)
+
 
 class ConversationTests(SynchronousTestCase):
     """An asker here, a worker there."""

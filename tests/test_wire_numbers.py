@@ -1,0 +1,73 @@
+"""
+The numbers that the wire fixes, as they are written there.
+
+Tests of behaviour mostly name a constant, so that they would follow it wherever it goes: here is what keeps it in place.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.config import paths
+from ensemble.conversations import asks, service
+from ensemble.mesh import Limits, defaults, proof_memory, tap
+from ensemble.protocols import handshake, hello, memory, ndjson, stream, tcp, tls
+from ensemble.thrum import session
+from ensemble.tone import MAX_DEPTH, MAX_TEXT, THRUM_VERSION
+
+MIB = 1024 * 1024
+
+
+class NumberTests(SynchronousTestCase):
+    """A change of one of these is a change of the wire, or of what other humds were promised."""
+
+    def test_hello(self) -> None:
+        """What a hello may say, and how old a signed one may be."""
+        self.assertEqual(THRUM_VERSION, "0.8.0")
+        self.assertEqual((hello.HELLO_WINDOW_MS, hello.MAX_FEATURES), (60_000, 64))
+        self.assertEqual((hello.MIN_MAX_TONE, hello.DEFAULT_MAX_TONE), (1024, 4 * MIB))
+        self.assertEqual((proof_memory.MAX_STRANGERS, proof_memory.MAX_HELLOS), (65_536, 65_536))
+
+    def test_pending(self) -> None:
+        """What a link may take and cost before it is up, TLS included."""
+        self.assertEqual((defaults.PENDING_SECONDS, handshake.PENDING_BYTES), (10.0, 16 * 1024))
+        self.assertEqual((tls.HANDSHAKE_SECONDS, tcp.DIAL_SECONDS), (10.0, 10.0))
+        self.assertEqual(Limits().pending_links, 256)
+
+    def test_one_link(self) -> None:
+        """How long two links may be two."""
+        self.assertEqual((defaults.CROSSED_SECONDS, defaults.SETTLE_SECONDS, defaults.MOVE_SECONDS), (15.0, 5.0, 10.0))
+        self.assertEqual((defaults.REPLACED_OFTEN, defaults.REPLACED_SECONDS), (3, 60.0))
+
+    def test_dialling(self) -> None:
+        """When a peer is dialled again."""
+        self.assertEqual((defaults.REDIAL_FIRST_SECONDS, defaults.REDIAL_LAST_SECONDS), (1.0, 60.0))
+        self.assertEqual((defaults.STEADY_SECONDS, defaults.STAGGER_SECONDS), (60.0, 0.25))
+
+    def test_liveness(self) -> None:
+        """When silence is asked about, and when it is the end."""
+        self.assertEqual((defaults.PING_SECONDS, defaults.GONE_SECONDS), (15.0, 30.0))
+        self.assertEqual((defaults.PING_SECONDS_WAITED_FOR, defaults.GONE_SECONDS_WAITED_FOR), (3.0, 6.0))
+        self.assertEqual((defaults.PING_SECONDS_PAUSED, stream.UNFINISHED_SECONDS), (3.0, 60.0))
+
+    def test_lines(self) -> None:
+        """How long, how deep and how many lines may be."""
+        self.assertEqual((ndjson.DEFAULT_MAX_LINE, session.MAX_LINE), (4 * MIB, 16 * MIB))
+        self.assertEqual((MAX_DEPTH, MAX_TEXT), (127, 4096))
+        self.assertEqual(Limits().unfinished_lines_bytes, 64 * MIB)
+
+    def test_queues(self) -> None:
+        """What waits for somebody who does not read."""
+        limits = Limits()
+        self.assertEqual((limits.peer_queue_bytes, limits.client_queue_bytes, limits.peer_hold_bytes), (8 * MIB,) * 3)
+        self.assertEqual((service.PAUSE_SECONDS, tap.TAP_TONES), (5.0, 256))
+        self.assertEqual((memory.IN_FLIGHT, memory.PARTITION_BUFFER), (256, 64))
+
+    def test_asks(self) -> None:
+        """What is remembered of those who ask."""
+        self.assertEqual((asks.MAX_ASKS, asks.MAX_ORPHANS, asks.REMEMBERED), (4096, 4096, 900.0))
+
+    def test_people(self) -> None:
+        """What people see of it: the longest path of a socket."""
+        self.assertEqual((paths.MAX_THRUM, paths.CONTROL_SUFFIX), (99, ".control"))
+        self.assertLessEqual(paths.MAX_THRUM + len(paths.CONTROL_SUFFIX), 107)  # of a Unix socket
