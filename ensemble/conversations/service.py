@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ensemble.conversations.outputs import Notice, Output, Side, ToClient, ToPeer, WaitingChanged
+from ensemble.conversations.outputs import Drop, Notice, Output, Side, ToClient, ToPeer, WaitingChanged
 from ensemble.conversations.routes import Routes
 from ensemble.errors import QueueFull, RouteError, ToneTooLarge, UnknownPeer
 from ensemble.identity import HumdId
@@ -105,6 +105,8 @@ class Node(Service):
                         self.ensemble.set_waiting(output.peer, self.routes.waiting_on(output.peer))
                     elif isinstance(output, Notice):
                         self.log.warn("local client {client}: {text}", client=output.client_id, text=output.text)
+                    elif isinstance(output, Drop):
+                        self.log.debug("a tone goes no further: {counter}", counter=output.counter)
                 if not self._later:
                     return
                 outputs, source = self._later.popleft()

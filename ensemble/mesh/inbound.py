@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from twisted.logger import Logger
+
 from ensemble.identity import BadHumdId, HumdId, Role
 from ensemble.tone import (
     NEVER_ANSWERED_PEER,
@@ -24,6 +26,8 @@ class Inbound:
 
     Relaying is not done: a tone for somebody else is refused.
     """
+
+    log = Logger()
 
     def __init__(self, me: HumdId, counters: Counter[str], answer: Callable[[HumdId, Mapping[str, Any]], None]) -> None:
         """:param answer: sends an error to a peer; lost where that is gone."""
@@ -54,6 +58,7 @@ class Inbound:
     def malformed(self, peer: HumdId, line: bytes, error: MalformedTone) -> None:
         """Count a line that is no tone; answered where its rid could be read."""
         self._counters["tones.malformed"] += 1
+        self.log.debug("a line of {peer} is no tone: {cause}", peer=peer.full, cause=str(error))
         found = salvage(line)
         if found.rid is not None and found.chi not in NEVER_ANSWERED_PEER:
             self._answer(
@@ -64,6 +69,7 @@ class Inbound:
     def refuse(self, peer: HumdId, envelope: Envelope, qualifier: Qualifier, message: str) -> None:
         """Count a refusal; answered unless the tone is of a kind that never is."""
         self._counters[f"tones.refused.{qualifier.value}"] += 1
+        self.log.debug("a tone of {peer} is refused: {cause}", peer=peer.full, cause=message)
         if envelope.chi not in NEVER_ANSWERED_PEER:
             self._answer(
                 peer, error_tone(qualifier, message, rid=envelope.rid, sid=envelope.sid, call_id=envelope.call_id)

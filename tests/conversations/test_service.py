@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.logger import capturedLogs
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -182,3 +182,10 @@ class PauseTests(SynchronousTestCase):
         with capturedLogs() as events:
             self.program.say({"chi": "hello", "hive": "x", "tools": ["add"]})
         self.assertIn("client-1", {event.get("client") for event in events})
+
+    def test_what_is_dropped_is_in_the_debug_log(self) -> None:
+        """A tone that goes no further leaves a trace, with the counter that it increased."""
+        with capturedLogs() as events:
+            self.program.say({"chi": "finish", "sid": "nobody-asked"})
+        told = [event["counter"] for event in events if event["log_level"] is LogLevel.debug]
+        self.assertEqual(told, ["replies.unmatched"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.testing import World
@@ -64,3 +65,12 @@ class WhoseToneTests(SynchronousTestCase):
         """Without anybody to deliver to, a tone past its dusk is answered with tone.expired."""
         self.peer.say({"chi": "prompt", "rid": "r5", "dusk": int(self.world.wall() * 1000) - 1})
         self.assertEqual(self.peer.heard.pop()["qualifier"], "tone.expired")
+
+    def test_what_is_not_answered_is_in_the_debug_log(self) -> None:
+        """What goes no further leaves a trace, with who said it and why, also where nobody is told."""
+        for said in (b"{", {"chi": "log", "to": "some-bee"}):
+            with capturedLogs() as events:
+                self.peer.say(said)
+            [event] = [event for event in events if event["log_level"] is LogLevel.debug]
+            self.assertEqual(event["peer"], self.peer.id.full)
+            self.assertTrue(event["cause"])
