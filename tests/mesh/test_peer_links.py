@@ -159,6 +159,9 @@ class ReplaceTests(SynchronousTestCase):
     def test_without_bye(self) -> None:
         """Where a goodbye cannot be said the newer replaces, however alike the two are."""
         self.assert_replaced("theirs", bye=False)
+        side = Side(leads=True)
+        side.up("ours", bye=False)
+        self.assertEqual(side.up("theirs")[:3], self.REPLACED)
 
     def test_first_up_for_long(self) -> None:
         """After fifteen seconds by our clock two links were not dialled at once."""

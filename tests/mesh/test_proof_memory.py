@@ -26,7 +26,6 @@ def humd(number: int) -> HumdId:
 
 ONE, TWO, THREE, FOUR = map(humd, range(1, 5))
 
-
 Call = tuple[int, int, int]  # whose hello, how far off it was signed, and how much time passes before: in ms
 CALLS = st.lists(
     st.tuples(
@@ -212,9 +211,10 @@ class SqliteTests(Promises, SqliteCase):
         memory = self.reopened(bound=2)
         for who, has_row in [(ONE, True), (THREE, False), (TWO, False), (THREE, False)]:
             memory.note_proven(who, has_row)
-        memory.fresh_hello(ONE, NOW, NOW)
+        for who, now in [(ONE, NOW), (TWO, NOW + HELLO_WINDOW_MS)]:  # not stale yet, in that millisecond
+            memory.fresh_hello(who, now, now)
         memory = self.reopened(memory, bound=2)
-        self.assertFalse(memory.fresh_hello(ONE, NOW, NOW))
+        self.assertFalse(memory.fresh_hello(ONE, NOW, NOW + HELLO_WINDOW_MS))
         memory.note_proven(FOUR, False)
         self.assertEqual([memory.ever_proven(who) for who in (ONE, TWO, THREE, FOUR)], [True, False, True, True])
         memory.forget(THREE)
