@@ -111,11 +111,18 @@ class LinkTests(SynchronousTestCase):
         self.assertRaises(QueueFull, self.a.route, tone)
 
     def test_too_large_for_the_peer(self) -> None:
-        """A tone above what the peer accepts is refused to its sender, and the link stays."""
+        """A tone one byte above what the peer accepts is refused to its sender; one just as long arrives."""
         small = self.world.humd(max_tone=2000)
         self.world.link(self.a, small)
-        self.assertRaises(ToneTooLarge, self.a.route, {"chi": "prompt", "to": small.me.full, "text": "x" * 2000})
-        self.assertEqual(self.a.peers(), [small.me])
+        tap = small.subscribe()
+        tone = {"chi": "prompt", "from": self.a.me.full, "to": small.me.full, "text": ""}
+        tone["text"] = "x" * (2001 - len(encode(tone)))
+        self.assertRaises(ToneTooLarge, self.a.route, tone)
+        self.assertRaises(ToneTooLarge, self.a.send, small.me, encode(tone))
+        tone["text"] = tone["text"][1:]
+        self.a.route(tone)
+        self.world.settle()
+        self.assertEqual(self.successResultOf(tap.get()), tone)
 
     def test_tones_wait_for_a_link_that_is_being_made(self) -> None:
         """What is routed between install and up arrives first, in order."""
