@@ -124,6 +124,21 @@ class LinkTests(SynchronousTestCase):
         self.world.settle()
         self.assertEqual(self.successResultOf(tap.get()), tone)
 
+    def test_too_large_for_us(self) -> None:
+        """What we said that we accept is what we accept, be it less or more than usual; one byte more ends the link."""
+        for most in (2000, 5 * 1024 * 1024):
+            humd = self.world.humd(max_tone=most)
+            tap = humd.subscribe()
+            peer = PlainPeer(self.world, humd)
+            peer.say(peer.hello())
+            line = encode({"chi": "perf-mark", "from": peer.id.full, "text": ""})
+            peer.say(line.replace(b'""', b'"%s"' % (b"x" * (most - len(line)))))
+            self.successResultOf(tap.get())
+            self.assertIsNone(peer.lost)
+            peer.say(line.replace(b'""', b'"%s"' % (b"x" * (most - len(line) + 1))))
+            self.assertNoResult(tap.get())
+            self.assertIsNotNone(peer.lost)
+
     def test_tones_wait_for_a_link_that_is_being_made(self) -> None:
         """What is routed between install and up arrives first, in order."""
         tap = self.b.subscribe()
