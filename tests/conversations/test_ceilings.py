@@ -73,8 +73,17 @@ class CeilingTests(SynchronousTestCase):
         for n in range(MAX_ASKS):
             self.desk.said("a", "prompt", sid=str(n), to=P.full)
         self.assertEqual(to(self.desk.said("a", "cancel", rid="c", sid="7")), [P])
+        self.assertEqual(self.desk.routes.known_asks, MAX_ASKS)
         self.assertEqual(errors(self.desk.fail()), [("a", "queue.full", {"rid": "c", "sid": "7"})])
         self.assertEqual(self.desk.routes.known_asks, MAX_ASKS)
+
+    def test_long_keys(self) -> None:
+        """Nor does an asker make us remember more than two million characters of sids, callIds and rids."""
+        for n in range(512):
+            self.assertEqual(to(self.desk.said("a", "prompt", sid=f"{n:x>4096}", to=P.full)), [P])
+        self.assertEqual(errors(self.desk.said("a", "prompt", sid="s", to=P.full)), [("a", "queue.full", {"sid": "s"})])
+        self.desk.heard(P, "finish", sid=f"{0:x>4096}")
+        self.assertEqual(to(self.desk.said("a", "prompt", sid="s", to=P.full)), [P])
 
     def test_joining_takes_no_room(self) -> None:
         """A further prompt under an open sid is accepted by a full book; taking an orphan over is not."""

@@ -138,6 +138,7 @@ class LinkTests(SynchronousTestCase):
             peer.say(line.replace(b'""', b'"%s"' % (b"x" * (most - len(line) + 1))))
             self.assertNoResult(tap.get())
             self.assertIsNotNone(peer.lost)
+            self.assertIsNone(peer.last("goodbye"))  # which a peer from before 0.8 does not know
 
     def test_tones_wait_for_a_link_that_is_being_made(self) -> None:
         """What is routed between install and up arrives first, in order."""

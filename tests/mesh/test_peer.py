@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import LogLevel, capturedLogs
@@ -217,6 +218,33 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(self.a.peers(), [])
         self.assertIsNotNone(peer.lost)
 
+    def test_reasons(self) -> None:
+        """The last line of whoever parts says why, in a word of the wire and in one for people."""
+
+        def too_long(peer: PlainPeer, humd: Ensemble) -> None:
+            peer.say(b"x" * (4 * 1024 * 1024 + 1))
+
+        ends: dict[str, list[Callable[[PlainPeer, Ensemble], object]]] = {
+            "shutdown": [lambda peer, humd: humd.stopService()],
+            "removed": [
+                lambda peer, humd: humd.remove_peer(peer.id),
+                lambda peer, humd: humd.judge_again(Policy(admit_any=False)),
+            ],
+            "auth": [lambda peer, humd: humd.judge_again(Policy(level=Level.SIGNED))],
+            "limit": [too_long],
+        }
+        for reason, ways in ends.items():
+            for part in ways:
+                humd = self.world.humd()
+                peer = PlainPeer(self.world, humd)
+                peer.say(peer.hello(features=["bye-1"]))
+                self.assertEqual(humd.peers(), [peer.id])
+                part(peer, humd)
+                self.world.settle()
+                self.assertEqual((peer.heard[-1]["chi"], peer.heard[-1]["reason"]), ("goodbye", reason))
+                self.assertTrue(peer.heard[-1]["message"])
+                self.assertIsNotNone(peer.lost)
+
     def test_changed_in_the_middle_of_a_handshake(self) -> None:
         """A link that comes up under rules that no longer admit it is refused."""
         asked: list[HumdId] = []
@@ -255,6 +283,26 @@ class PingTests(SynchronousTestCase):
         peer.say({"chi": "ping"}, {"chi": "pong", "rid": "nobody-asked"}, {"chi": "goodbye", "reason": 7})
         self.assertEqual(peer.heard[-1]["chi"], "pong")
         self.assertNotIn("rid", peer.heard[-1])
+
+    def test_keep_alive_where_there_are_no_pings(self) -> None:
+        """The system below watches over a peer that cannot be pinged, and only over such a one."""
+        asked: list[bool] = []
+        self.patch(InMemoryEndpoint, "keep_alive", lambda wire, on: asked.append(on))
+        self.world.link(self.a, self.b)
+        self.assertEqual(asked, [])
+        peer = PlainPeer(self.world, self.a)
+        peer.say(peer.hello())
+        self.assertEqual(asked, [True])
+
+    def test_no_pong_behind_our_goodbye(self) -> None:
+        """A goodbye is our last line: a ping behind it is not answered."""
+        peer = PlainPeer(self.world, self.a)
+        peer.say(peer.hello(features=["bye-1", "ping-1"]))
+        link = self.a.link_to(peer.id)
+        assert link is not None
+        link.say_goodbye(GoodbyeReason.LIMIT)
+        peer.say({"chi": "ping", "rid": "p"})
+        self.assertEqual(peer.heard[-1]["chi"], "goodbye")
 
     def test_a_probe_ends_with_its_link(self) -> None:
         """Whoever waits for a probe is told when the link goes; a link that is gone cannot be probed."""

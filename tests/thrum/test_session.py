@@ -96,6 +96,12 @@ class SessionTests(SynchronousTestCase):
             self.assertEqual([tone.get("qualifier") for tone in heard], ["tone.malformed"])
         self.assertEqual(self.program.say({"chi": "hello", "hive": "x"}), [BREATH])
 
+    def test_bad_lines_that_are_never_answered(self) -> None:
+        """Of a kind that gets no answer only a bad line with a rid is told: somebody may look for that."""
+        self.assertEqual(self.program.say(b'{"chi":"error","sid":7}', b'{"chi":"log","sid":7,"rid":7}'), [])
+        [told] = self.program.say(b'{"chi":"pulse","sid":7,"rid":"r"}')
+        self.assertEqual((told["qualifier"], told["rid"]), ("tone.malformed", "r"))
+
     def test_a_program_that_never_reads_is_disconnected(self) -> None:
         """After eight megabytes that nobody took, the connection is cut and whoever waits is told."""
         self.program.say({"chi": "hello", "hive": "w", "bee": ["worker"], "models": ["m"]})
