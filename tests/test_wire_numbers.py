@@ -1,7 +1,7 @@
 """
 The numbers that the wire fixes, as they are written there.
 
-Tests of behaviour mostly name a constant, so that they would follow it wherever it goes: here is what keeps it in place.
+Tests of behaviour mostly name a constant, so they would follow it wherever it goes: here is what keeps it in place.
 """
 
 from __future__ import annotations
