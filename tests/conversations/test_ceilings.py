@@ -113,6 +113,13 @@ class CeilingTests(SynchronousTestCase):
             self.desk.fail(output=output)
         self.assertEqual(self.desk.drops, ["errors.lost"])
         self.assertEqual(len(self.desk.routes.peer_has_room(P)), routes.MAX_OWED)
+        self.desk.heard(P, "prompt", rid="r" * 4096, modelId="x", sid="s" * 4096, callId="c" * 4096)
+        (output,) = self.desk.lines
+        kept = 0
+        while not self.desk.drops:
+            self.desk.fail(output=output)
+            kept += len(output.line)
+        self.assertTrue(0 < kept - 4 * 1024 * 1024 <= len(output.line), kept)
 
     def test_long_errors_owed_to_a_peer(self) -> None:
         """They quote what was asked, so their bytes have a bound, too; once they left there is room for as many."""
