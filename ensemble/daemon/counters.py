@@ -21,6 +21,7 @@ COUNTERS: Final[dict[str, str]] = {
     "handshake.bad-proof": "proofs that are not of this handshake",
     "handshake.bad-signature": "signatures that are wrong",
     "handshake.downgraded": "peers that proved more before",
+    "handshake.early": "tones that came before a hello, of peers that should have waited: they are dropped",
     "handshake.line": "pending links whose line was too long, too old, or one too many for 16 KiB",
     "handshake.malformed": "lines on a pending link that are no tones",
     "handshake.no-hello": "pending links that said something else first",

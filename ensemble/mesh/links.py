@@ -95,6 +95,8 @@ class Links:
             self.link_refused(link, Refused(denied, "handshake.not-admitted", "", link.peer))
             link.abort()
             return
+        if link.shaken.dropped:
+            self._counters["handshake.early"] += link.shaken.dropped
         tell = self._reception.came_up(link)
         self._members.came_up(link, link.peer in self._rules.policy.known)
         tell(link.peer)

@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from ensemble.errors import RemoteWireError
 from ensemble.interfaces import IClient, INode, IWire, IWireSink
-from ensemble.protocols import BudgetExceeded, LineBudget, Outbox, Turn
+from ensemble.protocols import BudgetExceeded, LineBudget, Outbox, Turn, UnfinishedLine
 from ensemble.tone import (
     NEVER_ANSWERED,
     THRUM_VERSION,
@@ -167,7 +167,8 @@ class Session:
 
     def line_refused(self, error: RemoteWireError) -> None:
         self._counters["thrum.line_refused"] += 1
-        self.deliver(encode(error_tone(Qualifier.TONE_TOO_LARGE, f"{error}; the connection is closed")))
+        qualifier = Qualifier.TONE_MALFORMED if isinstance(error, UnfinishedLine) else Qualifier.TONE_TOO_LARGE
+        self.deliver(encode(error_tone(qualifier, f"{error}; the connection is closed")))
         self._leave(str(error))
         self.close()
 

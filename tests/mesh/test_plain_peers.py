@@ -65,6 +65,15 @@ class PlainPeerTests(SynchronousTestCase):
         peer.say(peer.hello(), {"chi": "perf-mark", "n": 2})
         self.assertEqual([self.successResultOf(tone)["n"] for tone in (first, second)], [1, 2])
 
+    def test_early_tones_of_others(self) -> None:
+        """Who knows 0.8 should have waited with its first tone: it is dropped and counted, and the link comes up."""
+        humd = self.ensemble(Level.OPEN)
+        tap = humd.subscribe()
+        peer = PlainPeer(self.world, humd)
+        peer.say({"chi": "perf-mark", "n": 1}, peer.hello(features=["ping-1"]), {"chi": "perf-mark", "n": 2})
+        self.assertEqual((self.successResultOf(tap.get())["n"], humd.peers()), (2, [peer.id]))
+        self.assertEqual(humd.counters["handshake.early"], 1)
+
     def test_known_only(self) -> None:
         """Where only known ids are admitted a stranger is refused, and one with a row is not."""
         stranger, friend = self.world.key(), self.world.key()

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.protocols import LineTooLong
+from ensemble.protocols import LineTooLong, UnfinishedLine
 from ensemble.testing import House, World
 from ensemble.thrum.client import Stream, ThrumClient, ThrumLost
 from ensemble.tone import encode
@@ -101,6 +101,15 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.program.say(b'{"chi":"error","sid":7}', b'{"chi":"log","sid":7,"rid":7}'), [])
         [told] = self.program.say(b'{"chi":"pulse","sid":7,"rid":"r"}')
         self.assertEqual((told["qualifier"], told["rid"]), ("tone.malformed", "r"))
+
+    def test_a_line_that_the_socket_refuses(self) -> None:
+        """What was wrong with the last line is told before the connection closes; too long is not too old."""
+        for error, qualifier in ((LineTooLong(9, 8, []), "tone.too-large"), (UnfinishedLine(9, 60), "tone.malformed")):
+            program = Program(self.world, self.house)
+            list(self.house.thrum.sessions.values())[-1].line_refused(error)
+            self.world.settle()
+            self.assertEqual(program.heard[-1]["qualifier"], qualifier)
+            self.assertIsNotNone(program.lost)
 
     def test_a_program_that_never_reads_is_disconnected(self) -> None:
         """After eight megabytes that nobody took, the connection is cut and whoever waits is told."""
