@@ -124,6 +124,15 @@ class PauseTests(SynchronousTestCase):
         self.world.settle()
         self.assertEqual(self.here.node._paused, {})
 
+    def test_nobody_waits_for_itself(self) -> None:
+        """A program that does not read what it said to itself is read on: nobody else's queue fills with it."""
+        self.program.say({"chi": "hello", "hive": "f", "bee": ["forager"], "tools": [{"name": "t"}]})
+        session = self.here.thrum.sessions["client-1"]
+        session.wire_full()
+        for number in range(6):
+            self.program.say({"chi": "tool-call", "callId": f"{number}", "name": "t", "text": "x" * 1_000_000})
+        self.assertEqual((session.congested, self.here.node._paused), (True, {}))
+
     def test_a_lost_destination_resumes(self) -> None:
         """When the destination is lost the program is read again at once, and told."""
         link = self.fill(self.there)
