@@ -9,9 +9,10 @@ our proof: the ensemble sees to that.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -47,7 +48,7 @@ class Redial:
         self._backoff = Backoff(random)
         self._order = [hint for hint in row.dial_order() if hint.scheme in dials]
         self._waiting: list[Hint] = []  # of this race, not started yet
-        self._racing: list[Deferred[object]] = []
+        self._racing: dict[Deferred[Any], bool] = {}  # True while it connects; then the ensemble shakes hands on it
         self._timer: IDelayedCall | None = None
         self._running = self._told = False
 
@@ -61,14 +62,14 @@ class Redial:
     def stop(self) -> None:
         """Dial no more; dials under way are dropped."""
         self._running = False
-        self._settle()
+        self._settle(True)
 
     def came_up(self) -> None:
         """There is a link: nothing to dial."""
         self.last_failure = self.mend = ""
         self._failures.clear()
         self._backoff.came_up(self._clock.seconds())
-        self._settle()
+        self._settle(False)
 
     def went_down(self) -> None:
         """The link was lost."""
@@ -90,17 +91,24 @@ class Redial:
             self._told = True
             self.log.info("cannot link {peer}: {cause}", peer=self.row.peer.full, cause=self.last_failure)
 
-    def _settle(self) -> None:
+    def _settle(self, connected: bool) -> None:
+        """
+        End the race.
+
+        :param connected: the dials that shake hands are dropped, too.  Where a link came up that is the ensemble's to
+            do: one that has said all it has to say may be up at the other side.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._waiting = []
-        racing, self._racing = self._racing, []
-        for dial in racing:
-            dial.cancel()
+        racing, self._racing = self._racing, {}
+        for dial, connects in racing.items():
+            if connects or connected:
+                dial.cancel()
 
     def _again(self, delay: float) -> None:
-        self._settle()
+        self._settle(True)
         if self._order:
             self._timer = self._clock.callLater(delay, self._race)
 
@@ -121,14 +129,19 @@ class Redial:
             self._timer = self._clock.callLater(STAGGER_SECONDS, self._next)
         pins = [text for text in self.row.hints if hint.scheme == "tls" and text.startswith("tls-fp:")]
         addr = HumdAddr(self.row.peer, (str(hint), *pins[: MAX_HINTS - 1]))
-        attempt: Deferred[object] = self._dials[hint.scheme](hint, addr).addCallback(self._ensemble.install)
-        self._racing.append(attempt)
-        attempt.addErrback(self._failed, hint)
+        attempt: Deferred[Any] = self._dials[hint.scheme](hint, addr)
+        self._racing[attempt] = True
+        attempt.addCallback(self._connected, attempt)
+        attempt.addErrback(self._failed, hint, attempt)
         attempt.addBoth(self._ended, attempt)
 
-    def _failed(self, failure: Failure, hint: Hint) -> None:
-        if failure.check(CancelledError):
-            return
+    def _connected(self, wire: IWire, attempt: Deferred[Any]) -> Deferred[HumdId]:
+        self._racing[attempt] = False
+        return self._ensemble.install(wire)
+
+    def _failed(self, failure: Failure, hint: Hint, attempt: Deferred[Any]) -> None:
+        if attempt not in self._racing:
+            return  # settled already
         if hint in self._order:
             self._order.remove(hint)
             self._order.append(hint)
@@ -147,10 +160,10 @@ class Redial:
         if not failure.check(EnsembleError, OSError) and not failure.type.__module__.startswith("twisted.internet"):
             self.log.failure("a dial died", failure=failure)
 
-    def _ended(self, _: object, attempt: Deferred[object]) -> None:
+    def _ended(self, _: object, attempt: Deferred[Any]) -> None:
         if attempt not in self._racing:
             return  # settled already
-        self._racing.remove(attempt)
+        del self._racing[attempt]
         if not self._running or self._ensemble.linked(self.row.peer):
             return
         if self._waiting:

@@ -195,8 +195,10 @@ class Peer:
                 began=link.began,
             )
         )
+        # Without proofs a dial of ours may be up at the other side: then both are, and are made one.
+        both = shaken.level is not Level.PROVEN and "bye-1" in shaken.features and not link.wire.dialled
         for dial in [other for other in self.coming if self.linked and other.wire.dialled]:
-            if dial.may_be_dropped and shaken.level is Level.PROVEN:
+            if dial.may_be_dropped and not both:
                 self._owner.link_superseded(dial, "another link to it came up")
             elif not dial.proving:
                 self._do(self._links.dial_committed(dial, self._clock.seconds()))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionRefusedError
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.identity import Hint, HumdAddr, HumdId, HumdKey, revoke
 from ensemble.interfaces import IWire
-from ensemble.mesh import Dialler, Ensemble, KnownPeer, Policy
+from ensemble.mesh import Dial, Dialler, Ensemble, KnownPeer, Policy
 from ensemble.protocols import InMemoryEndpoint
 from ensemble.testing import World
 
@@ -253,3 +253,40 @@ class DiallerTests(SynchronousTestCase):
         self.world.advance(30)
         self.assertEqual((self.me.peers(), self.other.peers()), ([self.other.me], [self.me.me]))
         self.assertEqual((self.me.counters["peers.lost"], self.other.counters["peers.lost"]), (0, 0))
+
+
+class AtOnceTests(SynchronousTestCase):
+    """Two humds that dial each other at once."""
+
+    def test_without_proofs(self) -> None:
+        """Where nobody proves a dial may be up at the other side before it is here: the two are made one, no loss."""
+        world = World()
+        wires: list[InMemoryEndpoint] = []
+
+        def dial_from(me: Ensemble, other: Ensemble) -> Dial:
+            def dial(hint: Hint, addr: HumdAddr) -> Deferred[IWire]:
+                near, far = InMemoryEndpoint.pair(me.me, None, other.me, None, world.clock)
+                far.peer = None
+                for end in (near, far):
+                    end.partition(True)
+                wires.extend((near, far))
+                other.install(far)
+                return succeed(near)
+
+            return dial
+
+        humds = [
+            Ensemble(world.key().humd_id(), clock=world.clock, wall=world.wall, entropy=world.random.randbytes)
+            for _ in range(2)
+        ]
+        for me, other in (humds, humds[::-1]):
+            dialler = Dialler(me, {"tcp": dial_from(me, other)}, world.clock, world.random.random)
+            dialler.set_peers([KnownPeer(other.me, hints=("tcp:there.test:1",))])
+            dialler.startService()
+        for ends in (wires[::2], wires[1::2]):  # both hellos arrive in the same turn, then both answers
+            for end in ends:
+                end.partition(False)
+            world.settle()
+        world.advance(3)
+        self.assertEqual([humd.peers() for humd in humds], [[humds[1].me], [humds[0].me]])
+        self.assertEqual([humd.counters["peers.lost"] for humd in humds], [0, 0])
