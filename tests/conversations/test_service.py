@@ -133,6 +133,20 @@ class PauseTests(SynchronousTestCase):
             self.program.say({"chi": "tool-call", "callId": f"{number}", "name": "t", "text": "x" * 1_000_000})
         self.assertEqual((session.congested, self.here.node._paused), (True, {}))
 
+    def test_given_up_until_it_has_room(self) -> None:
+        """Who took nothing for five seconds pauses nobody, until it has had room again."""
+        link = self.fill(self.there)
+        for _ in range(5):
+            self.world.advance(1)
+            link.bytes_trickled()  # it lives
+        self.world.advance(0.1)
+        self.program.say({"chi": "x-bulk", "rid": "r", "to": self.there.me.full})
+        self.assertEqual(self.here.node._paused, {})
+        link.wire_drained()
+        self.world.settle()
+        self.fill(self.there)
+        self.assertEqual(len(self.here.node._paused), 1)
+
     def test_a_lost_destination_resumes(self) -> None:
         """When the destination is lost the program is read again at once, and told."""
         link = self.fill(self.there)

@@ -26,9 +26,10 @@ class StampTests(SynchronousTestCase):
 
     def test_nothing_to_do(self) -> None:
         """A line that already says so is not touched: the very same object comes back."""
-        line = f'{{"chi":"x","to":"{YOU}", "n":1.0 ,"from":"{ME}"}} '.encode()
-        self.assertIs(stamped(line), line)
-        self.assertIs(stamped(line, to=None), line)
+        for body in ("1.0 ", '"\\u00e9\\/"'):
+            line = f'{{"chi":"x","to":"{YOU}", "n":{body},"from":"{ME}"}} '.encode()
+            self.assertIs(stamped(line), line)
+            self.assertIs(stamped(line, to=None), line)
         bare = f'{{"from":"{ME}","chi":"x"}}'.encode()
         self.assertIs(stamped(bare, to=None), bare)
 
