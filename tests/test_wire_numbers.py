@@ -53,6 +53,7 @@ class NumberTests(SynchronousTestCase):
     def test_lines(self) -> None:
         """How long, how deep and how many lines may be."""
         self.assertEqual((ndjson.DEFAULT_MAX_LINE, session.MAX_LINE), (4 * MIB, 16 * MIB))
+        self.assertEqual(Limits().thrum_max_tone_bytes, 16 * MIB)
         self.assertEqual((MAX_DEPTH, MAX_TEXT), (127, 4096))
         self.assertEqual(Limits().unfinished_lines_bytes, 64 * MIB)
 

@@ -38,7 +38,7 @@ from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId
 from ensemble.mesh import Dialler, Ensemble, KnownPeer
 from ensemble.protocols import LineBudget, TcpTransport, TlsTransport, Turn
-from ensemble.thrum import MAX_LINE, ThrumServer, clear_stale, prepare_directory
+from ensemble.thrum import ThrumServer, clear_stale, prepare_directory
 from ensemble.tone import THRUM_VERSION
 
 PROBLEMS_LOGGED: Final = 20  # of one reading of the peers file
@@ -109,7 +109,7 @@ class Humd(MultiService):
             wall_ms=self._wall_ms,
             client_ids=client_ids,
             turn=turn,
-            max_line=max(MAX_LINE, settings.max_tone),
+            max_line=settings.thrum_max_tone,
             queue_bytes=settings.limits.client_queue_bytes,
             budget=self.budget,
             queues=self.ensemble.queues,

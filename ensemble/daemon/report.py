@@ -25,7 +25,6 @@ from ensemble.mesh import (
     Link,
 )
 from ensemble.protocols import PENDING_BYTES
-from ensemble.thrum import MAX_LINE
 from ensemble.tone import MAX_DEPTH, THRUM_VERSION
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def limits(humd: Humd) -> dict[str, int | float]:
     return {
         **asdict(humd.settings.limits),
         "max_tone_bytes": humd.settings.max_tone,
-        "thrum_max_tone_bytes": max(MAX_LINE, humd.settings.max_tone),
+        "thrum_max_tone_bytes": humd.settings.thrum_max_tone,
         "tone_depth_containers": MAX_DEPTH,
         "client_pause_seconds": PAUSE_SECONDS,
         "asks_per_client": MAX_ASKS,

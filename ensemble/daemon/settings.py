@@ -46,6 +46,11 @@ class Settings:
     home: str = "/"
 
     @property
+    def thrum_max_tone(self) -> int:
+        """Bytes of one line that we accept from a local program."""
+        return max(self.limits.thrum_max_tone_bytes, self.max_tone)
+
+    @property
     def auth(self) -> str:
         """The word of C{--auth}."""
         return self.level.name.lower()

@@ -120,6 +120,8 @@ class Options(usage.Options):
         self["max-tone"] = _usable(read_max_tone, self["max-tone"])
         if self["max-tone"] > self["limits"].unfinished_lines_bytes:
             raise usage.UsageError("--max-tone must not pass --limit unfinished_lines_bytes: raise that, too")
+        if self["limits"].thrum_max_tone_bytes > self["limits"].unfinished_lines_bytes:
+            raise usage.UsageError("thrum_max_tone_bytes must not pass unfinished_lines_bytes: raise that, too")
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """

@@ -76,6 +76,9 @@ class Limits:
     unfinished_lines_bytes: int = _limit(
         DEFAULT_LINE_BUDGET, "bytes", 16 * MIB, 16 * GIB, "all unfinished lines together; then the longest is closed"
     )
+    thrum_max_tone_bytes: int = _limit(
+        16 * MIB, "bytes", 64 * KIB, GIB, "one tone of a local program, or --max-tone if more; then it is disconnected"
+    )
     peer_queue_bytes: int = _limit(
         DEFAULT_OUTBOX_LIMIT, "bytes", 64 * KIB, GIB, "tones that one link has not taken yet; then queue.full"
     )

@@ -17,6 +17,7 @@ from ensemble.daemon.humd import Humd
 from ensemble.daemon.settings import Settings
 from ensemble.daemon.state import StateDirLocked, open_state
 from ensemble.errors import ConfigurationError
+from ensemble.mesh import Limits
 from ensemble.protocols import InMemoryEndpoint, Level
 from tests.daemon.memory import HumdTestCase, settle
 
@@ -277,6 +278,19 @@ class SettingsTests(HumdTestCase):
         humd = self.humd(self.settings(level=Level.SIGNED, admit_any=True, max_tone=20 * 1024 * 1024))
         self.assertEqual((humd.ensemble.policy.level, humd.ensemble.policy.admit_any), (Level.SIGNED, True))
         self.assertEqual(humd.ensemble.max_tone, 20 * 1024 * 1024)
+
+    def test_ceiling_of_a_local_tone(self) -> None:
+        """A local program may say what the limit allows, and never less than a peer may."""
+        mib = 1024 * 1024
+        for said, most in (
+            ({}, 16 * mib),
+            ({"max_tone": 20 * mib}, 20 * mib),
+            ({"limits": Limits(thrum_max_tone_bytes=mib)}, 4 * mib),
+            ({"limits": Limits(thrum_max_tone_bytes=32 * mib)}, 32 * mib),
+        ):
+            self.humd(self.settings(**said))
+            *_, (path, factory, *_) = self.reactor.unixServers  # the last to appear
+            self.assertEqual((os.path.basename(path), factory.buildProtocol(None).max_line), ("thrum.sock", most))
 
     def test_state_dir_is_ours_alone(self) -> None:
         """What it makes in the state directory nobody else can read."""

@@ -116,6 +116,7 @@ class OptionTests(TapTestCase):
             (["--max-tone", "9" * 30], "67108864"),
             (["--max-tone", "many"], "4096"),
             (["--max-tone", "67108864", "--limit", "unfinished_lines_bytes=16777216"], "raise that, too"),
+            (["--limit", "thrum_max_tone_bytes=67108865"], "raise that, too"),
             (["--limit", "pending_link=4"], "there is pending_links"),
             (["--limit", "pending_links=0"], "is 1 to 65536 links, not 0; twistd humd --limit help lists them"),
             (["--listen", "udp:1"], "only tcp"),
