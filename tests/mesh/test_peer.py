@@ -192,6 +192,22 @@ class WaitingTests(SynchronousTestCase):
         self.successResultOf(stopped)
 
 
+    def test_other_dials_without_proofs(self) -> None:
+        """A dial of ours is dropped for another one that came up, and for any link of a peer that knows no goodbye."""
+        for dials in (False, True):
+            pending = PlainPeer(self.world, self.a, dials=False)
+            linked = PlainPeer(self.world, self.a, pending.key, dials=dials)
+            linked.say(linked.hello() if dials else linked.hello(features=["bye-1"]))
+            self.assertEqual((linked.lost, pending.lost is None), (None, False))
+
+    def test_a_dial_that_may_be_up_there(self) -> None:
+        """Where both could be made one it is not."""
+        pending = PlainPeer(self.world, self.a, dials=False)
+        linked = PlainPeer(self.world, self.a, pending.key)
+        linked.say(linked.hello(features=["bye-1"]))
+        self.assertEqual((linked.lost, pending.lost), (None, None))
+
+
 class RulesTests(SynchronousTestCase):
     """Rules that change while links are up or on their way."""
 
