@@ -97,7 +97,7 @@ class Routes:
 
         :param now: seconds, monotonic.
         """
-        chi, to = envelope.chi, envelope.to
+        chi, to = envelope.chi, envelope.to or None
         elsewhere = to is not None and to != self._my_id and not self._tell.is_me(to)
         if envelope.dusk is not None and is_expired(envelope.dusk, self._wall_ms()):
             out = self._expired_from_client(client_id, envelope, elsewhere)
@@ -125,7 +125,7 @@ class Routes:
         :param now: seconds, monotonic.
         """
         chi, to = envelope.chi, envelope.to
-        if to is not None and to != self._my_id and not self._tell.is_me(to):
+        if to and to != self._my_id and not self._tell.is_me(to):
             out = self._refuse(
                 peer,
                 envelope,

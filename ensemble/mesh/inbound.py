@@ -45,7 +45,7 @@ class Inbound:
                 return None
             line = stamp(line, envelope, peer.full, envelope.to)
             envelope.sender = peer.full
-        if envelope.to is not None and envelope.to != self._me.full and not self._is_me(envelope.to):
+        if envelope.to and envelope.to != self._me.full and not self._is_me(envelope.to):
             message = "this humd does not relay, and `to` is not its id: link to the other humd yourself"
             self.refuse(peer, envelope, Qualifier.ROUTE_UNKNOWN_PEER, message)
             return None

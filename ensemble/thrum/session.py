@@ -56,7 +56,6 @@ class Session:
         queues: LineBudget,
     ) -> None:
         self.client_id = client_id
-        self.protocol_version: str | None = None
         self._wire, self._node, self._wall_ms, self._counters, self._ended = wire, node, wall_ms, counters, ended
         self._clock, self._turn = clock, turn
         self._outbox = Outbox(wire, turn, queue_bytes, self._has_room, partial(queues.note, self))

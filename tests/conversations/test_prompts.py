@@ -83,8 +83,8 @@ class LocalPromptTests(SynchronousTestCase):
         self.assertEqual(tone["disallowedTools"], ["b", "a"])
 
     def test_to_ourselves_in_any_form(self) -> None:
-        """A C{to} that is our own id counts as absent, whether full, upper case, bare or short."""
-        forms = [ME.full, ME.full[:5] + ME.full[5:].upper(), ME.digest.hex(), ME.short]
+        """A C{to} that is our own id counts as absent, full, upper case, bare or short; so does an empty one."""
+        forms = [ME.full, ME.full[:5] + ME.full[5:].upper(), ME.digest.hex(), ME.short, ""]
         for n, to in enumerate(forms):
             found = self.desk.said("a", "prompt", sid=f"s{n}", to=to)
             self.assertEqual([side for side, _ in found], ["w"], to)
@@ -184,8 +184,8 @@ class PeerPromptTests(SynchronousTestCase):
         self.assertEqual(self.desk.routes.known_asks, 0)
 
     def test_own_id_from_a_peer(self) -> None:
-        """A peer may name us by any form of our id."""
-        for n, to in enumerate((ME.full, ME.digest.hex(), ME.short)):
+        """A peer may name us by any form of our id, or nobody."""
+        for n, to in enumerate((ME.full, ME.digest.hex(), ME.short, "")):
             self.assertEqual([side for side, _ in self.desk.heard(P, "prompt", sid=str(n), to=to)], ["w"])
 
 

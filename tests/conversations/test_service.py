@@ -20,7 +20,6 @@ class Stuck:
     """A local program that reads nothing any more, so that its queue takes only what came before C{full}."""
 
     congested = False
-    protocol_version = None
 
     def __init__(self, node: Node, client_id: str) -> None:
         self.node, self.client_id = node, client_id

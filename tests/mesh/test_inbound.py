@@ -42,6 +42,12 @@ class WhoseToneTests(SynchronousTestCase):
             self.assertEqual(self.peer.heard.pop()["qualifier"], "route.unknown-peer")
         self.assertNoResult(self.tap.get())
 
+    def test_names_of_ours_in_to(self) -> None:
+        """What names us, in any form, or nobody, is for us."""
+        for to in (self.a.me.full, self.a.me.digest.hex(), self.a.me.short, ""):
+            self.peer.say({"chi": "perf-mark", "to": to})
+            self.assertEqual(self.successResultOf(self.tap.get())["to"], to)
+
     def test_what_is_never_answered_is_not(self) -> None:
         """Errors, echoes and logs that are refused cost no answer: two humds could go on for ever."""
         before = len(self.peer.heard)

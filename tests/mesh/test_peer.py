@@ -120,6 +120,21 @@ class ManyLinksTests(SynchronousTestCase):
         self.world.advance(60)
         self.assertEqual((self.a.peers(), self.diary.told[:2]), ([], [("up",), ("lost",)]))
 
+    def test_other_dials_without_proofs(self) -> None:
+        """A dial of ours is dropped for another one that came up, and for any link of a peer that knows no goodbye."""
+        for dials in (False, True):
+            pending = PlainPeer(self.world, self.a, dials=False)
+            linked = PlainPeer(self.world, self.a, pending.key, dials=dials)
+            linked.say(linked.hello() if dials else linked.hello(features=["bye-1"]))
+            self.assertEqual((linked.lost, pending.lost is None), (None, False))
+
+    def test_a_dial_that_may_be_up_there(self) -> None:
+        """Where both could be made one it is not."""
+        pending = PlainPeer(self.world, self.a, dials=False)
+        linked = PlainPeer(self.world, self.a, pending.key)
+        linked.say(linked.hello(features=["bye-1"]))
+        self.assertEqual((linked.lost, pending.lost), (None, None))
+
 
 class WaitingTests(SynchronousTestCase):
     """Tones that cannot leave yet, or not at all."""
@@ -190,22 +205,6 @@ class WaitingTests(SynchronousTestCase):
         self.assertNoResult(stopped)
         self.world.advance(1.6)
         self.successResultOf(stopped)
-
-
-    def test_other_dials_without_proofs(self) -> None:
-        """A dial of ours is dropped for another one that came up, and for any link of a peer that knows no goodbye."""
-        for dials in (False, True):
-            pending = PlainPeer(self.world, self.a, dials=False)
-            linked = PlainPeer(self.world, self.a, pending.key, dials=dials)
-            linked.say(linked.hello() if dials else linked.hello(features=["bye-1"]))
-            self.assertEqual((linked.lost, pending.lost is None), (None, False))
-
-    def test_a_dial_that_may_be_up_there(self) -> None:
-        """Where both could be made one it is not."""
-        pending = PlainPeer(self.world, self.a, dials=False)
-        linked = PlainPeer(self.world, self.a, pending.key)
-        linked.say(linked.hello(features=["bye-1"]))
-        self.assertEqual((linked.lost, pending.lost), (None, None))
 
 
 class RulesTests(SynchronousTestCase):

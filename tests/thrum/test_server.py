@@ -80,6 +80,17 @@ class UnixListenerTests(TestCase):
         self.assertRaisesRegex(ConfigurationError, f"{self.path} .*--thrum", prepare_directory, below)
         self.assertRaisesRegex(ConfigurationError, f"{below} .*--thrum", clear_stale, below)
 
+    def test_a_directory_of_somebody_else(self) -> None:
+        """Whoever owns the directory could put another socket into it: only root's and ours will do."""
+        ours = os.stat(self.directory)
+        for owner, refused in ((os.geteuid() + 1, True), (os.geteuid(), False), (0, False)):
+            found = os.stat_result((ours.st_mode, *ours[1:4], owner, *ours[5:]))
+            with mock.patch("os.stat", return_value=found):
+                if refused:
+                    self.assertRaisesRegex(ConfigurationError, "somebody else", prepare_directory, self.path)
+                else:
+                    prepare_directory(self.path)
+
     def test_nobody_can_tell(self) -> None:
         """A socket that cannot be tried is left alone, and the error says why."""
         with socket.socket(socket.AF_UNIX) as server:
