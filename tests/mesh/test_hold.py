@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.errors import LinkRefused
+from ensemble.errors import LinkRefused, QueueFull
 from ensemble.mesh import Limits
 from ensemble.testing import World
 from tests.mesh.plain_peer import PlainPeer
@@ -36,6 +36,14 @@ class HoldTests(SynchronousTestCase):
             [what for what in self.diary.told if what[0] == "undelivered"],
             [("undelivered", "tone.too-large"), ("undelivered", "queue.full")],
         )
+
+    def test_bound(self) -> None:
+        """What waits may be as much as the limit says, and not a byte more."""
+        humd = self.world.humd(limits=Limits(peer_hold_bytes=64 * KIB))
+        dialled = PlainPeer(self.world, humd, dials=False)
+        for size in (32 * KIB, 32 * KIB):
+            humd.send(dialled.id, b"x" * size)
+        self.assertRaises(QueueFull, humd.send, dialled.id, b"x")
 
     def test_somebody_waits_already(self) -> None:
         """Whoever waits for the peer before its link is up has its silence noticed sooner all the same."""
