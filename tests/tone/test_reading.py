@@ -271,6 +271,8 @@ class AcceptedTests(SynchronousTestCase):
         """C{callId} belongs to the body: any JSON is legal, and only text of a sane length can be routed by."""
         for value in (b"7", b"[1]", b'{"a":1}', b"true", b'"' + b"c" * (MAX_TEXT + 1) + b'"'):
             self.assertIsNone(self.accept(b'{"chi":"x","callId":' + value + b"}")[0].call_id)
+        longest = "c" * MAX_TEXT
+        self.assertEqual(self.accept(b'{"chi":"x","callId":"%s"}' % longest.encode())[0].call_id, longest)
 
     def test_blanks_around(self) -> None:
         """JSON's white space around a line and between its parts is accepted."""
