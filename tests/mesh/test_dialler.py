@@ -84,6 +84,17 @@ class DiallerTests(SynchronousTestCase):
         self.assertGreater(gaps[-1], 30)
         self.assertIn("refused", self.dialler.last_failure(self.other.me).lower())
 
+    def test_a_hint_that_failed_goes_to_the_back(self) -> None:
+        """The next race begins with the hint that led there in the last one."""
+        self.net.hosts["b.test"] = self.other
+        self.dialler.set_peers([self.row("tcp:gone.test:1", "tcp:b.test:1")])
+        self.world.settle()
+        link = self.me.link_to(self.other.me)
+        assert link is not None
+        link.abort()
+        self.world.advance(3)
+        self.assertEqual((self.me.peers(), self.names()), ([self.other.me], ["gone.test", "b.test", "b.test"]))
+
     def test_redials_a_lost_peer(self) -> None:
         """A link that ends for whatever reason is made again, a goodbye included."""
         self.net.hosts["b.test"] = self.other
