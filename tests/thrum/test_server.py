@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import stat
 import tempfile
 from typing import Any, cast
 from unittest import mock
@@ -81,15 +82,34 @@ class UnixListenerTests(TestCase):
         self.assertRaisesRegex(ConfigurationError, f"{below} .*--thrum", clear_stale, below)
 
     def test_a_directory_of_somebody_else(self) -> None:
-        """Whoever owns the directory could put another socket into it: only root's and ours will do."""
-        ours = os.stat(self.directory)
-        for owner, refused in ((os.geteuid() + 1, True), (os.geteuid(), False), (0, False)):
-            found = os.stat_result((ours.st_mode, *ours[1:4], owner, *ours[5:]))
+        """Where others could put another socket in the place of ours it is refused, and nowhere else."""
+        me, told = os.geteuid(), "others can write"
+        for owner, mode, refused in (
+            (me, 0o700, None),
+            (0, 0o755, None),
+            (0, 0o1777, None),
+            (me, 0o1770, None),
+            (me + 1, 0o700, "somebody else"),
+            (me, 0o770, told),
+            (me, 0o702, told),
+        ):
+            found = os.stat_result((stat.S_IFDIR | mode, *os.stat(self.directory)[1:4], owner, *[0] * 5))
             with mock.patch("os.stat", return_value=found):
-                if refused:
-                    self.assertRaisesRegex(ConfigurationError, "somebody else", prepare_directory, self.path)
-                else:
+                if refused is None:
                     prepare_directory(self.path)
+                else:
+                    self.assertRaisesRegex(ConfigurationError, refused, prepare_directory, self.path)
+
+    def test_never_wider(self) -> None:
+        """When the socket is bound, and so before anybody could change its mode, it is for us alone."""
+        masks: list[int] = []
+
+        class Reactor:
+            def listenUNIX(self, *args: Any, **more: Any) -> None:
+                masks.append(os.umask(0o177))
+
+        UnixListener(cast(Any, Reactor()), self.path, ServerFactory()).startService()
+        self.assertEqual(masks, [0o177])
 
     def test_nobody_can_tell(self) -> None:
         """A socket that cannot be tried is left alone, and the error says why."""
