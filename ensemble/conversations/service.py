@@ -12,7 +12,7 @@ from collections import deque
 
 from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from zope.interface import implementer
 
 from ensemble.conversations.outputs import Drop, Notice, Output, Side, ToClient, ToPeer, WaitingChanged
@@ -106,7 +106,9 @@ class Node(Service):
                     elif isinstance(output, Notice):
                         self.log.warn("local client {client}: {text}", client=output.client_id, text=output.text)
                     elif isinstance(output, Drop):
-                        self.log.debug("a tone goes no further: {counter}", counter=output.counter)
+                        self.ensemble.refusals.say(
+                            output.counter, output.counter, "a tone", did="dropped", level=LogLevel.debug
+                        )
                 if not self._later:
                     return
                 outputs, source = self._later.popleft()

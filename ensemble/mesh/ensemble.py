@@ -109,7 +109,7 @@ class Ensemble(Service):
         self.instance = entropy(16).hex()
         self._clock, self._wall, self._entropy = clock, wall, entropy
         self._hello_clock, self._succeeds = HelloClock(), succeeds
-        self._inbound = Inbound(me, self.counters, self.answer)
+        self._inbound = Inbound(me, self.refusals, self.answer)
         self._reception = Reception(clock, self.refusals, self.limits, lambda: self._members.traffic())
         self._members = Membership(me, clock, self._reception, self.counters, self.limits, self.queues)
         self.porch = self._reception.porch

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from twisted.logger import Logger
+from twisted.logger import LogLevel
 
 from ensemble.identity import BadHumdId, HumdId, Role
+from ensemble.mesh.refusals import Refusals
 from ensemble.tone import (
     NEVER_ANSWERED_PEER,
     Envelope,
@@ -27,11 +27,10 @@ class Inbound:
     Relaying is not done: a tone for somebody else is refused.
     """
 
-    log = Logger()
-
-    def __init__(self, me: HumdId, counters: Counter[str], answer: Callable[[HumdId, Mapping[str, Any]], None]) -> None:
+    def __init__(self, me: HumdId, refusals: Refusals, answer: Callable[[HumdId, Mapping[str, Any]], None]) -> None:
         """:param answer: sends an error to a peer; lost where that is gone."""
-        self._me, self._counters, self._answer = me, counters, answer
+        self._me, self._refusals, self._answer = me, refusals, answer
+        self._counters = refusals.counters
 
     def judge(self, peer: HumdId, envelope: Envelope, line: bytes) -> bytes | None:
         """
@@ -58,7 +57,7 @@ class Inbound:
     def malformed(self, peer: HumdId, line: bytes, error: MalformedTone) -> None:
         """Count a line that is no tone; answered where its rid could be read."""
         self._counters["tones.malformed"] += 1
-        self.log.debug("a line of {peer} is no tone: {cause}", peer=peer.full, cause=str(error))
+        self._refusals.say("tones.malformed", str(error), peer.full, level=LogLevel.debug)
         found = salvage(line)
         if found.rid is not None and found.chi not in NEVER_ANSWERED_PEER:
             self._answer(
@@ -68,8 +67,9 @@ class Inbound:
 
     def refuse(self, peer: HumdId, envelope: Envelope, qualifier: Qualifier, message: str) -> None:
         """Count a refusal; answered unless the tone is of a kind that never is."""
-        self._counters[f"tones.refused.{qualifier.value}"] += 1
-        self.log.debug("a tone of {peer} is refused: {cause}", peer=peer.full, cause=message)
+        counter = f"tones.refused.{qualifier.value}"
+        self._counters[counter] += 1
+        self._refusals.say(counter, message, peer.full, level=LogLevel.debug)
         if envelope.chi not in NEVER_ANSWERED_PEER:
             self._answer(
                 peer, error_tone(qualifier, message, rid=envelope.rid, sid=envelope.sid, call_id=envelope.call_id)

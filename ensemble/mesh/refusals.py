@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 CAUSES = 256  # remembered at once; a cause is one of our own words, so this is never reached by a peer
 
@@ -29,6 +29,12 @@ class Refusals:
         :param did: what we did with it, in one word: also the name of the event in the log.
         """
         self.counters[counter] += 1
+        self.say(counter, cause, peer, mend, did)
+
+    def say(
+        self, counter: str, cause: str, peer: str, mend: str = "", did: str = "refused", level: LogLevel = LogLevel.warn
+    ) -> None:
+        """As L{refused}, of what was counted already: a flood costs hardly more than its counter."""
         now = self._clock.seconds()
         last, more = self._said.get(counter, (now - 1.0, 0))
         if now - last < 1.0:
@@ -37,7 +43,8 @@ class Refusals:
         if len(self._said) >= CAUSES:
             self._said.clear()
         self._said[counter] = (now, 0)
-        self.log.warn(
+        self.log.emit(
+            level,
             "{event} {peer}: {cause}"
             + ("; {mend}" if mend else "")
             + (" ({more} more of this kind since)" if more else ""),
