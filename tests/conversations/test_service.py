@@ -206,7 +206,7 @@ class PauseTests(SynchronousTestCase):
         self.assertIn("client-1", {event.get("client") for event in events})
 
     def test_what_is_dropped_is_in_the_debug_log(self) -> None:
-        """A tone that goes no further leaves a trace, with the counter that it increased; a flood of them one a second."""
+        """A tone that goes no further leaves a trace, with its counter; a flood of them one a second."""
         with capturedLogs() as events:
             self.program.say(*[{"chi": "finish", "sid": "nobody-asked"}] * 3)
         told = [event["counter"] for event in events if event["log_level"] is LogLevel.debug]
