@@ -25,6 +25,7 @@ OTHER_DISTRIBUTION: Final = "ensemble-client"
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 FEW_DESCRIPTORS: Final = 1024
 CROWDED: Final = 0.8  # of the descriptors in use
+LITTLE_ROOM: Final = 1024 * 1024  # bytes
 
 
 def package(distributions: Iterable[Distribution]) -> Finding:
@@ -71,11 +72,11 @@ def statements(state_dir: Path, own: HumdId | None) -> tuple[bool, list[Finding]
     return True, [fail("key", what, "move the key away and start humd anew")]
 
 
-def folder(path: Path) -> Finding:
-    """The state dir."""
+def folder(path: Path, little: int = LITTLE_ROOM) -> Finding:
+    """The state dir; its disk counts as full where less than so many bytes are left."""
     name = shown(path)
     try:
-        found = path.stat()
+        found, disk = path.stat(), os.statvfs(path)
     except FileNotFoundError:
         return warn("state", f"{name} is not there yet", "ensemble init (or the first start) makes it")
     except OSError as error:
@@ -88,6 +89,8 @@ def folder(path: Path) -> Finding:
         return fail("state", f"others can write to {name}", f"chmod go-w {shlex.quote(name)}")
     if not os.access(path, os.W_OK | os.X_OK):
         return fail("state", f"this user cannot write to {name}", "chown it, or choose another --state-dir")
+    if disk.f_bavail * disk.f_frsize < little:
+        return fail("state", f"the disk of {name} is full", "make room: what humd has to remember is not written")
     return ok("state", name)
 
 

@@ -309,6 +309,7 @@ class CheckTests(CommandTestCase):
         folder.chmod(0o700)
         with mock.patch("os.access", return_value=False):
             self.assertIn("cannot write", checks.folder(folder).what)
+        self.assertIn("is full", checks.folder(folder, little=2**80).what)
         (folder / "file").touch()
         self.assertIn("is no folder", checks.folder(folder / "file").what)
         self.assertIn("Not a directory", checks.folder(folder / "file/below").what)
