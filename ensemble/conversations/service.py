@@ -106,9 +106,8 @@ class Node(Service):
                     elif isinstance(output, Notice):
                         self.log.warn("local client {client}: {text}", client=output.client_id, text=output.text)
                     elif isinstance(output, Drop):
-                        self.ensemble.refusals.say(
-                            output.counter, output.counter, "a tone", did="dropped", level=LogLevel.debug
-                        )
+                        counter = output.counter
+                        self.ensemble.refusals.say(counter, counter, "a tone", "", "dropped", LogLevel.debug)
                 if not self._later:
                     return
                 outputs, source = self._later.popleft()

@@ -30,7 +30,6 @@ class Inbound:
     def __init__(self, me: HumdId, refusals: Refusals, answer: Callable[[HumdId, Mapping[str, Any]], None]) -> None:
         """:param answer: sends an error to a peer; lost where that is gone."""
         self._me, self._refusals, self._answer = me, refusals, answer
-        self._counters = refusals.counters
 
     def judge(self, peer: HumdId, envelope: Envelope, line: bytes) -> bytes | None:
         """
@@ -56,8 +55,7 @@ class Inbound:
 
     def malformed(self, peer: HumdId, line: bytes, error: MalformedTone) -> None:
         """Count a line that is no tone; answered where its rid could be read."""
-        self._counters["tones.malformed"] += 1
-        self._refusals.say("tones.malformed", str(error), peer.full, level=LogLevel.debug)
+        self._refusals.refused("tones.malformed", str(error), peer.full, level=LogLevel.debug)
         found = salvage(line)
         if found.rid is not None and found.chi not in NEVER_ANSWERED_PEER:
             self._answer(
@@ -67,9 +65,7 @@ class Inbound:
 
     def refuse(self, peer: HumdId, envelope: Envelope, qualifier: Qualifier, message: str) -> None:
         """Count a refusal; answered unless the tone is of a kind that never is."""
-        counter = f"tones.refused.{qualifier.value}"
-        self._counters[counter] += 1
-        self._refusals.say(counter, message, peer.full, level=LogLevel.debug)
+        self._refusals.refused(f"tones.refused.{qualifier.value}", message, peer.full, level=LogLevel.debug)
         if envelope.chi not in NEVER_ANSWERED_PEER:
             self._answer(
                 peer, error_tone(qualifier, message, rid=envelope.rid, sid=envelope.sid, call_id=envelope.call_id)

@@ -19,7 +19,9 @@ class Refusals:
         self._clock, self.counters = clock, counters
         self._said: dict[str, tuple[float, int]] = {}
 
-    def refused(self, counter: str, cause: str, peer: str, mend: str = "", did: str = "refused") -> None:
+    def refused(
+        self, counter: str, cause: str, peer: str, mend: str = "", did: str = "refused", level: LogLevel = LogLevel.warn
+    ) -> None:
         """
         Count one refusal, and log it unless the same kind was logged within the second.
 
@@ -29,11 +31,9 @@ class Refusals:
         :param did: what we did with it, in one word: also the name of the event in the log.
         """
         self.counters[counter] += 1
-        self.say(counter, cause, peer, mend, did)
+        self.say(counter, cause, peer, mend, did, level)
 
-    def say(
-        self, counter: str, cause: str, peer: str, mend: str = "", did: str = "refused", level: LogLevel = LogLevel.warn
-    ) -> None:
+    def say(self, counter: str, cause: str, peer: str, mend: str, did: str, level: LogLevel) -> None:
         """As L{refused}, of what was counted already: a flood costs hardly more than its counter."""
         now = self._clock.seconds()
         last, more = self._said.get(counter, (now - 1.0, 0))
