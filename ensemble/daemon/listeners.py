@@ -13,6 +13,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
+    IProtocol,
     IProtocolFactory,
     IReadDescriptor,
     IStreamServerEndpoint,
@@ -98,7 +99,7 @@ class Listeners(Service):
 
     def _bind(self, description: str) -> IListeningPort:
         try:
-            return _at_once(endpoint_of(self._reactor, description).listen(_Door(self, wire_of(description))))
+            return _at_once(endpoint_of(self._reactor, description).listen(_Door(self._build, wire_of(description))))
         except CannotListenError as error:
             cause = error.socketError
             text = (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
@@ -116,13 +117,20 @@ class Listeners(Service):
             host = next((found for family in families if (found := self._outward(family))), "127.0.0.1")
         return f"{wire}:[{host}]:{number}" if ":" in host else f"{wire}:{host}:{number}"
 
-    def _may_come(self, ensemble: Ensemble, address: IAddress | None) -> bool:
-        """Not where its address is full of newcomers; and the last descriptors are for local programs and our dials."""
-        who = str(getattr(address, "host", ""))
-        if self._descriptors.spare():
-            return self._porch.has_room(who)
-        ensemble.refusals.refused("descriptors.refused", f"only {KEPT} descriptors are left, which are kept", who)
-        return False
+    def _build(self, wire: str, address: IAddress) -> IProtocol | None:
+        """
+        What speaks on a connection from C{address}; None where that may not come.
+
+        Not before there is a mesh, nor where its address is full of newcomers; and the last descriptors are for local
+        programs and our dials.
+        """
+        ensemble, who = self._ensemble, str(getattr(address, "host", ""))
+        if ensemble is None:
+            return None
+        if not self._descriptors.spare():
+            ensemble.refusals.refused("descriptors.refused", f"only {KEPT} descriptors are left, which are kept", who)
+            return None
+        return self._factories[wire].buildProtocol(address) if self._porch.has_room(who) else None
 
 
 class _Door(ServerFactory):
@@ -135,14 +143,12 @@ class _Door(ServerFactory):
 
     noisy = False
 
-    def __init__(self, listeners: Listeners, wire: str) -> None:
-        self._listeners, self._wire = listeners, wire
+    def __init__(self, build: Callable[[str, IAddress], IProtocol | None], wire: str) -> None:
+        self._build, self._wire = build, wire
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        ensemble = self._listeners._ensemble
-        if ensemble is None or not self._listeners._may_come(ensemble, addr):
-            return None
-        return self._listeners._factories[self._wire].buildProtocol(addr)  # type: ignore[arg-type]
+        assert addr is not None, "a port knows who comes"
+        return self._build(self._wire, addr)
 
     def logPrefix(self) -> str:
         """Twisted's own lines about the port begin with it."""

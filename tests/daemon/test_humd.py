@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 from attrs import evolve
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.logger import LogLevel, capturedLogs
@@ -303,7 +304,7 @@ class SettingsTests(HumdTestCase):
         """What connects to a listening port shakes hands: silent, it is gone after ten seconds."""
         humd = self.humd(self.settings(listen=("tcp:14730",)))
         factory: Any = self.reactor.tcpServers[0][1]
-        protocol = factory.buildProtocol(None)
+        protocol = factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
         transport = StringTransportWithDisconnection()
         transport.protocol = protocol
         protocol.makeConnection(transport)
