@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import IO, Any, Final, TypeAlias
 
 from attrs import frozen
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import (
     FileLogObserver,
     FilteringLogObserver,
@@ -158,7 +159,7 @@ def _rotate(file: Any) -> None:
 
     # What moved the file away waits for us to begin another; to rotate what is not there does nothing.
     turn = file.rotate if os.path.exists(file.path) else file.reopen
-    reactor.callFromThread(turn)  # type: ignore[attr-defined]
+    IReactorFromThreads(reactor).callFromThread(turn)
 
 
 def _rfc3339(seconds: float | None) -> str:

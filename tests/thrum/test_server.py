@@ -11,6 +11,7 @@ from typing import Any, cast
 from unittest import mock
 
 from twisted.internet import reactor as _reactor
+from twisted.internet.interfaces import IFileDescriptor
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import TestCase
@@ -45,7 +46,7 @@ class UnixListenerTests(TestCase):
     async def test_the_socket_is_somebody_elses(self) -> None:
         """A service whose path has the socket of another by now leaves that alone, and its own is closed."""
         self.listener.startService()
-        handle = self.listener._port.fileno()  # type: ignore[union-attr]
+        handle = IFileDescriptor(self.listener._port).fileno()
         os.unlink(self.path)
         other = UnixListener(reactor, self.path, ServerFactory())
         other.startService()
