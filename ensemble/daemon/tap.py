@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any, NoReturn, cast
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, NoReturn, cast
 
 from twisted.application.service import IService
 from twisted.python import usage
@@ -38,6 +39,11 @@ from ensemble.tone import THRUM_VERSION
 
 MAX_LISTEN = 64  # listeners
 MAX_ADVERTISE = 32  # hints; as many as one address may have
+
+STEADY: Final[Callable[[], float]] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic
+)
+"""Seconds of a clock that nobody sets; where the system has one, one that goes on while the machine sleeps."""
 
 
 class Options(usage.Options):
@@ -173,14 +179,9 @@ def makeService(options: Options) -> IService:
         home=home_of(os.environ),
     )
     # Twisted's own clock is the one on the wall: when somebody sets that back, nothing is due for as long.
-    cast(Any, reactor).seconds = steady
+    cast(Any, reactor).seconds = STEADY
     launch = Launch.of(twistd)
     return Program(settings, reactor, launch, observer=observer, environ=os.environ)
-
-
-def steady() -> float:
-    """Seconds of a clock that nobody sets; where the system has one, one that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 def _usable(read: Any, given: Any) -> Any:
