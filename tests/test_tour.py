@@ -89,7 +89,7 @@ class TourTests(TestCase):
         up: Deferred[object] = Deferred()
         first.watch(lambda peer, linked: None if up.called else up.callback(peer))
         self.assertEqual(await up, second.me)
-        (link,) = (first.link_to(second.me),)
+        link = first.link_to(second.me)
         self.assertEqual((link.wire.kind, link.shaken.level), ("tls", Level.PROVEN))
         for application, _ in humds:
             await application.stopService()

@@ -60,17 +60,6 @@ class HoldTests(SynchronousTestCase):
         self.assertIsNotNone(self.dialled.lost)
         self.assertEqual(self.diary.told, [("undelivered", "route.send-failed")])
 
-    def test_the_winner_never_comes(self) -> None:
-        """What waits for a link that the peer promised is told one by one when that is given up, before the loss."""
-        key = min((self.world.key() for _ in range(64)), key=lambda key: key.humd_id())
-        peer = PlainPeer(self.world, self.humd, key, dials=False)
-        self.assertLess(peer.id, self.humd.me)
-        peer.say(peer.hello(features=["bye-1"], instance="a" * 32))
-        peer.say({"chi": "goodbye", "reason": "duplicate"})
-        self.humd.route({"chi": "x", "to": peer.id.full})
-        self.world.advance(10)
-        self.assertEqual([what[:2] for what in self.diary.told], [("up",), ("undelivered", "peer.lost"), ("lost",)])
-
     def test_overtaken(self) -> None:
         """A peer that links to us while our dial hangs is linked, and the dial's end is no loss."""
         inbound = PlainPeer(self.world, self.humd, self.dialled.key)

@@ -15,12 +15,17 @@ from tests.mesh.test_proof_memory import NOW, ONE, THREE, TWO, SqliteCase, humd
 class DiskTests(SqliteCase):
     """The disk refuses, for a while or for good."""
 
-    def test_statements_while_the_disk_refuses(self) -> None:
-        """What was said of a key is written when the disk takes it again."""
-        memory = self.reopened()
+    def held(self) -> sqlite3.Connection:
+        """Somebody else holds the file, until C{ROLLBACK}."""
         other = sqlite3.connect(self.path, isolation_level=None)
         self.addCleanup(other.close)
         other.execute("BEGIN IMMEDIATE")
+        return other
+
+    def test_statements_while_the_disk_refuses(self) -> None:
+        """What was said of a key is written when the disk takes it again."""
+        memory = self.reopened()
+        other = self.held()
         with capturedLogs() as events:
             memory.note_statement("said")
         self.assertEqual(len(events), 1)
@@ -41,9 +46,7 @@ class DiskTests(SqliteCase):
         """While the disk refuses writes nothing is lost in RAM and one line is logged; then all of it is written."""
         memory = self.reopened()
         memory.note_proven(ONE, False)
-        other = sqlite3.connect(self.path, isolation_level=None)
-        self.addCleanup(other.close)
-        other.execute("BEGIN IMMEDIATE")
+        other = self.held()
         with capturedLogs() as events:
             memory.note_proven(TWO, True)
             self.assertTrue(memory.fresh_hello(TWO, NOW, NOW))
@@ -60,9 +63,7 @@ class DiskTests(SqliteCase):
     def test_floor_after_a_refusal(self) -> None:
         """What a flood pushed out while the disk refused is not fresh after a restart either."""
         memory = self.reopened(bound=2)
-        other = sqlite3.connect(self.path, isolation_level=None)
-        self.addCleanup(other.close)
-        other.execute("BEGIN IMMEDIATE")
+        other = self.held()
         with capturedLogs() as events:
             for number in range(4):
                 memory.fresh_hello(humd(number), NOW + number, NOW)
@@ -87,8 +88,7 @@ class DiskTests(SqliteCase):
 
     def refused(self, memory: SqliteProofMemory) -> None:
         """C{memory} learns something while somebody else holds the file."""
-        other = sqlite3.connect(self.path, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
+        other = self.held()
         with capturedLogs() as events:
             memory.note_statement("said")
             memory.forget(TWO)
