@@ -165,7 +165,7 @@ class Relay(End):
     def heard(self, lines: list[bytes]) -> None:
         push = self.onward.push
         for line, envelope in zip(lines, peek_each(lines), strict=True):
-            if not isinstance(envelope, MalformedTone) and envelope.to is not None:
+            if not isinstance(envelope, MalformedTone) and envelope.to:
                 push(line)
 
     def gone(self) -> None:

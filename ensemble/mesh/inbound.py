@@ -41,9 +41,10 @@ class Inbound:
             if claimed is not None and not peer.is_meant_by(claimed):
                 self.refuse(peer, envelope, Qualifier.FROM_FORGED, "`from` names another humd than this link's")
                 return None
-            line = stamp(line, envelope, peer.full, envelope.to)
+            line = stamp(line, envelope, peer.full, envelope.target)
             envelope.sender = peer.full
-        if envelope.to and envelope.to != self._me.full and not self._is_me(envelope.to):
+        to = envelope.target
+        if to is not None and to != self._me.full and not self._is_me(to):
             message = "this humd does not relay, and `to` is not its id: link to the other humd yourself"
             self.refuse(peer, envelope, Qualifier.ROUTE_UNKNOWN_PEER, message)
             return None
@@ -72,9 +73,9 @@ class Inbound:
             )
 
 
-def _humd_id(text: str | None) -> HumdId | None:
+def _humd_id(text: object) -> HumdId | None:
     """The humd that C{text} names in any form; None for names, other roles and nothing."""
-    if text is None:
+    if not isinstance(text, str):
         return None
     try:
         found = HumdId.parse(text)

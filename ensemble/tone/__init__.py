@@ -2,6 +2,7 @@
 
 from ensemble.tone.chi import CHI_TABLE, THRUM_VERSION, Chi, ChiInfo, Direction, PulseKind
 from ensemble.tone.codec import (
+    ABSENT,
     MAX_TEXT,
     BadDocument,
     Envelope,
@@ -28,6 +29,7 @@ from ensemble.tone.strict import MAX_DEPTH, MalformedTone
 from ensemble.tone.wane import MAX_WANE, WaneTracker
 
 __all__ = [
+    "ABSENT",
     "CHI_TABLE",
     "DROPPABLE",
     "ENDS",

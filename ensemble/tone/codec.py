@@ -45,6 +45,9 @@ from ensemble.tone.strict import (
 MAX_TEXT: Final = 4096
 """Characters in one string of the envelope."""
 
+ABSENT: Final = msgspec.UNSET
+"""Is not there, and not C{null} either; false."""
+
 
 class IllegalTone(LocalWireError):
     """We were asked to write something that is not a tone."""
@@ -71,13 +74,14 @@ class Envelope(
     """
     What every tone may say about itself; an absent field and C{null} are both C{None}.
 
-    C{sender} is the wire's C{from}.  C{callId} belongs to a body, so any JSON is legal there: L{call_id} reads it.
+    C{sender} is the wire's C{from}.  It and C{to} are L{ABSENT} where they are, for then L{stamp} need not look for
+    them.  C{callId} belongs to a body, so any JSON is legal there: L{call_id} reads it.
     """
 
     chi: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
     rid: _Text | None = None
-    sender: _Text | None = None
-    to: _Text | None = None
+    sender: _Text | msgspec.UnsetType | None = ABSENT
+    to: _Text | msgspec.UnsetType | None = ABSENT
     sid: _Text | None = None
     raw_call_id: Any = None
     sigil: _Text | None = None
@@ -92,6 +96,11 @@ class Envelope(
         found = self.raw_call_id
         return found if type(found) is str and len(found) <= MAX_TEXT else None
 
+    @property
+    def target(self) -> str | None:
+        """The C{to}, where it names somebody."""
+        return self.to if isinstance(self.to, str) and self.to else None
+
 
 _peek: Final = msgspec.json.Decoder(Envelope).decode
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
@@ -101,7 +110,7 @@ _Envelopes = list[Envelope]
 # What msgspec can raise for bytes: bad JSON or a wrong type; bad UTF-8 in a string; too deep for the stack.
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-_AT_ONCE: Final = 64  # more would wait for nothing where a reader stops, and keep the garbage collector busy
+_AT_ONCE: Final = 32  # more would wait for nothing where a reader stops, and keep the garbage collector busy
 _A_FEW: Final = 16  # fewer lines cost less one by one
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ensemble.tone.codec import Envelope, decode_checked, encode
+from ensemble.tone.codec import ABSENT, Envelope, decode_checked, encode
 
 
 def stamp(line: bytes, envelope: Envelope, sender: str, to: str | None) -> bytes:
@@ -23,15 +23,7 @@ def stamp(line: bytes, envelope: Envelope, sender: str, to: str | None) -> bytes
     """
     if envelope.sender == sender and (to is None or envelope.to == to):
         return line
-    if (
-        envelope.sender is None
-        and envelope.to is None
-        and to is not None
-        and line[0] == 123  # no blank before the brace
-        and 92 not in line
-        and line.rfind(b'"from"') < 0
-        and line.rfind(b'"to"') < 0
-    ):
+    if envelope.sender is ABSENT and envelope.to is ABSENT and to is not None and line[0] == 123:  # `{`, not a blank
         return _front(sender, to) + line[1:]  # what a local program says, nearly always
     fields = ((b'"from"', envelope.sender, sender), (b'"to"', envelope.to, to))
     stamped: bytes | None = line
@@ -41,9 +33,9 @@ def stamp(line: bytes, envelope: Envelope, sender: str, to: str | None) -> bytes
     for key, old, new in fields:
         if stamped is None or new is None or old == new:
             continue
-        if old is not None:
+        if isinstance(old, str):
             stamped = _replaced(stamped, key, old, new)
-        elif stamped.rfind(key) >= 0:
+        elif old is None:
             stamped = None
         else:
             added += key + b':"' + new.encode() + b'",'

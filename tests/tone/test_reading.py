@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import RemoteWireError
 from ensemble.tone import (
+    ABSENT,
     MAX_DEPTH,
     MAX_TEXT,
     Envelope,
@@ -254,12 +255,15 @@ class AcceptedTests(SynchronousTestCase):
         self.assertEqual(len(tone), 11)
 
     def test_absent_and_null(self) -> None:
-        """An optional field that is null counts as absent."""
+        """An optional field that is null counts as absent; of C{from} and C{to} both can be told, and are nobody."""
         keys = b"rid from to sid sigil wane sentAt dusk ext callId".split()
         absent, _ = self.accept(b'{"chi":"x"}')
         null, _ = self.accept(b'{"chi":"x",' + b",".join(b'"%s":null' % key for key in keys) + b"}")
-        self.assertEqual(absent, null)
-        self.assertIsNone(absent.call_id)
+        for envelope, nobody in ((absent, ABSENT), (null, None)):
+            self.assertEqual(envelope, Envelope(chi="x", sender=nobody, to=nobody))
+            self.assertIsNone(envelope.target)
+            self.assertIsNone(envelope.call_id)
+        self.assertFalse(ABSENT)
 
     def test_unknown_chi_and_fields(self) -> None:
         """A chi that nobody knows is a tone, and so is one with any body."""

@@ -163,7 +163,8 @@ class EnvelopeOfTests(SynchronousTestCase):
         }
         for form in (tone, MappingProxyType(tone)):
             self.assertEqual(envelope_of(form), peek(encode(tone)))
-        self.assertEqual(envelope_of(tone), Envelope(chi="chunk", sender="a", dusk=5, ext={"b": {}}, raw_call_id=7))
+        wanted = Envelope(chi="chunk", sender="a", to=None, dusk=5, ext={"b": {}}, raw_call_id=7)
+        self.assertEqual(envelope_of(tone), wanted)
 
     def test_what_no_reader_would_take(self) -> None:
         """Envelope fields of the wrong type, and keys that are no text, are refused."""
