@@ -18,12 +18,14 @@ from __future__ import annotations
 from typing import Final
 
 from ensemble.conversations.ask import Ask, Kind, Served
-from ensemble.conversations.outputs import Closing, Context, Output
+from ensemble.conversations.outputs import Closing, Context, Output, Side, ToClient, ToPeer
 from ensemble.conversations.telling import Teller
 from ensemble.identity import HumdId
-from ensemble.tone import DROPPABLE, ENDS, Envelope, Qualifier
+from ensemble.tone import DROPPABLE, ENDS, REPLIES, Envelope, Qualifier, stamp
 
 _TERMINAL: Final = frozenset[str]().union(*ENDS.values())
+_PIECES: Final = {chi: chi in DROPPABLE for chi in REPLIES - _TERMINAL}
+_made: Final = tuple.__new__  # what a named tuple's own constructor does, at half its price
 
 
 class Replies:
@@ -31,7 +33,7 @@ class Replies:
 
     def __init__(self, teller: Teller) -> None:
         self._tell, self._book = teller, teller.book
-        self._servers = teller.book.servers
+        self._servers, self._my_id = teller.book.servers, teller.me.full
 
     def from_bee(self, client_id: str, envelope: Envelope, line: bytes, now: float) -> list[Output] | None:
         """A local client answers.  None where nobody asked it: the tone's own C{to} counts then."""
@@ -44,6 +46,26 @@ class Replies:
         served = self._servers.get(peer)
         ask = None if served is None else _match_peer(served, envelope)
         return [self._tell.drop("replies.unmatched")] if ask is None else self._pass_on(ask, envelope, line, now)
+
+    def piece(self, server: Side, envelope: Envelope, line: bytes) -> ToClient | ToPeer | None:
+        """
+        The one output for a tone that is plainly a piece of an answer, as most tones of any humd are.
+
+        None where it takes a closer look, which L{from_bee} and L{from_peer} have, and what leads to them.
+        """
+        droppable = _PIECES.get(envelope.chi)
+        if droppable is None or envelope.dusk is not None or envelope.raw_call_id is not None:
+            return None
+        served = self._servers.get(server)
+        ask = None if served is None else served.sids.get(envelope.sid)
+        if ask is None or ask.asker is None:
+            return None
+        asker = ask.asker
+        if isinstance(asker, str):
+            if isinstance(server, str) or envelope.to == self._my_id:
+                return _made(ToClient, (asker, line, droppable, ask))
+            return None
+        return _made(ToPeer, (asker, stamp(line, envelope, self._my_id, asker.full), droppable, ask))
 
     def expired_from_bee(self, client_id: str, envelope: Envelope) -> list[Output] | None:
         """A local client's reply is past its dusk.  None where nobody asked for it."""

@@ -56,6 +56,7 @@ class Routes:
 
     :ivar roster: the local bees; C{client_hello} and C{client_left} change it.
     :ivar counters: by the names of L{COUNTERS<ensemble.conversations.COUNTERS>}.
+    :ivar piece: for the middle of an answer, what L{from_client} or L{from_peer} would say; see L{Replies.piece}.
     """
 
     def __init__(self, me: HumdId, roster: Roster, wall_ms: Callable[[], int], *, home: str = "/") -> None:
@@ -69,6 +70,7 @@ class Routes:
         self._book = AskBook(self.counters)
         self._tell = Teller(me, self._book, self.counters)
         self._replies = Replies(self._tell)
+        self.piece = self._replies.piece
         self._requests = Requests(self._tell, roster, home)
         self._owed: dict[HumdId, deque[ToPeer]] = {}
         self._owed_size: dict[HumdId, int] = {}  # bytes
@@ -97,7 +99,7 @@ class Routes:
 
         :param now: seconds, monotonic.
         """
-        chi, to = envelope.chi, envelope.to or None
+        chi, to = envelope.chi, envelope.target
         elsewhere = to is not None and to != self._my_id and not self._tell.is_me(to)
         if envelope.dusk is not None and is_expired(envelope.dusk, self._wall_ms()):
             out = self._expired_from_client(client_id, envelope, elsewhere)
@@ -124,8 +126,8 @@ class Routes:
 
         :param now: seconds, monotonic.
         """
-        chi, to = envelope.chi, envelope.to
-        if to and to != self._my_id and not self._tell.is_me(to):
+        chi, to = envelope.chi, envelope.target
+        if to is not None and to != self._my_id and not self._tell.is_me(to):
             out = self._refuse(
                 peer,
                 envelope,

@@ -48,7 +48,11 @@ class Node(Service):
         self.clients[client.client_id] = client
 
     def client_said(self, client: IClient, envelope: Envelope, line: bytes) -> None:
-        self._do(self.routes.from_client(client.client_id, envelope, line, self._clock.seconds()), client)
+        piece = None if self._doing else self.routes.piece(client.client_id, envelope, line)
+        if piece is not None:
+            self._hand_on(piece, client)
+        else:
+            self._do(self.routes.from_client(client.client_id, envelope, line, self._clock.seconds()), client)
 
     def client_has_room(self, client: IClient) -> None:
         self._room(client.client_id)
@@ -64,7 +68,11 @@ class Node(Service):
     # MeshListener
 
     def tone_arrived(self, peer: HumdId, envelope: Envelope, line: bytes) -> None:
-        self._do(self.routes.from_peer(peer, envelope, line, self._clock.seconds()), None)
+        piece = None if self._doing else self.routes.piece(peer, envelope, line)
+        if piece is not None:
+            self._hand_on(piece, None)
+        else:
+            self._do(self.routes.from_peer(peer, envelope, line, self._clock.seconds()), None)
 
     def peer_up(self, peer: HumdId) -> None:
         self.ensemble.set_waiting(peer, self.routes.waiting_on(peer))
@@ -113,6 +121,19 @@ class Node(Service):
                 outputs, source = self._later.popleft()
         finally:
             self._doing = False
+
+    def _hand_on(self, piece: ToClient | ToPeer, source: IClient | None) -> None:
+        """L{_do} for one output: what it leads to waits until it is done."""
+        self._doing = True
+        try:
+            if isinstance(piece, ToClient):
+                self._to_client(piece, source)
+            else:
+                self._to_peer(piece, source)
+        finally:
+            self._doing = False
+        if self._later:
+            self._do([], None)
 
     def _to_client(self, output: ToClient, source: IClient | None) -> None:
         client = self.clients.get(output.client_id)

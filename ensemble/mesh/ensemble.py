@@ -30,6 +30,7 @@ from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.mesh.links import Links
 from ensemble.mesh.listener import MeshListener
 from ensemble.mesh.membership import Membership, Watcher
+from ensemble.mesh.peer import no_link
 from ensemble.mesh.policy import Policy
 from ensemble.mesh.proof_memory import ProofMemory, RamProofMemory
 from ensemble.mesh.reception import Reception
@@ -100,8 +101,8 @@ class Ensemble(Service):
         self.max_tone = max_tone
         self.capabilities = capabilities if capabilities is not None else PeerCapabilities()
         self.memory: ProofMemory = memory if memory is not None else RamProofMemory()
-        self.counters: Counter[str] = Counter()
-        self.refusals = Refusals(clock, self.counters)
+        self._counters: Counter[str] = Counter()
+        self.refusals = Refusals(clock, self._counters)
         self.turn = turn if turn is not None else Turn(clock)
         self.limits = limits if limits is not None else UNPACED
         self.budget = budget if budget is not None else LineBudget(self.limits.unfinished_lines_bytes)
@@ -111,10 +112,10 @@ class Ensemble(Service):
         self._hello_clock, self._succeeds = HelloClock(), succeeds
         self._inbound = Inbound(me, self.refusals, self.answer)
         self._reception = Reception(clock, self.refusals, self.limits, lambda: self._members.traffic())
-        self._members = Membership(me, clock, self._reception, self.counters, self.limits, self.queues)
+        self._members = Membership(me, clock, self._reception, self._counters, self.limits, self.queues)
         self.porch = self._reception.porch
         self._broadcast = Broadcast(self._members, self.turn)
-        self.rules = Rules(me, policy if policy is not None else Policy(), self.memory, self.counters, self._members)
+        self.rules = Rules(me, policy if policy is not None else Policy(), self.memory, self._counters, self._members)
         self._links = Links(me, self._members, self._reception, self._inbound, self.refusals, self.rules, self._wall_ms)
         self._stopped = False  # what is accepted from then on would be linked for ever
 
@@ -154,6 +155,12 @@ class Ensemble(Service):
     @listener.setter
     def listener(self, listener: MeshListener | None) -> None:
         self._members.listener = listener
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What came, and what was refused or lost, by name."""
+        self._counters["tones.received"] = self._links.received
+        return self._counters
 
     def watch(self, watcher: Watcher) -> None:
         """Have C{watcher} called with an id and True when it is linked, False when it was lost."""
@@ -301,7 +308,10 @@ class Ensemble(Service):
             C{peer_has_room}.
         :raises RouteError: as L{route}.
         """
-        return self._members.known(peer).send(line, droppable)
+        known = self._members.by_id.get(peer.full)
+        if known is None:
+            raise no_link(peer)
+        return known.send(line, droppable)
 
     def broadcast(self, tone: Mapping[str, Any], peers: Iterable[HumdId] | None = None) -> list[HumdId]:
         """
@@ -326,7 +336,7 @@ class Ensemble(Service):
         try:
             self.send(peer, encode({**tone, "from": self.me.full, "to": peer.full}), droppable=True)
         except RouteError:
-            self.counters["answer.lost"] += 1
+            self._counters["answer.lost"] += 1
 
     def subscribe(self) -> Tap:
         """A view of every tone that arrives from now on; close it when done."""

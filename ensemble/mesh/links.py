@@ -25,6 +25,7 @@ class Links:
     All links of one ensemble that are not gone: the owner of each.
 
     :ivar taps: who sees every tone.
+    :ivar received: tones of peers that were let through; a plain number, for this is done for each of them.
     """
 
     log = Logger()
@@ -45,6 +46,7 @@ class Links:
         self._refusals, self._rules, self._wall_ms = refusals, rules, wall_ms
         self._counters = refusals.counters
         self._links: set[Link] = set()
+        self.received = 0
         self._quiet: list[Deferred[None]] = []
 
     def __len__(self) -> int:
@@ -110,7 +112,7 @@ class Links:
             judged = self._inbound.judge(peer, envelope, line)
         if judged is None:
             return
-        self._counters["tones.received"] += 1
+        self.received += 1
         if self.taps:
             for tap in list(self.taps):  # who is told may close it, or another one
                 tap.put(judged)

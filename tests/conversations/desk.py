@@ -58,7 +58,8 @@ class Desk:
 
     def said_line(self, client: str, line: bytes) -> list[Got]:
         """The same with the bytes."""
-        return self._take(self.routes.from_client(client, peek(line), line, self.now))
+        piece = self.routes.piece(client, peek(line), line)
+        return self._take(self.routes.from_client(client, peek(line), line, self.now), piece)
 
     def heard(self, peer: HumdId, chi: str, **tone: Any) -> list[Got]:
         """A peer says something, as its link hands it over; who gets what?"""
@@ -66,7 +67,8 @@ class Desk:
 
     def heard_line(self, peer: HumdId, line: bytes) -> list[Got]:
         """The same with the bytes."""
-        return self._take(self.routes.from_peer(peer, peek(line), line, self.now))
+        piece = self.routes.piece(peer, peek(line), line)
+        return self._take(self.routes.from_peer(peer, peek(line), line, self.now), piece)
 
     def left(self, client: str) -> list[Got]:
         """A local client is gone."""
@@ -106,7 +108,9 @@ class Desk:
         changed = [output.peer for output in self.outputs if isinstance(output, WaitingChanged)]
         return {peer: self.routes.waiting_on(peer) for peer in changed}
 
-    def _take(self, outputs: list[Output]) -> list[Got]:
+    def _take(self, outputs: list[Output], piece: Output | None = None) -> list[Got]:
+        """:param piece: what was said at a glance; a closer look must say the same."""
+        assert piece is None or outputs == [piece], (outputs, piece)
         self.outputs = outputs
         return [got(output) for output in self.lines]
 

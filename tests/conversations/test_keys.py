@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.conversations.desk import Desk, P
+from tests.conversations.desk import ME, Desk, P
 
 KEYS = {"rid": "r", "callId": "c", "sid": "s"}
 ASKERS = {"rid": "by-rid", "callId": "by-call", "sid": "by-sid"}
@@ -37,8 +37,9 @@ class KeyTests(SynchronousTestCase):
         for chi, order in FROM_A_PEER.items():
             for first, key in enumerate(order):
                 keys = {name: KEYS[name] for name in order[first:]}
-                [(asker, _)] = self.desk(to=P.full).heard(P, chi, **keys)
-                self.assertEqual(asker, ASKERS[key], (chi, keys))
+                for to in ({}, {"to": ME.full}):
+                    [(asker, _)] = self.desk(to=P.full).heard(P, chi, **keys, **to)
+                    self.assertEqual(asker, ASKERS[key], (chi, keys, to))
 
     def test_from_a_bee(self) -> None:
         """So does one of a local program, in an order of its own; a key that nobody asked under is passed over."""

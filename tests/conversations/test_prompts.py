@@ -177,11 +177,13 @@ class PeerPromptTests(SynchronousTestCase):
         self.assertEqual(self.desk.drops, ["errors.untold"])
 
     def test_a_peers_prompt_for_somebody_else(self) -> None:
-        """This humd does not relay: a tone for another humd, or for a short form of one, is refused."""
+        """This humd does not relay: a tone for another humd, or for a short form of one, is refused, an answer too."""
+        self.desk.said("a", "prompt", sid="s", to=P.full)
         for to in (Q.full, Q.digest.hex(), Q.short, "a-bee"):
-            found = self.desk.heard(P, "prompt", rid="r", sid="s", to=to)
-            self.assertEqual(errors(found), [(P, "route.unknown-peer", {"rid": "r", "sid": "s"})])
-        self.assertEqual(self.desk.routes.known_asks, 0)
+            for chi in ("prompt", "chunk"):
+                found = self.desk.heard(P, chi, rid="r", sid="s", to=to)
+                self.assertEqual(errors(found), [(P, "route.unknown-peer", {"rid": "r", "sid": "s"})])
+        self.assertEqual(self.desk.routes.known_asks, 1)  # our own
 
     def test_own_id_from_a_peer(self) -> None:
         """A peer may name us by any form of our id, or nobody."""

@@ -45,6 +45,19 @@ class Stuck:
         self.node.client_said(self, peek(line), line)
 
 
+class Talker(Stuck):
+    """One that, once it is read again, goes on with another answer."""
+
+    next_sid, paused = "", False
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+        self.say(chi="chunk", sid=self.next_sid)
+
+
 class LossTests(SynchronousTestCase):
     """Local programs that are lost."""
 
@@ -61,6 +74,25 @@ class LossTests(SynchronousTestCase):
         house.node.client_left(chain[-1])
         self.assertEqual([program.client_id for program in chain[:-1] if not program.gone], [])
         self.assertEqual((house.node.clients, house.node.routes.known_asks), ({}, 0))
+
+    def test_a_chain_of_paused_workers(self) -> None:
+        """Each worker that is read again makes the program that the next one waits for go: not on the stack either."""
+        house = House(World())
+        askers = [Stuck(house.node, f"a{number}") for number in range(2_000)]
+        workers = [Talker(house.node, f"w{number}") for number in range(len(askers) - 1)]
+        for number, worker in enumerate(workers):
+            worker.say(chi="hello", hive="w", bee=["worker"], models=[f"m{number}"])
+            for asker, sid in ((askers[number], f"s{number}"), (askers[number + 1], f"t{number}")):
+                asker.say(chi="prompt", rid=sid, sid=sid, modelId=f"m{number}")
+            askers[number].congested = True
+            worker.say(chi="chunk", sid=f"s{number}")
+            worker.next_sid = f"t{number}"
+        self.assertEqual([worker.client_id for worker in workers if not worker.paused], [])
+        for asker in askers:
+            asker.full = True
+        house.node.client_left(askers[0])
+        self.assertEqual([worker.client_id for worker in workers if worker.paused], [])
+        self.assertEqual(sorted(house.node.clients), sorted(worker.client_id for worker in workers))
 
 
 class PauseTests(SynchronousTestCase):
