@@ -30,6 +30,12 @@ def objects(depth: int) -> bytes:
     return b'{"":' * (depth - 1) + b"{}" + b"}" * (depth - 1)
 
 
+def tight(in_objects: int, in_arrays: int) -> bytes:
+    """As few bytes as that depth can have: objects around arrays, the innermost empty."""
+    around, inside = (in_objects, arrays(in_arrays)) if in_arrays else (in_objects - 1, b"{}")
+    return b'{"":' * around + inside + b"}" * around
+
+
 class RefusedTests(SynchronousTestCase):
     """Lines that are no tones; every reader must say so, and in the same way."""
 
@@ -181,6 +187,7 @@ class RefusedTests(SynchronousTestCase):
             with_body(b'["\\\\",' + arrays(MAX_DEPTH - 1) + b"]"),
             b'{"chi":"x","ext":{"a":{"b":' + arrays(MAX_DEPTH - 2) + b"}}}",
             b'{"chi":"x","callId":' + arrays(MAX_DEPTH) + b"}",
+            *(with_body(tight(number, MAX_DEPTH - number)) for number in range(MAX_DEPTH + 1)),
             with_body(arrays(900)),
             with_body(arrays(100_000)),
             with_body(b"[" * 100_000),
@@ -326,6 +333,7 @@ class AcceptedTests(SynchronousTestCase):
         for value in (
             arrays(MAX_DEPTH - 1),
             objects(MAX_DEPTH - 1),
+            *(tight(number, MAX_DEPTH - 1 - number) for number in range(MAX_DEPTH)),
             b"[" + arrays(MAX_DEPTH - 2) + b"," + objects(MAX_DEPTH - 2) + b"]",
             b'"' + b"[{" * 1000 + b'"',
             b'"\\"' + b"[" * 1000 + b'\\\\"',
