@@ -72,6 +72,7 @@ class Asker(End):
     def __init__(self, wire: IWire, humd: str) -> None:
         super().__init__(wire)
         self.humd, self.tries, self.count, self.began = humd, 0, 0, 0.0
+        self.done = False
 
     def ask(self) -> None:
         self.tries += 1
@@ -88,6 +89,7 @@ class Asker(End):
                 self.count += 1
             elif chi == "finish":
                 say(json.dumps({"n": self.count, "rate": self.count / (time.perf_counter() - self.began)}))
+                self.done = True
                 self.wire.close()
             elif chi == "error":
                 if self.tries >= TRIES:
@@ -95,6 +97,11 @@ class Asker(End):
                     self.wire.abort()
                 else:
                     reactor.callLater(RETRY_SECONDS, self.ask)
+
+    def wire_lost(self, reason: str, clean: bool) -> None:
+        if not self.done:
+            sys.stderr.write(f"the daemon ended it after {self.count} tones ({reason}): were they read too slowly?\n")
+        super().wire_lost(reason, clean)
 
 
 def attach(path: str, build: Callable[[IWire], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -162,6 +163,17 @@ class HarnessTests(SynchronousTestCase):
             side = crew.start(sys.executable, "-c", "raise SystemExit('no such thing')")
             failed = self.assertRaises(SideFailed, side.result)
         self.assertIn("no such thing", str(failed))
+
+    def test_an_asker_that_is_cut_off(self) -> None:
+        """The asker of the daemons says why it has no figures."""
+        with Crew() as crew, socket.socket(socket.AF_UNIX) as daemon:
+            path = crew.folder() / "thrum.sock"
+            daemon.bind(str(path))
+            daemon.listen()
+            asker = crew.python(runs.THRUM, "asker", path, "humd_" + "0" * 64)
+            daemon.accept()[0].close()
+            failed = self.assertRaises(SideFailed, asker.result)
+            self.assertIn("the daemon ended it after 0 tones", str(failed))
 
     def test_partner_that_fails(self) -> None:
         """Whoever waits for one process learns at once that another has failed."""
