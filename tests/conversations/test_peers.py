@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.conversations import ToClient
+from ensemble.conversations import Side, ToClient
+from ensemble.tone import REPLIES, peek
 from tests.conversations.desk import ME, Desk, Got, P, Q, errors, line_of
 
 
@@ -56,6 +57,21 @@ class RouteTests(SynchronousTestCase):
             (output,) = self.desk.lines
             self.assertIsInstance(output, ToClient)
             self.assertEqual(output[:2], ("a", line))
+
+    def test_the_middle_is_known_at_a_glance(self) -> None:
+        """A piece of an answer by sid needs no closer look, be it a peer's or a bee's; the end of one does."""
+        self.desk.said("a", "prompt", rid="r", sid="s", to=P.full)
+        self.desk.worker("w")
+        self.desk.heard(P, "prompt", rid="r", sid="t")
+        for chi in sorted(REPLIES):
+            from_peer = line_of(chi, from_=P.full, to=ME.full, sid="s")
+            from_bee = line_of(chi, sid="t")
+            pieces = (
+                self.desk.routes.piece(P, peek(from_peer), from_peer),
+                self.desk.routes.piece("w", peek(from_bee), from_bee),
+            )
+            wanted: tuple[Side | None, ...] = (None, None) if chi in ("finish", "error", "tool-result") else ("a", P)
+            self.assertEqual(tuple(piece and piece[0] for piece in pieces), wanted, chi)
 
     def test_waiting(self) -> None:
         """Liveness learns when somebody begins to wait for a peer, and when nobody does any more."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -11,7 +14,7 @@ from ensemble.errors import LinkRefused
 from ensemble.interfaces import IClient
 from ensemble.mesh import Limits, Link, Policy
 from ensemble.testing import House, World
-from ensemble.tone import encode, peek
+from ensemble.tone import decode, encode, peek
 from tests.thrum.test_session import Program
 
 
@@ -56,6 +59,44 @@ class Talker(Stuck):
     def resume(self) -> None:
         self.paused = False
         self.say(chi="chunk", sid=self.next_sid)
+
+
+class Interrupted(Stuck):
+    """One that hears of the next tone in the middle of being told one."""
+
+    def __init__(self, node: Node, client_id: str) -> None:
+        super().__init__(node, client_id)
+        self.told: list[str] = []
+        self.coming: list[Callable[[], None]] = []
+
+    def deliver(self, line: bytes, droppable: bool = False) -> bool:
+        text = decode(line)["text"]
+        self.told.append(f"{text} begins")
+        if self.coming:
+            self.coming.pop(0)()
+        self.told.append(f"{text} is there")
+        return True
+
+
+class OrderTests(SynchronousTestCase):
+    """What comes in the middle of something else."""
+
+    def test_one_piece_after_the_other(self) -> None:
+        """A piece of a peer's answer that comes while another is handed on waits until that is done."""
+        world = World()
+        here, there = House(world), House(world)
+        world.link(here.ensemble, there.ensemble)
+        asker = Interrupted(here.node, "a")
+        asker.say(chi="prompt", rid="r", sid="s", to=there.me.full)
+
+        def hear(text: str) -> None:
+            line = encode({"chi": "chunk", "sid": "s", "from": there.me.full, "to": here.me.full, "text": text})
+            here.node.tone_arrived(there.me, peek(line), line)
+
+        asker.coming = [partial(hear, "two"), partial(hear, "three")]
+        hear("one")
+        whole = [f"{text} {how}" for text in ("one", "two", "three") for how in ("begins", "is there")]
+        self.assertEqual(asker.told, whole)
 
 
 class LossTests(SynchronousTestCase):
