@@ -158,7 +158,7 @@ class Ensemble(Service):
 
     @property
     def counters(self) -> Counter[str]:
-        """What came, and what was refused or lost, by name."""
+        """What came, and what was refused or lost, by name; ask anew for each look."""
         self._counters["tones.received"] = self._links.received
         return self._counters
 

@@ -72,10 +72,10 @@ class Envelope(
     kw_only=True,
 ):
     """
-    What every tone may say about itself; an absent field and C{null} are both C{None}.
+    What every tone may say about itself.  C{null} is C{None}, and so is a field that is absent, but for two.
 
-    C{sender} is the wire's C{from}.  It and C{to} are L{ABSENT} where they are, for then L{stamp} need not look for
-    them.  C{callId} belongs to a body, so any JSON is legal there: L{call_id} reads it.
+    C{sender}, which is the wire's C{from}, and C{to} are L{ABSENT} then: L{stamp} need not look for them in the line.
+    L{target} is whom C{to} names.  C{callId} belongs to a body, so any JSON is legal there: L{call_id} reads it.
     """
 
     chi: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
