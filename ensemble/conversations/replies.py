@@ -56,15 +56,15 @@ class Replies:
         droppable = _PIECES.get(envelope.chi)
         if droppable is None or envelope.dusk is not None or envelope.raw_call_id is not None:
             return None
+        if not (isinstance(server, str) or envelope.to == self._my_id):
+            return None
         served = self._servers.get(server)
         ask = None if served is None else served.sids.get(envelope.sid)
         if ask is None or ask.asker is None:
             return None
         asker = ask.asker
         if isinstance(asker, str):
-            if isinstance(server, str) or envelope.to == self._my_id:
-                return _made(ToClient, (asker, line, droppable, ask))
-            return None
+            return _made(ToClient, (asker, line, droppable, ask))
         return _made(ToPeer, (asker, stamp(line, envelope, self._my_id, asker.full), droppable, ask))
 
     def expired_from_bee(self, client_id: str, envelope: Envelope) -> list[Output] | None:
