@@ -11,7 +11,7 @@ from ensemble.interfaces import IWire
 from ensemble.protocols.share import FLOW_SECONDS, FairQueue, Flow, Share, Traffic
 
 HANDSHAKE_PERCENT: Final = 15  # of the time, for TLS handshakes while tones flow
-ACCEPT_PERCENT: Final = 10  # and to accept connections: the links have the rest
+ACCEPT_PERCENT: Final = 8  # and to accept connections: the links have the rest
 
 
 class Host(Protocol):
