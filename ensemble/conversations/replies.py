@@ -51,7 +51,8 @@ class Replies:
         """
         The one output for a tone that is plainly a piece of an answer, as most tones of any humd are.
 
-        None where it takes a closer look, which L{from_bee} and L{from_peer} have, and what leads to them.
+        None where that takes a closer look, as L{from_bee} and L{from_peer} have; with what leads to them they say the
+        same of whatever is said here.
         """
         droppable = _PIECES.get(envelope.chi)
         if droppable is None or envelope.dusk is not None or envelope.raw_call_id is not None:

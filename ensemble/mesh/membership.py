@@ -67,19 +67,12 @@ class Membership:
         """What is known of C{peer}; None where there is no link and none is coming."""
         return self.by_id.get(peer.full)
 
-    def known(self, peer: HumdId) -> Peer:
-        """:raises UnknownPeer: there is no link to it, and none is coming."""
-        known = self.by_id.get(peer.full)
-        if known is None:
-            raise no_link(peer)
-        return known
-
     def target(self, to: object) -> Peer:
         """
         The peer that a tone's C{to} names.
 
         :raises Untargeted: it names nobody.
-        :raises UnknownPeer: as L{known}.
+        :raises UnknownPeer: there is no link to it, and none is coming.
         """
         if not isinstance(to, str):
             raise Untargeted("the tone has no `to`: put the humd id of the receiver there")
@@ -87,9 +80,13 @@ class Membership:
         if found is not None:
             return found
         try:
-            return self.known(HumdId.parse(to))
+            peer = HumdId.parse(to)
         except BadHumdId as error:
             raise Untargeted(f"the tone's `to` is no humd id: {error}") from None
+        found = self.by_id.get(peer.full)
+        if found is None:
+            raise no_link(peer)
+        return found
 
     def expected(self, peer: HumdId) -> Peer:
         """What is known of C{peer}, made where it was nothing."""

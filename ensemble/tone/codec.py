@@ -110,7 +110,7 @@ _Envelopes = list[Envelope]
 # What msgspec can raise for bytes: bad JSON or a wrong type; bad UTF-8 in a string; too deep for the stack.
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-_AT_ONCE: Final = 32  # more would wait for nothing where a reader stops, and keep the garbage collector busy
+_AT_ONCE: Final = 32  # of more the brackets together look as deep as those of a bad line, and must be looked at closely
 _A_FEW: Final = 16  # fewer lines cost less one by one
 
 
