@@ -30,7 +30,6 @@ from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.mesh.links import Links
 from ensemble.mesh.listener import MeshListener
 from ensemble.mesh.membership import Membership, Watcher
-from ensemble.mesh.peer import no_link
 from ensemble.mesh.policy import Policy
 from ensemble.mesh.proof_memory import ProofMemory, RamProofMemory
 from ensemble.mesh.reception import Reception
@@ -308,10 +307,7 @@ class Ensemble(Service):
             C{peer_has_room}.
         :raises RouteError: as L{route}.
         """
-        known = self._members.by_id.get(peer.full)
-        if known is None:
-            raise no_link(peer)
-        return known.send(line, droppable)
+        return self._members.known(peer).send(line, droppable)
 
     def broadcast(self, tone: Mapping[str, Any], peers: Iterable[HumdId] | None = None) -> list[HumdId]:
         """

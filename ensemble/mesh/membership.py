@@ -46,53 +46,56 @@ class Membership:
         self.watchers: list[Watcher] = []
         self._me, self._clock, self._reception, self._counters = me, clock, reception, counters
         self._limits, self._queues = limits, queues
-        self.by_id: dict[str, Peer] = {}  # by full id: as tones name them, and hashed faster than an id
+        self._peers: dict[str, Peer] = {}  # by full id: as tones name them, and hashed faster than an id
         self._linked: tuple[Peer, ...] | None = None  # until something changes
 
     def __iter__(self) -> Iterator[Peer]:
-        return iter(list(self.by_id.values()))
+        return iter(list(self._peers.values()))
 
     def linked(self) -> tuple[Peer, ...]:
         """Those with a link that is up, in the order in which they came; the same tuple until a link changes."""
         if self._linked is None:
-            self._linked = tuple(peer for peer in self.by_id.values() if peer.linked)
+            self._linked = tuple(peer for peer in self._peers.values() if peer.linked)
         return self._linked
 
     def traffic(self) -> dict[HumdId, int]:
         """The bytes of lines that came and went on each link that is up."""
-        links = [(peer.id, peer.writing) for peer in self.by_id.values()]
+        links = [(peer.id, peer.writing) for peer in self._peers.values()]
         return {peer: link.wire.sent + link.wire.received for peer, link in links if link is not None}
 
     def get(self, peer: HumdId) -> Peer | None:
         """What is known of C{peer}; None where there is no link and none is coming."""
-        return self.by_id.get(peer.full)
+        return self._peers.get(peer.full)
+
+    def known(self, peer: HumdId) -> Peer:
+        """:raises UnknownPeer: there is no link to it, and none is coming."""
+        known = self._peers.get(peer.full)
+        if known is None:
+            raise no_link(peer)
+        return known
 
     def target(self, to: object) -> Peer:
         """
         The peer that a tone's C{to} names.
 
         :raises Untargeted: it names nobody.
-        :raises UnknownPeer: there is no link to it, and none is coming.
+        :raises UnknownPeer: as L{known}.
         """
         if not isinstance(to, str):
             raise Untargeted("the tone has no `to`: put the humd id of the receiver there")
-        found = self.by_id.get(to)
+        found = self._peers.get(to)
         if found is not None:
             return found
         try:
-            peer = HumdId.parse(to)
+            return self.known(HumdId.parse(to))
         except BadHumdId as error:
             raise Untargeted(f"the tone's `to` is no humd id: {error}") from None
-        found = self.by_id.get(peer.full)
-        if found is None:
-            raise no_link(peer)
-        return found
 
     def expected(self, peer: HumdId) -> Peer:
         """What is known of C{peer}, made where it was nothing."""
-        known = self.by_id.get(peer.full)
+        known = self._peers.get(peer.full)
         if known is None:
-            known = self.by_id[peer.full] = Peer(
+            known = self._peers[peer.full] = Peer(
                 self._me, peer, self, self._clock, self._undelivered, self._limits, self._queues
             )
         return known
@@ -112,7 +115,7 @@ class Membership:
 
     def shed(self, link: Link) -> None:
         """Part from the peer of C{link}, whose queue was thrown away; another link of it may be up by now."""
-        known = self.by_id.get(link.peer.full) if link.peer is not None else None
+        known = self._peers.get(link.peer.full) if link.peer is not None else None
         if known is not None and known.writing is link:
             known.leave(GoodbyeReason.LIMIT)
         else:
@@ -122,7 +125,7 @@ class Membership:
         """The wire of C{link} is gone; a peer with nothing left is forgotten."""
         if link.dropped:
             self._counters["links.dropped"] += link.dropped
-        known = self.by_id.get(link.peer.full) if link.peer is not None else None
+        known = self._peers.get(link.peer.full) if link.peer is not None else None
         if known is None:
             return
         known.gone(link, reason, clean)
@@ -168,7 +171,7 @@ class Membership:
 
     def link_superseded(self, link: Link, cause: str) -> None:
         self._counters["links.superseded"] += 1
-        known = self.by_id.get(link.peer.full) if link.peer is not None else None
+        known = self._peers.get(link.peer.full) if link.peer is not None else None
         if known is not None and known.linked:
             self._reception.ended(link, known.id)
         link.abort()
@@ -181,8 +184,8 @@ class Membership:
         self.log.warn("{peer} was replaced three times in a minute: do two processes share its key?", peer=peer.id.full)
 
     def _forget(self, peer: Peer) -> None:
-        if peer.idle and self.by_id.get(peer.id.full) is peer:
-            del self.by_id[peer.id.full]
+        if peer.idle and self._peers.get(peer.id.full) is peer:
+            del self._peers[peer.id.full]
 
     def _tell(self, peer: HumdId, up: bool) -> None:
         for watcher in list(self.watchers):
