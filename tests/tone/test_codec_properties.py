@@ -82,7 +82,7 @@ _PLAIN = [
 ]
 _crowds = st.tuples(
     st.sampled_from(_PLAIN),
-    st.sampled_from([0, 1, 14, 15, 16, 31, 32, 40, 64, 100]),
+    st.sampled_from([0, 1, 14, 15, 16, 31, 32, 40, 63, 64, 100, 150]),
     st.lists(st.tuples(st.integers(0, 150), lines), max_size=4),
 )
 
