@@ -21,11 +21,10 @@ from ensemble.conversations.ask import Ask, Kind, Served
 from ensemble.conversations.outputs import Closing, Context, Output, Side, ToClient, ToPeer
 from ensemble.conversations.telling import Teller
 from ensemble.identity import HumdId
-from ensemble.tone import DROPPABLE, ENDS, REPLIES, Envelope, Qualifier, stamp
+from ensemble.tone import DROPPABLE, ENDS, REPLIES, Envelope, Qualifier
 
 _TERMINAL: Final = frozenset[str]().union(*ENDS.values())
-_PIECES: Final = {chi: chi in DROPPABLE for chi in REPLIES - _TERMINAL}
-_made: Final = tuple.__new__  # what a named tuple's own constructor does, at half its price
+_PIECES: Final = REPLIES - _TERMINAL
 
 
 class Replies:
@@ -54,8 +53,7 @@ class Replies:
         None where that takes a closer look, as L{from_bee} and L{from_peer} have; with what leads to them they say the
         same of whatever is said here.
         """
-        droppable = _PIECES.get(envelope.chi)
-        if droppable is None or envelope.dusk is not None or envelope.raw_call_id is not None:
+        if envelope.chi not in _PIECES or envelope.dusk is not None or envelope.raw_call_id is not None:
             return None
         if not (isinstance(server, str) or envelope.to == self._my_id):
             return None
@@ -63,10 +61,7 @@ class Replies:
         ask = None if served is None else served.sids.get(envelope.sid)
         if ask is None or ask.asker is None:
             return None
-        asker = ask.asker
-        if isinstance(asker, str):
-            return _made(ToClient, (asker, line, droppable, ask))
-        return _made(ToPeer, (asker, stamp(line, envelope, self._my_id, asker.full), droppable, ask))
+        return self._tell.hand(ask.asker, envelope, line, ask)
 
     def expired_from_bee(self, client_id: str, envelope: Envelope) -> list[Output] | None:
         """A local client's reply is past its dusk.  None where nobody asked for it."""
