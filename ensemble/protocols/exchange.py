@@ -15,10 +15,10 @@ the verdict is the next input.  What is to be done gathers in the core's C{event
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from attrs import define, field, frozen
-from automat import TypeMachineBuilder, pep614
+from automat import NoTransition, TypeMachine, TypeMachineBuilder, pep614
 
 from ensemble.identity import HumdId, HumdKey, Succession
 from ensemble.protocols.admission import Admission, Refused
@@ -338,4 +338,20 @@ closed.upon(Steps.other_came).loop().returns(None)
 closed.upon(Steps.refused).loop().returns(None)
 closed.upon(Steps.agreed).loop().returns(None)
 
-machine = builder.build()
+
+def _indexed(built: TypeMachine[Steps, Core]) -> TypeMachine[Steps, Core]:
+    """Automat compares an input with each transition that there is, which is a tenth of our part of a handshake."""
+    automaton = built.__automat_automaton__
+    table = {(state, symbol): (then, outputs) for state, symbol, then, outputs in automaton.allTransitions()}
+
+    def find(state: Any, symbol: str) -> Any:
+        found = table.get((state, symbol))
+        if found is None:
+            raise NoTransition(state=state, symbol=symbol)
+        return found
+
+    vars(automaton)["outputForInput"] = find
+    return built
+
+
+machine = _indexed(builder.build())

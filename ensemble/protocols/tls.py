@@ -203,9 +203,9 @@ class TlsWire(StreamWire):
             return
         self.binding = f"tls-{session.exported().hex()}"
         self._shaken()
-        self._ready()  # a hello that is said in there takes the last of the handshake along
-        if self.dialled and self._session is session:  # the other end has but tickets: they can wait
+        if self.dialled:  # at once: the other end has half a millisecond to work at it, while which we make our hello
             self._put(session.outgoing())
+        self._ready()  # the other end has but tickets to send: they go with what it says in there
         self._read(session)  # more may have come with the end of the peer's handshake
 
     def _look_at(self, der: bytes | None) -> str | None:

@@ -217,16 +217,20 @@ class TlsWireTests(SynchronousTestCase):
 
 class DialledTests(SynchronousTestCase):
     def test_our_end_leaves_at_once(self) -> None:
-        """The end of our handshake does not wait for a hello; a leaf that is refused gets an alert, and no end."""
+        """The end of our handshake has left when the wire is there; where a leaf is refused, an alert and no end."""
         for accepted in (True, False):
             self.dial(HumdAddr((BOB if accepted else ALICE).humd_id()), accepted)
 
     def dial(self, wanted: HumdAddr, accepted: bool) -> None:
         """From Alice, to whom Bob answers."""
         socket = Socket()
-        built: list[StreamWire] = []
+        built: list[bool] = []
         failed: list[tuple[str, str, str]] = []
-        wire = TlsWire(Clock(), built.append, lambda *told: failed.append(told), TlsSessions(ALICE), peer=wanted)
+
+        def came(_: StreamWire) -> None:
+            built.append(bool(socket.value()))
+
+        wire = TlsWire(Clock(), came, lambda *told: failed.append(told), TlsSessions(ALICE), peer=wanted)
         wire.makeConnection(socket)
         bob: TlsSession = TlsSessions(BOB).accept()
         bob.receive(socket.taken())
@@ -234,6 +238,7 @@ class DialledTests(SynchronousTestCase):
         wire.dataReceived(bob.outgoing())
         bob.receive(socket.taken())
         self.assertEqual(bob.shake(), accepted)
-        self.assertEqual((bool(built), socket.disconnecting, bool(bob.broken)), (accepted, not accepted, not accepted))
+        self.assertEqual(built, [True] if accepted else [])
+        self.assertEqual((socket.disconnecting, bool(bob.broken)), (not accepted, not accepted))
         wire.connectionLost(Failure(ConnectionDone()))
         self.assertEqual([told[0] for told in failed], [] if accepted else ["tls.leaf"])
