@@ -8,8 +8,8 @@ Who says what when in a handshake: wire-0.8 section 2, as a state machine.
     listener:  listening ------------> answering -----------> done
                    `--------------- no proof-1 ---------------^
 
-The peer's lines come in as C{hello_came}, C{proof_came} and C{other_came}, each with the tone that it is; the state
-that a line meets judges it, and the verdict is the next input.  What is to be done gathers in the core's C{events}.
+The peer's lines come in as C{hello_came}, C{proof_came} and C{other_came}; the state that a line meets judges it, and
+the verdict is the next input.  What is to be done gathers in the core's C{events}.
 """
 
 from __future__ import annotations
@@ -160,13 +160,13 @@ class Steps(Protocol):
     def opened(self, now_ms: int) -> None:
         """The wire is there."""
 
-    def hello_came(self, line: bytes, tone: dict[str, Any], now_ms: int) -> None:
+    def hello_came(self, line: bytes, now_ms: int) -> None:
         """A tone that says hello."""
 
-    def proof_came(self, line: bytes, tone: dict[str, Any], now_ms: int) -> None:
+    def proof_came(self, line: bytes, now_ms: int) -> None:
         """A tone that says hello-proof."""
 
-    def other_came(self, line: bytes, tone: dict[str, Any], now_ms: int) -> None:
+    def other_came(self, line: bytes, now_ms: int) -> None:
         """Any other tone."""
 
     def admitted(self, greeted: _Greeted, mine: bytes) -> None:
@@ -210,18 +210,18 @@ listening.upon(Steps.opened).loop().returns(None)
 
 
 @pep614(greeting.upon(Steps.hello_came).loop())
-def judge_listener(steps: Steps, core: Core, mine: bytes, line: bytes, tone: dict[str, Any], now_ms: int) -> None:
-    _judge(steps, core, line, tone, now_ms, mine)
+def judge_listener(steps: Steps, core: Core, mine: bytes, line: bytes, now_ms: int) -> None:
+    _judge(steps, core, line, now_ms, mine)
 
 
 @pep614(listening.upon(Steps.hello_came).loop())
-def judge_dialler(steps: Steps, core: Core, line: bytes, tone: dict[str, Any], now_ms: int) -> None:
-    _judge(steps, core, line, tone, now_ms, None)
+def judge_dialler(steps: Steps, core: Core, line: bytes, now_ms: int) -> None:
+    _judge(steps, core, line, now_ms, None)
 
 
-def _judge(steps: Steps, core: Core, line: bytes, tone: dict[str, Any], now_ms: int, mine: bytes | None) -> None:
+def _judge(steps: Steps, core: Core, line: bytes, now_ms: int, mine: bytes | None) -> None:
     try:
-        hello = read_hello(tone)
+        hello = read_hello(line)
         if hello.succeeds:
             core.learn(hello.succeeds)  # first: it may be what lets this id in
         level = core.admission.judge(hello, now_ms)
@@ -259,9 +259,9 @@ def answer_and_prove(steps: Steps, core: Core, proving: _Proving) -> None:
 
 @pep614(asking.upon(Steps.proof_came).loop())
 @pep614(answering.upon(Steps.proof_came).loop())
-def verify_proof(steps: Steps, core: Core, proving: _Proving, line: bytes, tone: dict[str, Any], now_ms: int) -> None:
+def verify_proof(steps: Steps, core: Core, proving: _Proving, line: bytes, now_ms: int) -> None:
     peer = proving.transcript.peer
-    if not is_proof(tone, proving.public, proving.transcript):
+    if not is_proof(line, proving.public, proving.transcript):
         steps.refused(Refused.because("bad-proof", "its proof is not one of this handshake", peer))
         return
     core.admission.memory.note_proven(peer, peer in core.admission.policy.known)
@@ -285,25 +285,23 @@ def rise_proven(steps: Steps, core: Core, before: _Proving, proving: _Proving) -
 
 
 @pep614(listening.upon(Steps.other_came).loop())
-def hold(steps: Steps, core: Core, line: bytes, tone: dict[str, Any], now_ms: int) -> None:
+def hold(steps: Steps, core: Core, line: bytes, now_ms: int) -> None:
     core.held.append(line)
 
 
 @pep614(greeting.upon(Steps.other_came).loop())
-def hold_too(steps: Steps, core: Core, mine: bytes, line: bytes, tone: dict[str, Any], now_ms: int) -> None:
+def hold_too(steps: Steps, core: Core, mine: bytes, line: bytes, now_ms: int) -> None:
     core.held.append(line)
 
 
 @pep614(listening.upon(Steps.proof_came).loop())
-def reject_early_proof(steps: Steps, core: Core, line: bytes, tone: dict[str, Any], now_ms: int) -> None:
+def reject_early_proof(steps: Steps, core: Core, line: bytes, now_ms: int) -> None:
     steps.refused(Refused.because("no-hello", "a proof came before the hello that it proves"))
 
 
 @pep614(greeting.upon(Steps.proof_came).loop())
-def reject_early_proof_too(
-    steps: Steps, core: Core, mine: bytes, line: bytes, tone: dict[str, Any], now_ms: int
-) -> None:
-    reject_early_proof(steps, core, line, tone, now_ms)
+def reject_early_proof_too(steps: Steps, core: Core, mine: bytes, line: bytes, now_ms: int) -> None:
+    reject_early_proof(steps, core, line, now_ms)
 
 
 @pep614(asking.upon(Steps.hello_came).loop())
@@ -313,7 +311,7 @@ def reject_early_proof_too(
 @pep614(ready.upon(Steps.proof_came).loop())
 @pep614(answering.upon(Steps.hello_came).loop())
 @pep614(answering.upon(Steps.other_came).loop())
-def reject_talk(steps: Steps, core: Core, proving: _Proving, line: bytes, tone: dict[str, Any], now_ms: int) -> None:
+def reject_talk(steps: Steps, core: Core, proving: _Proving, line: bytes, now_ms: int) -> None:
     cause = "something other than its one proof came before the link was up"
     steps.refused(Refused.because("no-proof", cause, proving.transcript.peer))
 

@@ -28,7 +28,7 @@ from ensemble.protocols.capabilities import PeerCapabilities
 from ensemble.protocols.exchange import Core, Event, Send, fresh, listening, machine
 from ensemble.protocols.hello import DEFAULT_FEATURES, DEFAULT_MAX_TONE, PROOF_FEATURE, HelloClock
 from ensemble.protocols.proof import Role
-from ensemble.tone import MalformedTone, read
+from ensemble.tone import MalformedTone, peek
 
 PENDING_BYTES: Final = 16 * 1024  # received up to the end of the line that completes the handshake
 NO_CAPABILITIES: Final = PeerCapabilities()
@@ -141,16 +141,15 @@ class Handshake:
             self._steps.refused(Refused.because("too-long", cause))
             return
         try:
-            envelope, tone = read(line)
+            chi = peek(line).chi
+            if chi == "hello":
+                self._steps.hello_came(line, now_ms)
+            elif chi == "hello-proof":
+                self._steps.proof_came(line, now_ms)
+            else:
+                self._steps.other_came(line, now_ms)
         except MalformedTone as error:
             self._steps.refused(Refused.because("malformed", f"a line that is no tone: {error}"))
-            return
-        if envelope.chi == "hello":
-            self._steps.hello_came(line, tone, now_ms)
-        elif envelope.chi == "hello-proof":
-            self._steps.proof_came(line, tone, now_ms)
-        else:
-            self._steps.other_came(line, tone, now_ms)
 
     def _step(self, step: Callable[[], None]) -> None:
         try:

@@ -50,7 +50,7 @@ from ensemble.identity import (
     verify,
 )
 from ensemble.protocols.capabilities import PeerCapabilities
-from ensemble.tone import THRUM_VERSION, encode
+from ensemble.tone import THRUM_VERSION, decode, encode
 
 HELLO_WINDOW_MS: Final = 60_000  # how far signed_at may be from our time, either way
 MAX_HELLO: Final = 12 * 1024  # bytes of ours: with a proof it must fit into what a pending link may receive
@@ -245,12 +245,14 @@ def hello_line(
     return line
 
 
-def read_hello(tone: dict[str, Any]) -> Hello:
+def read_hello(line: bytes) -> Hello:
     """
     Read somebody's hello.
 
+    :raises MalformedTone: the line is no tone.
     :raises BadHello: a field is missing, of a wrong type, or contradicts another.
     """
+    tone = decode(line)
     claimed = _claimed(tone)
     if not isinstance(tone.get("proto_version"), str):
         raise BadHello("it has no proto_version", claimed)

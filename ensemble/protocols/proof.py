@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 from attrs import field, frozen
 
 from ensemble.identity import HumdId, HumdKey, Use, signed_bytes, verify
-from ensemble.tone import encode
+from ensemble.tone import decode, encode
 
 _SIGNATURE: Final = re.compile(r"[0-9a-fA-F]{128}")
 
@@ -94,9 +93,13 @@ def proof_line(key: HumdKey, transcript: Transcript) -> bytes:
     return encode({"chi": "hello-proof", "rid": f"proof-{transcript.me.short}", "signature": signature})
 
 
-def is_proof(tone: Mapping[str, Any], public: bytes, transcript: Transcript) -> bool:
-    """Does this ``hello-proof`` prove that the holder of ``public`` is at the other end?"""
-    signature = tone.get("signature")
+def is_proof(line: bytes, public: bytes, transcript: Transcript) -> bool:
+    """
+    Does this ``hello-proof`` prove that the holder of ``public`` is at the other end?
+
+    :raises MalformedTone: the line is no tone.
+    """
+    signature = decode(line).get("signature")
     if not isinstance(signature, str) or _SIGNATURE.fullmatch(signature) is None:
         return False
     return verify(public, transcript.theirs(), bytes.fromhex(signature))

@@ -12,7 +12,6 @@ from ensemble.mesh.proof_memory import RamProofMemory
 from ensemble.protocols import (
     Event,
     Handshake,
-    Hello,
     HelloClock,
     Level,
     PeerCapabilities,
@@ -21,9 +20,7 @@ from ensemble.protocols import (
     Role,
     Send,
     Up,
-    read_hello,
 )
-from ensemble.tone import decode
 
 NOW = 1_700_000_000_000  # ms
 
@@ -178,11 +175,6 @@ def meet(dialler: Handshake, listener: Handshake, now: int = NOW) -> tuple[End, 
             for line in said:
                 queues[1 - at] += ends[1 - at].hear(line, now)
     return ends
-
-
-def hello_of(line: bytes) -> Hello:
-    """The hello that a line is."""
-    return read_hello(decode(line))
 
 
 def changed(line: bytes, **fields: Any) -> bytes:

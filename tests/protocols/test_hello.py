@@ -23,6 +23,7 @@ from ensemble.protocols import (
     Level,
     PeerCapabilities,
     hello_line,
+    read_hello,
 )
 from ensemble.protocols.hello import handshake_message
 from ensemble.tone import MalformedTone
@@ -35,7 +36,6 @@ from tests.protocols.handshaking import (
     UNIVERSAL,
     ZERO,
     changed,
-    hello_of,
 )
 
 ZERO_SIGNATURE = (
@@ -138,7 +138,7 @@ class WritingTests(SynchronousTestCase):
             instance="4" * 32,
             max_tone=2048,
         )
-        hello = hello_of(line)
+        hello = read_hello(line)
         self.assertEqual((hello.humd_id, hello.public, hello.capabilities), (ZERO.humd_id(), ZERO.public, offered))
         self.assertEqual((hello.features, hello.nonce, hello.instance), ({"proof-1", "kad-2"}, "3" * 64, "4" * 32))
         self.assertEqual((hello.max_tone, hello.is_old, hello.level(NOW)), (2048, False, Level.SIGNED))
@@ -149,13 +149,13 @@ class LevelTests(SynchronousTestCase):
 
     def assertBad(self, line: bytes, kind: str, now: int = NOW) -> None:
         """The hello is refused at every level, for this kind of reason."""
-        error = self.assertRaises(BadHello, lambda: hello_of(line).level(now))
+        error = self.assertRaises(BadHello, lambda: read_hello(line).level(now))
         self.assertEqual((error.kind, error.claimed), (kind, ZERO.humd_id()), str(error))
 
     def test_signed(self) -> None:
         """A good signature within a minute of our time, either way, shows who it was."""
         for now in (NOW, NOW - HELLO_WINDOW_MS, NOW + HELLO_WINDOW_MS):
-            self.assertEqual(hello_of(OLD_HELLO).level(now), Level.SIGNED)
+            self.assertEqual(read_hello(OLD_HELLO).level(now), Level.SIGNED)
 
     def test_stale(self) -> None:
         """A signature from more than a minute ago, or ahead, is refused."""
@@ -167,8 +167,8 @@ class LevelTests(SynchronousTestCase):
     def test_unsigned(self) -> None:
         """Without a key nothing is shown, whatever else is there."""
         for public in (..., None, 7, ["3b"]):
-            self.assertEqual(hello_of(changed(OLD_HELLO, pubkey=public)).level(NOW), Level.OPEN)
-        self.assertEqual(hello_of(UNSIGNED_HELLO).level(NOW), Level.OPEN)
+            self.assertEqual(read_hello(changed(OLD_HELLO, pubkey=public)).level(NOW), Level.OPEN)
+        self.assertEqual(read_hello(UNSIGNED_HELLO).level(NOW), Level.OPEN)
 
     def test_key_without_signature(self) -> None:
         """Who names a key must have signed with it."""
@@ -203,17 +203,17 @@ class LevelTests(SynchronousTestCase):
         """The id and the hex may be spelt as ids and hex are read: what counts is the full form."""
         zero = ZERO.humd_id()
         for who in (zero.digest.hex(), zero.digest.hex().upper(), "humd_" + zero.digest.hex().upper()):
-            hello = hello_of(changed(OLD_HELLO, humd_id=who, sender="claude-cli"))
+            hello = read_hello(changed(OLD_HELLO, humd_id=who, sender="claude-cli"))
             self.assertEqual((hello.humd_id, hello.level(NOW)), (zero, Level.SIGNED))
         loud = changed(OLD_HELLO, signature=ZERO_SIGNATURE.upper(), pubkey=ZERO.public.hex().upper())
-        self.assertEqual(hello_of(loud).level(NOW), Level.SIGNED)
+        self.assertEqual(read_hello(loud).level(NOW), Level.SIGNED)
 
     def test_keys_without_a_secret(self) -> None:
         """No signature is accepted of a key of small order, the universal one of the identity point least of all."""
         for public in SMALL_ORDER:
             who = HumdId.from_public(public).full
             line = changed(OLD_HELLO, humd_id=who, pubkey=public.hex(), signature=UNIVERSAL.hex())
-            error = self.assertRaises(BadHello, hello_of(line).level, NOW)
+            error = self.assertRaises(BadHello, read_hello(line).level, NOW)
             self.assertEqual(error.kind, "bad-signature")
 
     def test_words(self) -> None:
@@ -228,7 +228,7 @@ class ReadingTests(SynchronousTestCase):
 
     def assertBad(self, line: bytes, *words: str) -> BadHello:
         """The hello is refused, and the reason has these words."""
-        error: BadHello = self.assertRaises(BadHello, hello_of, line)
+        error: BadHello = self.assertRaises(BadHello, read_hello, line)
         for word in words:
             self.assertIn(word, str(error))
         return error
@@ -246,7 +246,7 @@ class ReadingTests(SynchronousTestCase):
         for version in (..., None, 8, ["0.8.0"]):
             error = self.assertBad(changed(UNSIGNED_HELLO, proto_version=version), "proto_version")
             self.assertEqual(error.claimed, ZERO.humd_id())
-        self.assertEqual(hello_of(changed(UNSIGNED_HELLO, proto_version="")).capabilities.proto_version, "")
+        self.assertEqual(read_hello(changed(UNSIGNED_HELLO, proto_version="")).capabilities.proto_version, "")
 
     def test_key(self) -> None:
         """A key is 32 bytes, and the one that the id is made of."""
@@ -258,9 +258,9 @@ class ReadingTests(SynchronousTestCase):
     def test_features(self) -> None:
         """Features are at most 64 strings; those that are no feature names are passed over."""
         many = [f"f-{number}" for number in range(64)]
-        self.assertEqual(hello_of(changed(UNSIGNED_HELLO, features=many)).features, set(many))
+        self.assertEqual(read_hello(changed(UNSIGNED_HELLO, features=many)).features, set(many))
         odd = ["kad-2", "UPPER", "", "f" * 33, "dot.dot", "new\n", "é"]
-        self.assertEqual(hello_of(changed(UNSIGNED_HELLO, features=odd)).features, {"kad-2"})
+        self.assertEqual(read_hello(changed(UNSIGNED_HELLO, features=odd)).features, {"kad-2"})
         for features in ([*many, "one-more"], "proof-1", {"proof-1": 1}, ["ping-1", 1], [None], [["ping-1"]], True):
             self.assertBad(changed(DIALLER_HELLO, features=features), "features")
 
@@ -276,36 +276,36 @@ class ReadingTests(SynchronousTestCase):
     def test_max_tone(self) -> None:
         """A ceiling is a whole number from 1,024; without one the peer is taken to have ours."""
         for said, meant in [(1024, 1024), (2**40, 2**40), (10**30, 2**53 - 1)]:
-            self.assertEqual(hello_of(changed(DIALLER_HELLO, max_tone=said)).max_tone, meant)
+            self.assertEqual(read_hello(changed(DIALLER_HELLO, max_tone=said)).max_tone, meant)
         for absent in (..., None):
-            self.assertEqual(hello_of(changed(DIALLER_HELLO, max_tone=absent)).max_tone, DEFAULT_MAX_TONE)
+            self.assertEqual(read_hello(changed(DIALLER_HELLO, max_tone=absent)).max_tone, DEFAULT_MAX_TONE)
         ceilings: list[Any] = [1023, 0, -1, 4096.0, "4096", True, []]
         for wrong in ceilings:
             self.assertBad(changed(DIALLER_HELLO, max_tone=wrong), "max_tone")
 
     def test_offer(self) -> None:
         """Who offers a proof has a key and a nonce."""
-        hello = hello_of(DIALLER_HELLO)
+        hello = read_hello(DIALLER_HELLO)
         assert hello.offer is not None
         self.assertEqual((hello.offer.public, hello.offer.nonce), (ZERO.public, "1" * 64))
         self.assertBad(changed(DIALLER_HELLO, pubkey=...), "without a key")
         self.assertBad(changed(DIALLER_HELLO, pubkey=None), "without a key")
         self.assertBad(changed(DIALLER_HELLO, nonce=...), "without a nonce")
-        self.assertIsNone(hello_of(changed(DIALLER_HELLO, features=["ping-1"])).offer)
+        self.assertIsNone(read_hello(changed(DIALLER_HELLO, features=["ping-1"])).offer)
 
     def test_old(self) -> None:
         """A hello with none of the added fields is that of a 0.7.0 peer; with any of them it is not."""
-        self.assertTrue(hello_of(OLD_HELLO).is_old)
-        self.assertTrue(hello_of(changed(OLD_HELLO, features=None, nonce=None)).is_old)
+        self.assertTrue(read_hello(OLD_HELLO).is_old)
+        self.assertTrue(read_hello(changed(OLD_HELLO, features=None, nonce=None)).is_old)
         added: dict[str, Any] = {"features": [], "nonce": "1" * 64, "instance": "1" * 32, "max_tone": 4096}
         for name, value in added.items():
-            self.assertFalse(hello_of(changed(OLD_HELLO, **{name: value})).is_old, name)
+            self.assertFalse(read_hello(changed(OLD_HELLO, **{name: value})).is_old, name)
 
     def test_wrong_envelope(self) -> None:
         """A hello whose envelope is wrong is no tone at all."""
         wrongs: list[dict[str, Any]] = [{"sender": 5}, {"rid": []}, {"dusk": "soon"}, {"chi": 3}]
         for wrong in wrongs:
-            self.assertRaises(MalformedTone, hello_of, changed(OLD_HELLO, **wrong))
+            self.assertRaises(MalformedTone, read_hello, changed(OLD_HELLO, **wrong))
 
     @given(
         st.sampled_from([OLD_HELLO, UNSIGNED_HELLO, DIALLER_HELLO]),
@@ -327,7 +327,7 @@ class ReadingTests(SynchronousTestCase):
         if "from" in fields:
             fields["sender"] = fields.pop("from")
         try:
-            hello = hello_of(changed(line, **fields))
+            hello = read_hello(changed(line, **fields))
             level = hello.level(NOW)
         except (BadHello, MalformedTone):
             return
@@ -339,7 +339,7 @@ class ReadingTests(SynchronousTestCase):
     def test_garbage(self, line: bytes) -> None:
         """Any bytes are a hello or one of two errors, nothing else."""
         try:
-            hello = hello_of(line)
+            hello = read_hello(line)
         except (BadHello, MalformedTone):
             return
         self.assertEqual(line, DIALLER_HELLO)
@@ -372,4 +372,4 @@ class HelloClockTests(SynchronousTestCase):
         other = HumdKey.from_seed(b"\x07" * 32)
         line = hello_line(other.humd_id(), PeerCapabilities(), key=other, signed_at=NOW)
         stolen = changed(OLD_HELLO, signature=json.loads(line)["signature"])
-        self.assertEqual(self.assertRaises(BadHello, hello_of(stolen).level, NOW).kind, "bad-signature")
+        self.assertEqual(self.assertRaises(BadHello, read_hello(stolen).level, NOW).kind, "bad-signature")

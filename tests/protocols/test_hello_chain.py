@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import LocalWireError
 from ensemble.identity import MAX_CHAIN, HumdKey, revoke, succeed
-from ensemble.protocols import PeerCapabilities, hello_line
-from tests.protocols.handshaking import NOW, hello_of
+from ensemble.protocols import PeerCapabilities, hello_line, read_hello
+from tests.protocols.handshaking import NOW
 
 
 class ChainTests(SynchronousTestCase):
@@ -23,10 +23,10 @@ class ChainTests(SynchronousTestCase):
         chain = tuple(succeed(old, new, NOW) for old, new in pairwise(keys))
         me = keys[-1].humd_id()
         self.assertNotIn("succeeds", json.loads(hello_line(me, PeerCapabilities())))
-        self.assertEqual(hello_of(hello_line(me, PeerCapabilities(), succeeds=chain)).succeeds, chain)
+        self.assertEqual(read_hello(hello_line(me, PeerCapabilities(), succeeds=chain)).succeeds, chain)
         for nests, kept in ((84, 6), (116, 0)):
             line = hello_line(me, PeerCapabilities(nests=["n" * 100] * nests), succeeds=chain)
-            self.assertEqual(hello_of(line).succeeds, chain[MAX_CHAIN - kept :])
+            self.assertEqual(read_hello(line).succeeds, chain[MAX_CHAIN - kept :])
         self.assertRaises(LocalWireError, hello_line, me, PeerCapabilities(nests=["n" * 100] * 120), succeeds=chain)
 
     def test_bad_chain(self) -> None:
@@ -37,8 +37,8 @@ class ChainTests(SynchronousTestCase):
         chains: list[Any] = [1, {}, [], [1], [steps[0]], steps[:2][::-1], [steps[0], steps[0]], steps[1:3]]
         chains += [[revoke(keys[2], NOW).to_tone()], [steps[1] | {"issued": -1}], None, [steps[1], steps[1]]]
         for chain in chains:
-            hello = hello_of(json.dumps(plain | {"succeeds": chain}).encode())
+            hello = read_hello(json.dumps(plain | {"succeeds": chain}).encode())
             self.assertEqual((hello.succeeds, hello.humd_id), ((), keys[2].humd_id()), chain)
-        self.assertEqual(len(hello_of(json.dumps(plain | {"succeeds": steps[:2]}).encode()).succeeds), 2)
+        self.assertEqual(len(read_hello(json.dumps(plain | {"succeeds": steps[:2]}).encode()).succeeds), 2)
         last = json.loads(hello_line(keys[-1].humd_id(), PeerCapabilities()))
-        self.assertEqual(hello_of(json.dumps(last | {"succeeds": steps}).encode()).succeeds, ())
+        self.assertEqual(read_hello(json.dumps(last | {"succeeds": steps}).encode()).succeeds, ())
