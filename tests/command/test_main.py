@@ -176,6 +176,14 @@ class ProcessTests(CommandTestCase):
                 )
                 self.assertEqual((done.returncode, done.stdout, done.stderr), (130, b"", b""), (program, module))
 
+    def test_words_for_the_demo(self) -> None:
+        """The demo takes none, and begins nothing before it says so."""
+        words = (sys.executable, str(ROOT / "examples" / "demo.py"), "fast")
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(words, env=environment, capture_output=True, timeout=60, check=False)
+        self.assertEqual((done.returncode, done.stdout), (2, b""))
+        self.assertIn(b"unrecognized arguments: fast", done.stderr)
+
     def test_broken_pipe(self) -> None:
         """A reader that has seen enough ends it without a word."""
         self.serve(self.control, lambda request: [{"ok": True}] + [{"tone": {"chi": "x" * 4000}}] * 100)
