@@ -13,7 +13,7 @@ from typing import Any, Final
 from attrs import Factory, frozen
 
 from ensemble.identity import BadHumdId, HumdId
-from ensemble.tone import encode
+from ensemble.tone import THRUM_VERSION, encode
 
 WORKER: Final = "worker"
 FORAGER: Final = "forager"
@@ -151,7 +151,7 @@ def read_hello(hello: Mapping[str, Any], client_id: str, now_ms: int) -> ReadHel
     manifest = NestlingManifest(
         name=name,
         version=reader.text("version") or DEFAULT_VERSION,
-        proto_version=reader.text("protoVersion") or DEFAULT_PROTO_VERSION,
+        proto_version=reader.proto_version(),
         propensity=reader.propensity(),
         chis=reader.texts("chis", MAX_CHIS),
         source=reader.text("source"),
@@ -185,6 +185,16 @@ class _Reader:
             self.problems.append(f"{key} has {len(value)} characters, at most {MAX_TEXT} are accepted")
             return None
         return value
+
+    def proto_version(self) -> str:
+        """As the bee says it.  We speak two, and one more is told."""
+        said = self.text("protoVersion") or DEFAULT_PROTO_VERSION
+        if said not in (DEFAULT_PROTO_VERSION, THRUM_VERSION):
+            spoken = f"{DEFAULT_PROTO_VERSION} and {THRUM_VERSION}"
+            self.problems.append(
+                f"its protoVersion is {said[:_SHOWN]!r}: this humd speaks {spoken}, so it may miss something"
+            )
+        return said
 
     def texts(self, key: str, most: int) -> tuple[str, ...]:
         """The string members of an array, without repeats."""

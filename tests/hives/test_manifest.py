@@ -102,6 +102,14 @@ class HelloTests(SynchronousTestCase):
         self.assertEqual(manifest(protoVersion="0.8.0").proto_version, "0.8.0")
         self.assertEqual(manifest(protoVersion="0.3.0").proto_version, "0.3.0")
 
+    def test_another_proto_version_is_told(self) -> None:
+        """The log learns of one that we do not speak; such a bee is registered like any other."""
+        told = "its protoVersion is '0.3.0': this humd speaks 0.7.0 and 0.8.0, so it may miss something"
+        self.assertEqual(read(hive="h", protoVersion="0.3.0").problems, (told,))
+        for spoken in (None, "0.7.0", "0.8.0"):
+            self.assertEqual(read(hive="h", protoVersion=spoken).problems, (), spoken)
+        self.assertLess(len(read(hive="h", protoVersion="9" * 1000).problems[0]), 200)
+
     def test_roles(self) -> None:
         """The role may be a list, or from old bees one string; what is no string is no role."""
         self.assertEqual(manifest(bee=["worker", 5, "forager"]).bee, ("worker", "forager"))
