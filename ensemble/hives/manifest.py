@@ -30,7 +30,7 @@ MAX_TOOLS: Final = 1024
 MAX_CATALOGUE: Final = 1024 * 1024  # bytes of all tools of one bee as JSON: they travel with every prompt
 
 _ROLES: Final = (WORKER, FORAGER)
-_SHOWN: Final = 40  # characters of a role that we do not know
+_SHOWN: Final = 40  # characters of a role or a version that we do not know
 _PROPENSITY: Final = ("statefulness", "richness", "wire")
 
 
