@@ -78,7 +78,8 @@ class Humd(MultiService):
         self.me = state.key.humd_id()
         self.began, self.started = reactor.seconds(), wall()
         turn = Turn(reactor)
-        self.tls = TlsTransport(reactor, state.key, budget=self.budget)
+        succeeds = state.own.leading_to(self.me)
+        self.tls = TlsTransport(reactor, state.key, budget=self.budget, succeeds=succeeds)
         dials = {"tcp": TcpTransport(reactor, budget=self.budget).dial, "tls": self.tls.dial}
         self.peers = PeerBook(settings.paths.peers_file, self.me, settings.level, settings.admit_any, dials)
         self.ensemble = Ensemble(
@@ -93,7 +94,7 @@ class Humd(MultiService):
             turn=turn,
             budget=self.budget,
             limits=settings.limits,
-            succeeds=state.own.leading_to(self.me),
+            succeeds=succeeds,
         )
         self.announce(state.own)
         self.roster = WatchedRoster()
@@ -255,9 +256,9 @@ class Humd(MultiService):
 
     def _dial(self) -> None:
         """An heir is at the same places as those that it goes on for: while one is linked, nobody else is there."""
-        self.dialler.set_peers(
-            row for row in self.ensemble.policy.known.values() if not any(map(self.ensemble.linked, self._before(row)))
-        )
+        rows = self.ensemble.policy.known.values()
+        held = {row.peer for row in rows if any(map(self.ensemble.linked, self._before(row)))}
+        self.dialler.set_peers(rows, held)
 
     def _before(self, row: KnownPeer) -> Iterator[HumdId]:
         line = [] if row.heir_of is None else self.ensemble.rules.lineage.line(row.heir_of)

@@ -24,7 +24,7 @@ from ensemble.mesh import (
     KnownPeer,
     Link,
 )
-from ensemble.protocols import PENDING_BYTES
+from ensemble.protocols import HANDSHAKE_BYTES, PENDING_BYTES
 from ensemble.tone import MAX_DEPTH, THRUM_VERSION
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def limits(humd: Humd) -> dict[str, int | float]:
         "asks_remembered_seconds": REMEMBERED,
         "pending_seconds": PENDING_SECONDS,
         "pending_bytes": PENDING_BYTES,
+        "tls_handshake_bytes": HANDSHAKE_BYTES,
         "ping_after_seconds": PING_SECONDS,
         "gone_after_seconds": GONE_SECONDS,
         "goodbye_seconds": STOP_SECONDS,
@@ -106,7 +107,7 @@ def _row(humd: Humd, peer: HumdId, row: KnownPeer | None) -> dict[str, Any]:
     _, *heirs = rules.lineage.line(peer)
     rows = [found for heir in heirs if (found := policy.known.get(heir)) is not None]
     lent = any(each.heir_of == peer and each.alias is not None for each in rows)
-    alone = "dialling" if row is not None and humd.peers.can_dial(row) else "down"
+    alone = "dialling" if humd.dialler.dials(peer) else "down"
     return {
         "id": peer.full,
         "alias": None if row is None or lent else row.alias,

@@ -1,7 +1,7 @@
 """Keys, ids, addresses and what a key signs."""
 
 from ensemble.identity.addr import MAX_HINT, MAX_HINTS, SECURE_SCHEMES, BadAddr, BadHint, Hint, HumdAddr
-from ensemble.identity.certificate import BadCertificate, certificate_of, fingerprint, leaf_id
+from ensemble.identity.certificate import BadCertificate, carried, carrier_of, certificate_of, fingerprint, leaf_id
 from ensemble.identity.humd_id import BadHex, BadHumdId, HumdId, Role, UnknownPrefix, WrongLength
 from ensemble.identity.key import SEED_LENGTH, SIGNATURE_LENGTH, BadSeed, HumdKey, verify
 from ensemble.identity.keyfile import KeyFileError, KeyFileExists, KeyFileMissing, load, load_or_mint, mint, save
@@ -46,6 +46,8 @@ __all__ = [
     "UnsignableText",
     "Use",
     "WrongLength",
+    "carried",
+    "carrier_of",
     "certificate_of",
     "fingerprint",
     "leaf_id",

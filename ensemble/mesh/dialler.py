@@ -8,7 +8,7 @@ our proof: the ensemble sees to that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from twisted.application.service import Service
@@ -50,14 +50,29 @@ class Redial:
         self._waiting: list[Hint] = []  # of this race, not started yet
         self._racing: dict[Deferred[Any], bool] = {}  # True while it connects; then the ensemble shakes hands on it
         self._timer: IDelayedCall | None = None
-        self._running = self._told = False
+        self._running = self._told = self._held = False
+
+    @property
+    def dials(self) -> bool:
+        """Is there a hint that can be dialled, and may it be now?"""
+        return bool(self._order) and not self._held
 
     def start(self) -> None:
         """Dial now, unless there is a link or nothing to dial."""
         self._running = True
         self._judge_hints()
-        if not self._ensemble.linked(self.row.peer):
+        if self._is_wanted():
             self._race()
+
+    def hold(self, held: bool) -> None:
+        """Do not dial while C{held}; afterwards again, after as long as if a link had been lost."""
+        if held == self._held:
+            return
+        self._held = held
+        if held:
+            self._settle(True)
+        elif self._is_wanted():
+            self._again(self._backoff.went_down(self._clock.seconds()))
 
     def stop(self) -> None:
         """Dial no more; dials under way are dropped."""
@@ -73,9 +88,12 @@ class Redial:
 
     def went_down(self) -> None:
         """The link was lost."""
-        if self._running and not self._ensemble.linked(self.row.peer):
+        if self._is_wanted():
             self._judge_hints()
             self._again(self._backoff.went_down(self._clock.seconds()))
+
+    def _is_wanted(self) -> bool:
+        return self._running and not self._held and not self._ensemble.linked(self.row.peer)
 
     def _judge_hints(self) -> None:
         """Say so, once, where the row has hints and none of them can be dialled."""
@@ -140,6 +158,8 @@ class Redial:
         return self._ensemble.install(wire)
 
     def _failed(self, failure: Failure, hint: Hint, attempt: Deferred[Any]) -> None:
+        if isinstance(failure.value, SomebodyElse):
+            self._ensemble.rules.learn(failure.value.succeeds)  # it may end this very race
         if attempt not in self._racing:
             return  # settled already
         if hint in self._order:
@@ -160,11 +180,13 @@ class Redial:
         if not failure.check(EnsembleError, OSError) and not failure.type.__module__.startswith("twisted.internet"):
             self.log.failure("a dial died", failure=failure)
 
-    def _ended(self, _: object, attempt: Deferred[Any]) -> None:
+    def _ended(self, result: object, attempt: Deferred[Any]) -> None:
+        if isinstance(result, Failure):
+            self.log.failure("what was to be done about a dial that failed died", failure=result)
         if attempt not in self._racing:
             return  # settled already
         del self._racing[attempt]
-        if not self._running or self._ensemble.linked(self.row.peer):
+        if not self._is_wanted():
             return
         if self._waiting:
             self._next()
@@ -186,18 +208,31 @@ class Dialler(Service):
         self._redials: dict[HumdId, Redial] = {}
         ensemble.watch(self._changed)
 
-    def set_peers(self, rows: Iterable[KnownPeer]) -> None:
-        """Dial the new rows, drop the removed ones; a row that did not change is left alone."""
+    def set_peers(self, rows: Iterable[KnownPeer], held: Container[HumdId] = ()) -> None:
+        """
+        Dial the new rows, drop the removed ones; a row that did not change is left alone.
+
+        :param held: those that are not to be dialled for the time being: somebody else is known to be there.
+        """
         wanted = {row.peer: row for row in rows if row.peer != self._ensemble.me}
         for peer, redial in list(self._redials.items()):
             if wanted.get(peer) != redial.row:
                 self._redials.pop(peer).stop()
-        for peer, row in wanted.items():
-            if peer not in self._redials:
-                redial = Redial(row, self._ensemble, self._dials, self._clock, self._random)
-                self._redials[peer] = redial
-                if self.running:
-                    redial.start()
+        new = [
+            Redial(row, self._ensemble, self._dials, self._clock, self._random)
+            for peer, row in wanted.items()
+            if peer not in self._redials
+        ]
+        self._redials.update((redial.row.peer, redial) for redial in new)
+        for peer, redial in self._redials.items():
+            redial.hold(peer in held)
+        if self.running:
+            self._start(new)
+
+    def dials(self, peer: HumdId) -> bool:
+        """True where C{peer} is one of those, is not held, and a hint of it is for a wire that we have and may use."""
+        redial = self._redials.get(peer)
+        return redial is not None and redial.dials
 
     def last_failure(self, peer: HumdId) -> str:
         """Why the last dial of C{peer} failed; empty where none did since it was linked."""
@@ -211,13 +246,17 @@ class Dialler(Service):
 
     def startService(self) -> None:
         super().startService()
-        for redial in self._redials.values():
-            redial.start()
+        self._start(list(self._redials.values()))
 
     def stopService(self) -> None:
         super().stopService()
         for redial in self._redials.values():
             redial.stop()
+
+    def _start(self, redials: Iterable[Redial]) -> None:
+        for redial in redials:
+            if self._redials.get(redial.row.peer) is redial:  # what one before it found may have changed the rows
+                redial.start()
 
     def _changed(self, peer: HumdId, up: bool) -> None:
         redial = self._redials.get(peer)

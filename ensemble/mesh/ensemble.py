@@ -381,7 +381,8 @@ class Ensemble(Service):
     def _accepted(self, wire: IWire) -> None:
         self.install(wire).addErrback(lambda failure: failure.trap(LinkRefused) and None)
 
-    def _admits_leaf(self, leaf: HumdId | None) -> str | None:
+    def _admits_leaf(self, leaf: HumdId | None, succeeds: Sequence[Succession]) -> str | None:
+        self.rules.learn(succeeds)  # first: it may be what lets this id in
         # Our own: the refusal of its hello says what it means.
         return None if leaf == self.me else self.policy.admits_leaf(leaf)
 

@@ -86,11 +86,6 @@ class Policy:
     known: Mapping[HumdId, KnownPeer] = field(factory=tuple, converter=_by_id)
     barred: Mapping[HumdId, str] = field(factory=dict)
     named: Mapping[HumdId, KnownPeer] = field(factory=dict, eq=False)  # it changes no rule, only what is said
-    _follows: bool = field(init=False, repr=False, eq=False)
-
-    @_follows.default
-    def _any_follows(self) -> bool:
-        return any(row.follow for row in self.known.values())
 
     def level_for(self, claimed: HumdId) -> Level:
         """The least level at which a link that claims C{claimed} is admitted."""
@@ -145,9 +140,7 @@ class Policy:
         :returns: None, or why not, with the mend.
         """
         if leaf is not None:
-            # Its hello may say whose heir it is, and is judged again when it is read.
-            may_be_heir = self._follows and leaf not in self.known and leaf not in self.barred
-            return None if may_be_heir else self.admits(leaf, wire_secure=True)
+            return self.admits(leaf, wire_secure=True)
         if self.level < Level.PROVEN or any(row.level not in (None, Level.PROVEN) for row in self.known.values()):
             return None
         return (

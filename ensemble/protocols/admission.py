@@ -8,13 +8,13 @@ costly signature comes last.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Final, Protocol
 
 from attrs import frozen
 
 from ensemble.errors import LinkRefused
-from ensemble.identity import HumdId
+from ensemble.identity import HumdId, Succession
 from ensemble.protocols.hello import PROOF_FEATURE, BadHello, Hello, Level
 
 PEER: Final = "PEER"  # in a mend: who it said it is
@@ -77,11 +77,12 @@ class SomebodyElse(LinkRefused):
     At the address that we dialled is another humd.
 
     :ivar found: which one, by its own word: that it holds the key is not proved.
+    :ivar succeeds: the successions by which it says that it has become that one; nor are those.
     """
 
-    def __init__(self, cause: str, found: HumdId) -> None:
+    def __init__(self, cause: str, found: HumdId, succeeds: Sequence[Succession] = ()) -> None:
         super().__init__(cause, REFUSALS["other-id"])
-        self.found = found
+        self.found, self.succeeds = found, succeeds
 
 
 class LinkPolicy(Protocol):

@@ -36,20 +36,9 @@ from typing import Any, Final
 from attrs import frozen
 
 from ensemble.errors import LocalWireError, RemoteWireError
-from ensemble.identity import (
-    MAX_CHAIN,
-    BadHumdId,
-    BadStatement,
-    HumdId,
-    HumdKey,
-    Role,
-    Succession,
-    Use,
-    signed_bytes,
-    statement_from,
-    verify,
-)
+from ensemble.identity import BadHumdId, HumdId, HumdKey, Role, Succession, Use, signed_bytes, verify
 from ensemble.protocols.capabilities import PeerCapabilities
+from ensemble.protocols.succeeds import chain_in
 from ensemble.tone import THRUM_VERSION, decode, encode
 
 HELLO_WINDOW_MS: Final = 60_000  # how far signed_at may be from our time, either way
@@ -271,7 +260,7 @@ def read_hello(line: bytes) -> Hello:
         nonce=nonce,
         instance=_hex(tone, "instance", _INSTANCE, claimed),
         max_tone=_max_tone(tone, claimed),
-        succeeds=_succeeds(tone, claimed),
+        succeeds=chain_in(tone.get("succeeds"), claimed),
         is_old=all(tone.get(name) is None for name in ("features", "nonce", "instance", "max_tone")),
     )
 
@@ -299,23 +288,6 @@ def _public(tone: dict[str, Any], claimed: HumdId) -> bytes | None:
     if HumdId.from_public(public) != claimed:
         raise BadHello("its pubkey is not the key of its humd_id", claimed, "other-key")
     return public
-
-
-def _succeeds(tone: dict[str, Any], claimed: HumdId) -> tuple[Succession, ...]:
-    """All of them or none: each begins where the one before it ended, and the last leads to whoever says hello."""
-    said = tone.get("succeeds")
-    if not isinstance(said, list) or not 1 <= len(said) <= MAX_CHAIN:
-        return ()
-    chain: list[Succession] = []
-    for value in reversed(said):
-        try:
-            statement = statement_from(value)
-        except BadStatement:
-            return ()
-        if not isinstance(statement, Succession) or statement.heir != (chain[-1].who if chain else claimed):
-            return ()
-        chain.append(statement)
-    return tuple(reversed(chain))
 
 
 def _features(tone: dict[str, Any], claimed: HumdId) -> frozenset[str]:

@@ -7,7 +7,8 @@ Theory of operation:
   wants, or whose fingerprint is a C{tls-fp:} of the address; it looks while the handshake runs, before it shows its own
   certificate, so an impostor learns an address and no id.  OpenSSL verifies that the peer holds the leaf's key: the
   verify callback only judges the chain, the CertificateVerify is not in its hands.  The listener asks for a certificate
-  and, once possession is proved, asks its owner whether that id may come.
+  and, once possession is proved, asks its owner whether that id may come.  Behind the leaf of either may be the
+  successions that lead to its id (C{docs/rekeying.rst}): who would be refused may be who we know under a new key.
 - I{When.}  An accepted connection stands on the L{Porch} until it is its turn: a socket that is not read, and no TLS.
   C{built} gets the wire when the handshake is complete and the leaf accepted, not before; so nothing of ours leaves
   earlier.  A connection has L{HANDSHAKE_SECONDS} for all of that, which bytes do not extend.
@@ -28,7 +29,7 @@ certificate too (a client without one is for C{admits} to judge).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -39,19 +40,24 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from ensemble.errors import LinkRefused
-from ensemble.identity import BadCertificate, HumdAddr, HumdId, fingerprint, leaf_id
+from ensemble.identity import BadCertificate, HumdAddr, HumdId, Succession, fingerprint, leaf_id
 from ensemble.protocols.admission import SomebodyElse
 from ensemble.protocols.budget import LineBudget
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.porch import Porch
 from ensemble.protocols.sockets import in_short
 from ensemble.protocols.stream import CLOSE_SECONDS, StreamWire
+from ensemble.protocols.succeeds import chain_behind
 from ensemble.protocols.tls_sessions import KeyUpdates, TlsSession, TlsSessions, TooManyKeyUpdates
 
 HANDSHAKE_SECONDS: Final = 10.0  # from accept to the end of the TLS handshake; a dial has its own deadline
+HANDSHAKE_BYTES: Final = 32 * 1024  # of the peer's until then: OpenSSL takes 8 times as many to hold a chain, for good
 
-Admits = Callable[["HumdId | None"], "str | None"]
-"""Asked with the id of an accepted leaf, None where there is none: None lets it in, else why not."""
+Admits = Callable[["HumdId | None", Sequence[Succession]], "str | None"]
+"""
+Asked with the id of an accepted leaf, None where there is none, and the successions that it says lead to it, which may
+be what lets it in: None does, else why not.
+"""
 
 Told = Callable[[str, str, str], None]
 """Told of a handshake that failed: the counter, the cause for people, the address."""
@@ -69,6 +75,7 @@ class TlsWire(StreamWire):
 
     __slots__ = (
         "_admits",
+        "_came",
         "_deadline",
         "_failed",
         "_porch",
@@ -108,7 +115,7 @@ class TlsWire(StreamWire):
             clock, built, kind="tls", peer=peer, dialled=peer is not None, budget=budget, max_line=max_line
         )
         self.leaf: HumdId | None = None
-        self.binding, self.began = "none", 0.0
+        self.binding, self.began, self._came = "none", 0.0, 0
         self._admits = admits
         self._failed: Told | None = failed  # while the handshake runs
         self._refusal = ""  # why the leaf was not accepted
@@ -145,13 +152,11 @@ class TlsWire(StreamWire):
         session = self._session
         if session is None:
             return  # aborted; some transports still deliver
-        session.receive(data)
-        if not self.shaking:
-            self._read(session)
-        elif self._porch is None:
-            self._shake(session)
+        if self.shaking:
+            self._shake_with(session, data)
         else:
-            self._porch.work(partial(self._shake, session))
+            session.receive(data)
+            self._read(session)
 
     def accepts(self, der: bytes) -> bool:
         """As a dialler: is this the certificate of whom we want?  Asked while the handshake runs."""
@@ -173,7 +178,11 @@ class TlsWire(StreamWire):
         trust = f"`ensemble trust {self.peer.id.full} tls-fp:{shown}`"
         changed = f"if its owner says that it changed (ensemble id shows it there): {trust}"
         # No pin helps against a humd's leaf: whoever has another key has another id.
-        self.refused = partial(LinkRefused, mend=changed) if leaf is None else partial(SomebodyElse, found=leaf)
+        self.refused = (
+            partial(LinkRefused, mend=changed)
+            if leaf is None
+            else partial(SomebodyElse, found=leaf, succeeds=self._chain(leaf))
+        )
         return False
 
     def abort(self) -> None:
@@ -188,6 +197,23 @@ class TlsWire(StreamWire):
             self._porch.work(partial(self._gone, reason))
 
     # the handshake
+
+    def _shake_with(self, session: TlsSession, data: bytes) -> None:
+        """Go on with it, as far as it may go: of what comes behind its end there may be more."""
+        room = HANDSHAKE_BYTES - self._came
+        self._came += len(data)
+        session.receive(data[:room])
+        if self._porch is None:
+            self._shake(session)
+        else:
+            self._porch.work(partial(self._shake, session))
+        if len(data) < room or self._session is not session:
+            return
+        if self.shaking:
+            self._give_up("tls.long", f"{HANDSHAKE_BYTES} bytes, and no end of its TLS handshake")
+        elif len(data) > room:
+            session.receive(data[room:])
+            self._read(session)
 
     def _shake(self, session: TlsSession) -> None:
         """Go on with it."""
@@ -217,9 +243,13 @@ class TlsWire(StreamWire):
                 if not self.dialled:
                     return str(error)  # a pin may name what we cannot read
         if not self.dialled:
-            return None if self._admits is None else self._admits(self.leaf)
+            return None if self._admits is None else self._admits(self.leaf, self._chain(self.leaf))
         # It was accepted before, or we would not be here; but who is there is not left to one callback alone.
         return None if der is not None and self.accepts(der) else self._refusal or "it shows no certificate"
+
+    def _chain(self, leaf: HumdId | None) -> Sequence[Succession]:
+        """What whoever showed this leaf says of who it was before."""
+        return () if leaf is None or self._session is None else chain_behind(self._session.behind(), leaf)
 
     def _late(self) -> None:
         self._deadline = None

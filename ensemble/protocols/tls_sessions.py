@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 from weakref import ref
 
@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from OpenSSL import SSL, crypto
 
 from ensemble.errors import RemoteWireError
-from ensemble.identity import HumdKey, certificate_of
+from ensemble.identity import HumdKey, Succession, certificate_of
+from ensemble.protocols.succeeds import carrier
 
 KEY_UPDATES: Final = 64  # within KEY_UPDATE_SECONDS; one that asks for an answer is two.  Honest: one in 2**24 records
 KEY_UPDATE_SECONDS: Final = 600.0
@@ -63,6 +64,7 @@ class TlsSession:
         "_accepts",
         "_amid",
         "_connection",
+        "_dialled",
         "_open",
         "_settled",
         "_verdict",
@@ -81,7 +83,7 @@ class TlsSession:
         """
         self._connection = SSL.Connection(context, None)
         self._connection.set_app_data(ref(self))  # weak: a cycle would keep tens of kilobytes for a while
-        self._accepts, self._settled = accepts, settled
+        self._accepts, self._settled, self._dialled = accepts, settled, accepts is not None
         if accepts is None:
             self._connection.set_accept_state()
         else:
@@ -114,6 +116,11 @@ class TlsSession:
         """The certificate that the peer showed, in DER."""
         shown = self._connection.get_peer_certificate()
         return None if shown is None else crypto.dump_certificate(crypto.FILETYPE_ASN1, shown)
+
+    def behind(self) -> bytes:
+        """The last certificate that the peer showed behind its leaf, in DER; empty where there is none."""
+        shown = (self._connection.get_peer_cert_chain() or [])[self._dialled :]  # a dialler is given the leaf, too
+        return crypto.dump_certificate(crypto.FILETYPE_ASN1, shown[-1]) if shown else b""
 
     def exported(self) -> bytes:
         """What only the two ends of this session know (RFC 8446 7.5)."""
@@ -190,8 +197,15 @@ class TlsSession:
 class TlsSessions:
     """Makes the sessions of one key: our certificate, and the rules of the module."""
 
-    def __init__(self, key: HumdKey) -> None:
+    def __init__(self, key: HumdKey, succeeds: Sequence[Succession] = ()) -> None:
+        """
+        :param succeeds: the successions that lead to C{key}, the oldest first, at most 8: shown behind our certificate.
+        """
         self._dialling, self._listening = _context(key, _judge), _context(key, _anybody)
+        if succeeds:
+            behind = x509.load_der_x509_certificate(carrier(key, succeeds))
+            self._dialling.add_extra_chain_cert(behind)
+            self._listening.add_extra_chain_cert(behind)
         self._settled = _context(key, _nobody)
         # Not in a handshake, where OpenSSL has twenty things to tell and nobody counts.
         self._settled.set_info_callback(_progressed)
@@ -216,7 +230,7 @@ def _context(key: HumdKey, verify: _Verify) -> SSL.Context:
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle link holds none
     context.set_verify(SSL.VERIFY_PEER, verify)
-    context.set_verify_depth(0)  # what else is in a chain costs nothing
+    context.set_verify_depth(0)  # what else is in a chain is not verified
     context.use_certificate(x509.load_der_x509_certificate(certificate_of(key)))
     context.use_privatekey(Ed25519PrivateKey.from_private_bytes(key.seed))
     return context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,7 +17,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from ensemble.errors import LinkRefused
-from ensemble.identity import HumdAddr, HumdKey, certificate_of, fingerprint
+from ensemble.identity import HumdAddr, HumdKey, Succession, certificate_of, fingerprint
 from ensemble.protocols.budget import LineBudget
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.porch import Porch
@@ -40,12 +40,23 @@ class TlsTransport(TcpTransport):
     scheme: ClassVar[str] = "tls"
 
     def __init__(
-        self, reactor: Any, key: HumdKey, *, budget: LineBudget | None = None, max_line: int = DEFAULT_MAX_LINE
+        self,
+        reactor: Any,
+        key: HumdKey,
+        *,
+        budget: LineBudget | None = None,
+        max_line: int = DEFAULT_MAX_LINE,
+        succeeds: Sequence[Succession] = (),
     ) -> None:
-        """As L{TcpTransport}; C{key} is the humd's own."""
+        """
+        As L{TcpTransport}.
+
+        :param key: the humd's own.
+        :param succeeds: as of the L{Ensemble<ensemble.mesh.Ensemble>}: whoever does not know us yet learns from them.
+        """
         super().__init__(reactor, budget=budget, max_line=max_line)
         self.fingerprint = fingerprint(certificate_of(key))
-        self._sessions = TlsSessions(key)
+        self._sessions = TlsSessions(key, succeeds)
 
     def listen(
         self,

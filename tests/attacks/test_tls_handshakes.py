@@ -66,6 +66,11 @@ class ListenerTests(Scene):
         """Another's certificate without its key."""
         await self.refused("tls.handshake", "signature", sessions=Sessions(Credential.rsa().stolen()))
 
+    async def test_long_chain(self) -> None:
+        """A chain of certificates that would take a megabyte here, for as long as its owner likes."""
+        sessions = Sessions(Credential.humd(ALICE), chain=[Credential.humd(ALICE).certificate] * 400)
+        await self.refused("tls.long", "32768 bytes, and no end", sessions=sessions)
+
     async def test_not_admitted(self) -> None:
         """A certificate of somebody who has no row, where rows are wanted; its hello is not read."""
         self.victim.ensemble.policy = Policy(Level.PROVEN, False, [KnownPeer(self.friend.ensemble.me)])

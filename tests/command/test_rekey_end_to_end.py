@@ -52,6 +52,17 @@ class RekeyEndToEndTests(SynchronousTestCase):
         self.assertIn("new key", rows[self.alpha.id.full]["refused"])
         self.assertIn("sent", self.beta.run("send", "alpha", '{"chi":"log"}'))
 
+    def test_away_and_dials(self) -> None:
+        """Beta, which alpha cannot dial, was away while all of that happened: the certificate tells it."""
+        self.begin(follow=True)
+        self.other.stop()
+        new = self.alpha.document("rotate")["new"]
+        self.alpha.run("rotate", "--finish")
+        self.again()
+        other = self.beta.start()
+        self.assertIn(f"goes on as {new} and is followed", other.lines.wait_for("goes on as"))
+        other.lines.wait_for(f"linked {new}")
+
     def test_not_followed(self) -> None:
         """Beta says what to change and goes on with the old id; with the new one in its row it links."""
         self.begin(follow=False)
@@ -83,8 +94,8 @@ class RekeyEndToEndTests(SynchronousTestCase):
         self.assertEqual(daemon.wait(), 1)
         self.assertIn("was revoked", "\n".join(daemon.errors.finish()))
 
-    def test_away(self) -> None:
-        """Whoever was away and listens over TLS learns it from the hello of the one that it would refuse."""
+    def test_away_and_listens(self) -> None:
+        """Beta was away, and follows whoever comes with such a certificate."""
         self.alpha, self.beta = Machine(self), Machine(self)
         self.beta.folder.write_peers({"humd_id": self.alpha.id.full, "alias": "alpha", "follow": True})
         other = self.beta.start("--listen", "tls:0:interface=127.0.0.1")

@@ -49,6 +49,10 @@ class RekeyingTestCase(HumdTestCase):
         self.other = self.humd(self.place)
         return self.other
 
+    def dialled(self) -> set[HumdId]:
+        """Whom we dial where they are not linked."""
+        return {row.peer for row in self.mine.ensemble.policy.known.values() if self.mine.dialler.dials(row.peer)}
+
     def rows(self) -> dict[str, dict[str, Any]]:
         return {row["id"]: row for row in self.asks.ask("peers")["peers"]}
 
@@ -60,13 +64,13 @@ class PeerTests(RekeyingTestCase):
         """An heir is dialled at the same places, but not while the one before it is linked."""
         self.join(self.other, self.mine)
         heir = self.rotate()
-        dialled = self.mine.dialler._redials
-        self.assertEqual(set(dialled), {self.old})
+        self.assertEqual(self.dialled(), {self.old})
         self.finish()
-        self.assertEqual(set(dialled), {self.old, heir})
-        self.assertEqual(dialled[heir].row.hints, (PLACE,))
+        self.assertEqual(self.dialled(), {self.old, heir})
+        self.assertEqual(self.mine.ensemble.policy.known[heir].hints, (PLACE,))
         self.join(self.other, self.mine)
-        self.assertEqual(set(dialled), {heir})
+        self.assertEqual(self.dialled(), {heir})
+        self.assertEqual(set(self.mine.dialler._redials), {heir})
 
     def test_dialling_heirs_of_heirs(self) -> None:
         """Nor is one dialled while any before it is linked: it is that one which would answer."""
@@ -74,9 +78,25 @@ class PeerTests(RekeyingTestCase):
         self.rotate()
         self.join(self.finish(), self.mine)
         between, last = self.other.me, self.rotate()
-        self.assertEqual(set(self.mine.dialler._redials), {between})
+        self.assertEqual(self.dialled(), {between})
         self.finish()
-        self.assertEqual(set(self.mine.dialler._redials), {between, last})
+        self.assertEqual(self.dialled(), {between, last})
+
+    def test_flapping(self) -> None:
+        """Whoever has the old key and comes and goes does not make us dial its heirs again and again."""
+        self.join(self.other, self.mine)
+        self.rotate()
+        tried = len(self.reactor.tcpClients)
+        for _ in range(50):
+            self.other.ensemble.remove_peer(self.mine.me)
+            settle(self.reactor)
+            self.reactor.advance(0.1)
+            self.join(self.other, self.mine)
+        self.assertLess(len(self.reactor.tcpClients) - tried, 5)
+        self.other.ensemble.remove_peer(self.mine.me)
+        for _ in range(70):
+            self.reactor.advance(1)
+        self.assertGreater(len(self.reactor.tcpClients) - tried, 1)
 
     def test_peers(self) -> None:
         """Both are shown with what they are to each other; the alias means the heir once that has linked."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.identity import Hint, HumdAddr, HumdId, HumdKey, revoke
+from ensemble.identity import Hint, HumdAddr, HumdId, HumdKey, revoke, statements
 from ensemble.interfaces import IWire
 from ensemble.mesh import Dial, Dialler, Ensemble, KnownPeer, Policy
-from ensemble.protocols import InMemoryEndpoint
+from ensemble.protocols import InMemoryEndpoint, Level, SomebodyElse
 from ensemble.testing import World
 
 
@@ -190,6 +190,29 @@ class DiallerTests(SynchronousTestCase):
         self.me.rules.learn([revoke(key, 1)], anybody=True)
         self.world.advance(10)
         self.assertTrue(self.dialler.mend(self.other.me).endswith("give its row the new id"))
+
+    def test_what_a_certificate_says(self) -> None:
+        """What whoever is there says of the id that we dialled counts, and may end the very dial that learned it."""
+        old, new, thief = (self.world.key() for _ in range(3))
+        rows = [KnownPeer(old.humd_id(), ("tls:b.test:1",), follow=True)]
+        shown = [SomebodyElse("another", key.humd_id(), [statements.succeed(old, key, 1)]) for key in (new, thief)]
+        dialled: list[HumdId] = []
+
+        def dial(_: Hint, addr: HumdAddr) -> Deferred[IWire]:
+            dialled.append(addr.id)
+            return fail(shown[addr.id != old.humd_id()])
+
+        dialler = Dialler(self.me, {"tls": dial}, self.world.clock, self.world.random.random)
+        self.me.rules.changed.append(lambda: dialler.set_peers(self.me.policy.known.values()))
+        self.me.judge_again(Policy(Level.PROVEN, admit_any=False, known=rows))
+        dialler.set_peers(rows)
+        dialler.startService()
+        # The heir is dialled at the same place, where a thief says that it has become that id: both are nobody then.
+        self.assertEqual(dialled, [old.humd_id(), new.humd_id()])
+        self.assertFalse(dialler.dials(old.humd_id()) or dialler.dials(new.humd_id()))
+        self.world.advance(120)
+        self.assertEqual((len(dialled), self.world.clock.getDelayedCalls()), (2, []))
+        self.assertIn("refused", self.me.rules.remarks()[0])
 
     def test_what_can_be_mended_is_not_hidden(self) -> None:
         """Somebody else at one address is told, and warned of once, although another address is dead each time."""

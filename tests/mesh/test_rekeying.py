@@ -294,9 +294,12 @@ class HelloTests(RekeyTestCase):
         self.assertEqual((self.count("forged"), self.count("learned")), (1, 0))
 
     def test_leaf(self) -> None:
-        """Where a row says C{follow} an unknown certificate may say hello, but not one that is refused anyway."""
-        self.assertIsNotNone(self.peer.policy.admits_leaf(self.new.humd_id()))
+        """A certificate may say hello once it is known to be that of an heir who is followed, and while it is alive."""
         self.rows()
+        self.assertIsNotNone(self.peer.policy.admits_leaf(self.new.humd_id()))
+        self.peer.rules.learn([succeed(self.old, self.new, 1)])
         self.assertIsNone(self.peer.policy.admits_leaf(self.new.humd_id()))
+        self.rows(follow=False)
+        self.assertIn("goes on as it", str(self.peer.policy.admits_leaf(self.new.humd_id())))
         self.peer.rules.learn([revoke(self.old, 1)])
         self.assertIsNotNone(self.peer.policy.admits_leaf(self.old.humd_id()))

@@ -15,7 +15,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from ensemble.errors import LinkRefused
-from ensemble.identity import HumdAddr, HumdId, HumdKey
+from ensemble.identity import HumdAddr, HumdId, HumdKey, succeed
 from ensemble.mesh import Ensemble, KnownPeer, Policy
 from ensemble.protocols import Level, StreamWire, TlsTransport
 from ensemble.testing import World
@@ -89,7 +89,7 @@ class TlsLinkTests(TestCase):
         port: Any = await TlsTransport(reactor, key).listen(
             TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"),
             built,
-            admits=lambda leaf: ensemble.policy.admits_leaf(leaf),
+            admits=lambda leaf, _: ensemble.policy.admits_leaf(leaf),
         )
         self.addCleanup(port.stopListening)
         return port.getHost().port, outcome
@@ -150,6 +150,38 @@ class TlsLinkTests(TestCase):
         stranger = await connect_as(port.getHost().port, Sessions(Credential.humd(ALICE)), Stranger(b"no hello\n"))
         await stranger.lost
         self.assertEqual(two.peers(), [ALICE.humd_id()])
+
+    async def test_heir(self) -> None:
+        """Who shows by its certificate that it is a known peer under a new key is let in where its row says follow."""
+        await self.heir_comes(follow=True, refused=1)
+
+    async def test_heir_that_is_not_followed(self) -> None:
+        """Elsewhere it is refused, and the log tells whose heir it is."""
+        await self.heir_comes(follow=False, refused=2)
+
+    async def heir_comes(self, follow: bool, refused: int) -> None:
+        two = self.humd(BOB, Policy(Level.PROVEN, False, [KnownPeer(EVE.humd_id(), follow=follow)]))
+        endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        port: Any = await endpoint.listen(two.factory(TlsTransport(reactor, BOB)))
+        self.addCleanup(port.stopListening)
+        one, there = self.humd(ALICE, Policy(Level.PROVEN)), f"tls:127.0.0.1:{port.getHost().port}"
+        with self.assertRaises(LinkRefused):
+            await self.dialled(one, ALICE, BOB.humd_id(), there)
+        told: Deferred[bool] = Deferred()
+        two.watch(lambda _, up: told.callback(up) if up else None)
+        transport = TlsTransport(reactor, ALICE, succeeds=[succeed(EVE, ALICE, 1)])
+        with capturedLogs() as events:
+            linking = one.install(await transport.connect(HumdAddr(BOB.humd_id(), (there,))))
+            if follow:
+                await linking
+                await told
+            else:
+                with self.assertRaises(LinkRefused):
+                    await linking
+        self.assertEqual(two.peers(), [ALICE.humd_id()] if follow else [])
+        (remark,) = [event["remark"] for event in events if event.get("event") == "rekey"]
+        self.assertIn(f"goes on as {ALICE.humd_id().full} and is {'' if follow else 'not '}followed", remark)
+        self.assertEqual(two.counters["tls.leaf"], refused)
 
     async def test_anothers_hello(self) -> None:
         """Who shows its own certificate and says another's hello is refused, whatever the level."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
@@ -15,8 +17,9 @@ from twisted.internet.protocol import Factory
 from twisted.trial.unittest import TestCase
 
 from ensemble.errors import LinkRefused
-from ensemble.identity import BadCertificate, HumdAddr
+from ensemble.identity import BadCertificate, HumdAddr, succeed
 from ensemble.protocols import SomebodyElse, TlsTransport, tls
+from ensemble.protocols.succeeds import carrier
 from tests.protocols.recording import RecordingSink
 from tests.protocols.tls_peers import ALICE, BOB, EVE, Credential, Sessions, Stranger, dial, listen_as
 
@@ -100,6 +103,25 @@ class RefusedLeafTests(TestCase):
             self.assertIn(part, str(refusal))
         assert isinstance(refusal, SomebodyElse)
         self.assertEqual(refusal.found, EVE.humd_id())
+
+    async def test_long_chain(self) -> None:
+        """A listener that says more in its handshake than any chain needs is refused."""
+        many = [Credential.humd(BOB).certificate] * 400
+        self.assertIn("32768 bytes, and no end", str(await self.refusal(Sessions(Credential.humd(BOB), chain=many))))
+
+    async def test_its_heir(self) -> None:
+        """What the owner of the leaf says of who it was is told with the refusal, where it leads to that leaf."""
+        grown = succeed(BOB, EVE, 1)
+        for chain, told in (
+            ([carrier(EVE, [grown])], (grown,)),
+            ([Credential.rsa().certificate.public_bytes(Encoding.DER), carrier(EVE, [grown])], (grown,)),
+            ([carrier(EVE, [grown]), Credential.rsa().certificate.public_bytes(Encoding.DER)], ()),
+            ([carrier(EVE, [succeed(EVE, BOB, 1)])], ()),
+        ):
+            sessions = Sessions(Credential.humd(EVE), chain=[x509.load_der_x509_certificate(der) for der in chain])
+            refusal = await self.refusal(sessions)
+            assert isinstance(refusal, SomebodyElse)
+            self.assertEqual((refusal.found, tuple(refusal.succeeds)), (EVE.humd_id(), told))
 
     async def test_wrong_pin(self) -> None:
         """A leaf that is not the pinned one is refused; the message names both fingerprints, and the new pin."""

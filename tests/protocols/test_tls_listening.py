@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
@@ -16,8 +17,9 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from ensemble.identity import BadCertificate, HumdAddr, HumdId
+from ensemble.identity import BadCertificate, HumdAddr, HumdId, Succession, succeed
 from ensemble.protocols import TlsTransport, tls
+from ensemble.protocols.succeeds import carrier
 from ensemble.protocols.tls_sessions import _in_words
 from tests.protocols.promises import BOB as PROMISED
 from tests.protocols.recording import RecordingSink
@@ -37,6 +39,7 @@ class Hall:
         self.came: Deferred[Any] = Deferred()
         self.failed: Deferred[tuple[str, str, str]] = Deferred()
         self.asked: list[HumdId | None] = []
+        self.said: Sequence[Succession] = ()
 
     async def open(self, case: Any) -> int:
         """Listen as Bob until the test ends.  :returns: the port."""
@@ -50,8 +53,9 @@ class Hall:
         case.addCleanup(port.stopListening)
         return int(port.getHost().port)
 
-    def _asked(self, leaf: HumdId | None) -> str | None:
+    def _asked(self, leaf: HumdId | None, succeeds: Sequence[Succession]) -> str | None:
         self.asked.append(leaf)
+        self.said = succeeds
         return None if self.admits is None else self.admits(leaf)
 
 
@@ -84,6 +88,18 @@ class AcceptedTests(TestCase):
         wire, hall = await self.come(Sessions(Credential.humd(ALICE)))
         self.assertEqual((wire.leaf, hall.asked), (ALICE.humd_id(), [ALICE.humd_id()]))
         self.assertEqual((wire.kind, wire.secure, wire.dialled, wire.address), ("tls", True, False, "127.0.0.1"))
+
+    async def test_an_heir(self) -> None:
+        """Its owner is told of the successions that lead to the leaf, once it is the peer's; others are passed over."""
+        grown = succeed(EVE, ALICE, 1)
+        for chain, credential, said in (
+            ([grown], Credential.humd(ALICE), (grown,)),
+            ([succeed(ALICE, EVE, 1)], Credential.humd(ALICE), ()),
+            ([grown], Credential.ecdsa(), ()),
+        ):
+            behind = x509.load_der_x509_certificate(carrier(ALICE, chain))
+            _, hall = await self.come(Sessions(credential, chain=[behind]))
+            self.assertEqual((tuple(hall.said), len(hall.asked)), (said, 1))
 
     async def test_no_leaf(self) -> None:
         """Without a certificate, or with one of another kind of key, the owner is asked about nobody."""

@@ -87,6 +87,14 @@ class TlsWireTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual((self.sink.lines, self.socket.producerState), ([b"one", b"two"], "producing"))
 
+    def test_much_behind_the_handshake(self) -> None:
+        """That a handshake has a limit is nothing to what comes in one piece with its end, however much."""
+        lines = [b"%d" % number for number in range(20_000)]
+        self.shake(b"\n".join(lines) + b"\n")
+        self.wire.start(self.sink)
+        self.clock.advance(0)
+        self.assertEqual(self.sink.lines, lines)
+
     def test_paused_inside(self) -> None:
         """A sink that pauses at the first of many records gets the rest when it resumes, in order."""
         self.start()

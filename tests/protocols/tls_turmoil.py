@@ -118,7 +118,7 @@ class Owner:
 
     # of the handshake
 
-    def _admits(self, leaf: HumdId | None) -> str | None:
+    def _admits(self, leaf: HumdId | None, _: object) -> str | None:
         assert not self.left and self.wire.shaking
         self.play.clock.rightNow += 0.02  # seconds, as when we work
         return "no" if self._told("admits") == "refuse" or leaf != ALICE.humd_id() else None
