@@ -64,8 +64,8 @@ def identify(here: Here) -> int:
         screen.line(f"  {row_json(humd_id, hints)}")
         if status is None:
             screen.note(
-                "its hints are empty, for no humd answers to say where it listens: start it with --listen tcp:14730 "
-                "and ask again, or write them in yourself, such as tcp:192.0.2.10:14730"
+                "its hints are empty, for no humd answers to say where it listens: start it with --listen tls:14731 "
+                "and ask again, or write them in yourself, such as tls:192.0.2.10:14731"
             )
     return OK
 

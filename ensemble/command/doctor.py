@@ -61,7 +61,7 @@ def own_hints(listening: list[str], reached: dict[str, Reached]) -> list[Finding
     """Whether we listen, and can be reached there."""
     if not listening:
         return [
-            warn("listening", "humd listens nowhere: it can dial, nobody can dial it", "give it --listen tcp:14730")
+            warn("listening", "humd listens nowhere: it can dial, nobody can dial it", "give it --listen tls:14731")
         ]
     found = []
     for hint in listening:
@@ -144,7 +144,7 @@ def judge(row: dict[str, Any], reached: dict[str, Reached], own: HumdId | None, 
         return fail(
             "peer",
             f"{name}: not linked; its row has no hint, and this humd listens nowhere",
-            "give its row a hint, or this humd --listen tcp:14730",
+            "give its row a hint, or this humd --listen tls:14731",
         )
     return warn(
         "peer",

@@ -219,7 +219,7 @@ def _tell_next(here: Here, report: Report, paths: Paths) -> None:
 
 def _remarks(report: Report) -> list[str]:
     if not report.hints:
-        return ["it names no address: this humd dials, others cannot dial it; --listen tcp:14730 changes that"]
+        return ["it names no address: this humd dials, others cannot dial it; --listen tls:14731 changes that"]
     places = [hint for hint in report.hints if not hint.startswith("tls-fp:")]
     if all(map(is_loopback, places)):
         return ["only programs on this machine can reach that address"]

@@ -166,14 +166,14 @@ def build() -> Parser:
         metavar="WIRE:ARGS",
         action="append",
         default=[],
-        help="where the humd is to listen, such as tcp:14730 (may be given again)",
+        help="where the humd is to listen, such as tls:14731 (may be given again)",
     )
     one.add_argument(
         "--advertise",
         metavar="HINT",
         action="append",
         default=[],
-        help="where others can dial it, such as tcp:192.0.2.10:14730 (may be given again)",
+        help="where others can dial it, such as tls:192.0.2.10:14731 (may be given again)",
     )
     one.add_argument(
         "--limit",

@@ -290,7 +290,7 @@ class Humd(MultiService):
             self.log.info("others find it at {where}", where=" ".join(self.hints), hints=self.hints, event="listening")
         if not self.listeners.hints:
             self.log.info(
-                "it listens nowhere, so only its own dials make links; --listen tcp:14730 opens a port",
+                "it listens nowhere, so only its own dials make links; --listen tls:14731 opens a port",
                 event="listens-nowhere",
             )
 

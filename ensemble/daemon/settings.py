@@ -76,16 +76,16 @@ def check_listen(description: str) -> str:
     if not wire_of(description):
         raise ConfigurationError(
             f"--listen {description}: there is no wire {scheme!r} here, only tcp and tls; "
-            "for instance --listen tcp:14730:interface=127.0.0.1"
+            "for instance --listen tls:14731:interface=127.0.0.1"
         )
     if not place:
-        raise ConfigurationError(f"--listen {description}: a port is missing; for instance --listen tcp:14730")
+        raise ConfigurationError(f"--listen {description}: a port is missing; for instance --listen tls:14731")
     fields = re.split(r"(?<!\\):", place)  # as Twisted: a backslash takes a colon's meaning away
     named = [field.removeprefix("port=") for field in fields if field.startswith("port=")]
     port = (named or [field for field in fields if "=" not in field] or [""])[0]
     if not re.fullmatch("[0-9]{1,5}", port) or int(port) > MAX_PORT:
         raise ConfigurationError(
-            f"--listen {description}: a port is a number up to {MAX_PORT}; for instance --listen tcp:14730"
+            f"--listen {description}: a port is a number up to {MAX_PORT}; for instance --listen tls:14731"
         )
     return description
 

@@ -85,13 +85,13 @@ class Options(usage.Options):
         self["limits"] = Limits()
 
     def opt_listen(self, description: str) -> None:
-        """Listen for other humds there, for instance tcp:14730:interface=127.0.0.1 (may be given more than once)."""
+        """Listen for other humds there, for instance tls:14731 (may be given more than once)."""
         if len(self["listen"]) == MAX_LISTEN:
             raise usage.UsageError(f"--listen: at most {MAX_LISTEN} times")
         self["listen"].append(_usable(check_listen, description))
 
     def opt_advertise(self, hint: str) -> None:
-        """Where others reach us, for instance tcp:humd.example:14730 (may be given more than once)."""
+        """Where others reach us, for instance tls:humd.example:14731 (may be given more than once)."""
         if len(self["advertise"]) == MAX_ADVERTISE:
             raise usage.UsageError(f"--advertise: at most {MAX_ADVERTISE} times")
         self["advertise"].append(_usable(check_advertise, hint))

@@ -19,7 +19,7 @@ class IdTests(CommandTestCase):
         self.assertIn(key.public.hex(), said.out)
         self.assertIn("no humd answers", said.out)
         self.assertIn("its hints are empty", said.err)
-        self.assertIn("--listen tcp:14730", said.err)
+        self.assertIn("--listen tls:14731", said.err)
         self.assertEqual([self.call("id", word).err for word in ("--bare", "--json")], ["", ""])
         pin = fingerprint(certificate_of(key))
         self.assertIn(f"tls-fp:{pin}", said.out)

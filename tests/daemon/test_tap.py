@@ -123,7 +123,7 @@ class OptionTests(TapTestCase):
             (["--listen", "tcp:"], "a port is missing"),
             (["--listen", "tcp:x"], "--listen tcp:x: a port is a number up to 65535"),
             (["--listen", "tcp:70000"], "--listen tcp:70000: a port is a number up to 65535"),
-            (["--listen", "tcp:interface=127.0.0.1:port=65536"], "up to 65535; for instance --listen tcp:14730"),
+            (["--listen", "tcp:interface=127.0.0.1:port=65536"], "up to 65535; for instance --listen tls:14731"),
             (["--listen", "tcp:1:2:3:4:5"], "tcp:1:2:3:4:5"),
             (["--listen", "tcp:1:colour=red"], "colour"),
             (["--listen", "tcp6:1:interface=::1"], r"or tcp6:14730:interface=\:\:1 ("),
