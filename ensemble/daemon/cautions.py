@@ -9,7 +9,7 @@ from typing import Final
 from twisted.logger import Logger
 
 from ensemble.identity import HumdId
-from ensemble.mesh import Ensemble
+from ensemble.mesh import Ensemble, Link
 
 REMEMBERED: Final = 1024  # pairs of peer and address that were warned of
 
@@ -24,16 +24,13 @@ class PlainLinkWatch:
     log = Logger()
 
     def __init__(self, ensemble: Ensemble) -> None:
-        self._ensemble = ensemble
         self._warned: OrderedDict[tuple[HumdId, str], None] = OrderedDict()
-        ensemble.watch(self._changed)
+        ensemble.watch_links(self._came_up)
 
-    def _changed(self, peer: HumdId, up: bool) -> None:
-        link = self._ensemble.link_to(peer)
-        if not up or link is None or link.shaken is None or link.wire.secure:
-            return
-        address = link.wire.address
-        if not in_the_open(address) or (peer, address) in self._warned:
+    def _came_up(self, link: Link) -> None:
+        assert link.shaken is not None
+        peer, address = link.shaken.peer, link.wire.address
+        if link.wire.secure or not in_the_open(address) or (peer, address) in self._warned:
             return
         self._warned[peer, address] = None
         if len(self._warned) > REMEMBERED:

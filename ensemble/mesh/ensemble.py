@@ -165,6 +165,10 @@ class Ensemble(Service):
         """Have C{watcher} called with an id and True when it is linked, False when it was lost."""
         self._members.watchers.append(watcher)
 
+    def watch_links(self, watcher: Callable[[Link], None]) -> None:
+        """Have C{watcher} called with each link that comes up: there may be one to that peer already."""
+        self._links.watchers.append(watcher)
+
     # links
 
     def install(

@@ -25,6 +25,7 @@ class Links:
     All links of one ensemble that are not gone: the owner of each.
 
     :ivar taps: who sees every tone.
+    :ivar watchers: who is told of each link that comes up, also where one to that peer is up already.
     :ivar received: tones of peers that were let through; a plain number, for this is done for each of them.
     """
 
@@ -41,6 +42,7 @@ class Links:
         wall_ms: Callable[[], int],
     ) -> None:
         self.taps: list[Tap] = []
+        self.watchers: list[Callable[[Link], None]] = []
         self._my_text = me.full
         self._members, self._reception, self._inbound = members, reception, inbound
         self._refusals, self._rules, self._wall_ms = refusals, rules, wall_ms
@@ -103,6 +105,8 @@ class Links:
         self._members.came_up(link, link.peer in self._rules.policy.known)
         tell(link.peer)
         self._rules.came_up(link)
+        for watcher in self.watchers:
+            watcher(link)
 
     def link_tone(self, link: Link, envelope: Envelope, line: bytes) -> None:
         peer = link.peer

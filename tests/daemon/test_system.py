@@ -16,7 +16,7 @@ from ensemble.daemon.cautions import in_the_open
 from ensemble.daemon.descriptors import KEPT, Descriptors
 from ensemble.daemon.notify import Notifier
 from ensemble.protocols import InMemoryEndpoint
-from tests.daemon.memory import HumdTestCase
+from tests.daemon.memory import HumdTestCase, settle
 
 
 class Limits:
@@ -144,6 +144,13 @@ class NotifierTests(SynchronousTestCase):
             self.assertIsNone(Notifier(environ).stopping())  # type: ignore[func-returns-value]
 
 
+class Plain(InMemoryEndpoint):
+    """As TCP from afar."""
+
+    __slots__ = ()
+    secure, address = False, "8.8.8.8"
+
+
 class CautionTests(HumdTestCase):
     """Plain links across networks that others share."""
 
@@ -170,6 +177,18 @@ class CautionTests(HumdTestCase):
         first, second = self.link("8.8.8.8")
         self.assertEqual((first["address"], first["proof"]), ("8.8.8.8", "proven"))
         self.assertNotEqual(first["peer"], second["peer"])
+
+    def test_second_link(self) -> None:
+        """Where both dial at once, the second of the two links is warned of as the first would be."""
+        one, two = self.humd(self.settings(admit_any=True)), self.humd(self.settings(admit_any=True))
+        with capturedLogs() as events:
+            for dialler, listener, kind in ((one, two, InMemoryEndpoint), (two, one, Plain)):
+                ends = kind.pair(dialler.me, None, listener.me, None, self.reactor)
+                for humd, wire in zip((dialler, listener), ends, strict=True):
+                    humd.ensemble.install(wire).addErrback(lambda failure: None)
+            settle(self.reactor)
+        warned = {event["peer"] for event in events if event.get("event") == "plain-link"}
+        self.assertEqual(warned, {one.me.full, two.me.full})
 
     def test_no_warning(self) -> None:
         """A secure wire, and a plain one at home, need none."""
