@@ -56,7 +56,7 @@ class PeerBook:
                 problems.append("a row names this humd itself; it is skipped")
                 continue
             known = self.known[row.humd_id] = _known(row)
-            if known.hints and not self.can_dial(known):
+            if known.hints and not self._can_dial(known):
                 problems.append(self._undialable(known))
         return Change(
             added=tuple(peer for peer in self.known if peer not in before),
@@ -70,7 +70,7 @@ class PeerBook:
         """The rules for links that follow."""
         return Policy(self._level, self._admit_any, self.known.values())
 
-    def can_dial(self, row: KnownPeer) -> bool:
+    def _can_dial(self, row: KnownPeer) -> bool:
         """True where one of its hints is for a wire that we have, and may be used."""
         return any(hint.scheme in self._dialable for hint in row.dial_order())
 

@@ -67,9 +67,11 @@ def carrier_of(key: HumdKey, text: bytes) -> bytes:
 
     :param text: UTF-8, from 256 bytes to what fits into 8 KiB.
     """
-    assert 0x100 <= len(text) < CARRIER_BYTES, "its length has two bytes, and somebody is to read it"
+    assert len(text) >= 0x100, "its length has two bytes"
     extension = _der(0x30, _der(0x30, _SUCCESSION + _der(0x04, _der(0x0C, text))))
-    return _signed(key, _HEAD + _CARRIER_NAME + _VALIDITY + _CARRIER_NAME + _KEY + key.public + _der(0xA3, extension))
+    der = _signed(key, _HEAD + _CARRIER_NAME + _VALIDITY + _CARRIER_NAME + _KEY + key.public + _der(0xA3, extension))
+    assert len(der) <= CARRIER_BYTES, "nobody would read it"
+    return der
 
 
 def carried(der: bytes) -> bytes:

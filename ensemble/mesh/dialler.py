@@ -58,21 +58,22 @@ class Redial:
         return bool(self._order) and not self._held
 
     def start(self) -> None:
-        """Dial now, unless there is a link or nothing to dial."""
+        """Dial now, unless there is a link or nothing to dial, or it is held."""
         self._running = True
         self._judge_hints()
         if self._is_wanted():
             self._race()
 
     def hold(self, held: bool) -> None:
-        """Do not dial while C{held}; afterwards again, after as long as if a link had been lost."""
+        """Do not dial while C{held}; afterwards it is as if a link had been lost."""
         if held == self._held:
             return
         self._held = held
         if held:
+            self._backoff.came_up(self._clock.seconds())
             self._settle(True)
-        elif self._is_wanted():
-            self._again(self._backoff.went_down(self._clock.seconds()))
+        else:
+            self.went_down()
 
     def stop(self) -> None:
         """Dial no more; dials under way are dropped."""
@@ -88,9 +89,10 @@ class Redial:
 
     def went_down(self) -> None:
         """The link was lost."""
+        delay = self._backoff.went_down(self._clock.seconds())
         if self._is_wanted():
             self._judge_hints()
-            self._again(self._backoff.went_down(self._clock.seconds()))
+            self._again(delay)
 
     def _is_wanted(self) -> bool:
         return self._running and not self._held and not self._ensemble.linked(self.row.peer)
@@ -186,8 +188,6 @@ class Redial:
         if attempt not in self._racing:
             return  # settled already
         del self._racing[attempt]
-        if not self._is_wanted():
-            return
         if self._waiting:
             self._next()
         elif not self._racing:

@@ -28,7 +28,7 @@ def chain_in(values: object, heir: HumdId) -> tuple[Succession, ...]:
 
     All of them or none: each begins where the one before it ended, and the last leads to C{heir}, who says so.
     """
-    if not isinstance(values, list) or not 1 <= len(values) <= MAX_CHAIN:
+    if not isinstance(values, list) or len(values) > MAX_CHAIN:
         return ()
     chain: list[Succession] = []
     for value in reversed(values):

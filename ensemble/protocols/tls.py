@@ -51,7 +51,9 @@ from ensemble.protocols.succeeds import chain_behind
 from ensemble.protocols.tls_sessions import KeyUpdates, TlsSession, TlsSessions, TooManyKeyUpdates
 
 HANDSHAKE_SECONDS: Final = 10.0  # from accept to the end of the TLS handshake; a dial has its own deadline
-HANDSHAKE_BYTES: Final = 32 * 1024  # of the peer's until then: OpenSSL takes 8 times as many to hold a chain, for good
+HANDSHAKE_BYTES: Final = (
+    32 * 1024
+)  # of the peer's until then: OpenSSL takes twelve times as many to hold a chain, for good
 
 Admits = Callable[["HumdId | None", Sequence[Succession]], "str | None"]
 """
@@ -200,6 +202,8 @@ class TlsWire(StreamWire):
 
     def _shake_with(self, session: TlsSession, data: bytes) -> None:
         """Go on with it, as far as it may go: of what comes behind its end there may be more."""
+        if session.broken:
+            return  # the connection ends; some transports still deliver
         room = HANDSHAKE_BYTES - self._came
         self._came += len(data)
         session.receive(data[:room])
@@ -207,7 +211,7 @@ class TlsWire(StreamWire):
             self._shake(session)
         else:
             self._porch.work(partial(self._shake, session))
-        if len(data) < room or self._session is not session:
+        if len(data) < room or session.broken:
             return
         if self.shaking:
             self._give_up("tls.long", f"{HANDSHAKE_BYTES} bytes, and no end of its TLS handshake")

@@ -276,6 +276,41 @@ class DiallerTests(SynchronousTestCase):
         self.assertEqual((self.net.cancelled, self.world.clock.getDelayedCalls()), (1, []))
         self.assertEqual(self.names(), ["slow"])
 
+    def test_a_bug(self) -> None:
+        """An error of ours about a dial that failed is told, and the peer is dialled again."""
+        self.patch(self.me.rules, "learn", lambda _: 1 / 0)
+        found = SomebodyElse("another", self.me.me)
+        dials: dict[str, Dial] = {"tls": lambda *_: fail(found)}
+        dialler = Dialler(self.me, dials, self.world.clock, self.world.random.random)
+        dialler.startService()
+        dialler.set_peers([self.row("tls:b.test:1")])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.world.advance(2, step=0.5)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        dialler.stopService()
+
+    def test_held(self) -> None:
+        """Whoever is held is not dialled; afterwards as after a loss, ever later unless it was held for a minute."""
+        rows = [self.row("tcp:gone.test:1")]
+        self.dialler.stopService()
+        self.dialler.set_peers(rows, {self.other.me})
+        self.dialler.startService()
+        delays = []
+        for held in (70, 2, 2, 2, 70, 2):
+            self.world.advance(held)
+            before = len(self.net.dialled)
+            released = self.world.clock.seconds()
+            self.assertFalse(self.dialler.dials(self.other.me))
+            self.dialler.set_peers(rows)
+            self.assertTrue(self.dialler.dials(self.other.me))
+            while len(self.net.dialled) == before:
+                self.world.advance(0.25)
+            delays.append(self.net.dialled[-1][0] - released)
+            self.dialler.set_peers(rows, {self.other.me})
+        self.assertEqual(len(self.net.dialled), len(delays))
+        self.assertEqual([delay >= 1 for delay in delays], [True] * 6)
+        self.assertTrue(max(delays[0], delays[4]) <= 1.75 < delays[2] < delays[3], delays)
+
     def test_both_dial_at_once(self) -> None:
         """Two humds that dial each other at once end with one link and no loss."""
         back = Net(self.world, self.other.me)

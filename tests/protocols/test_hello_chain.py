@@ -36,6 +36,7 @@ class ChainTests(SynchronousTestCase):
         plain = json.loads(hello_line(keys[2].humd_id(), PeerCapabilities()))
         chains: list[Any] = [1, {}, [], [1], [steps[0]], steps[:2][::-1], [steps[0], steps[0]], steps[1:3]]
         chains += [[revoke(keys[2], NOW).to_tone()], [steps[1] | {"issued": -1}], None, [steps[1], steps[1]]]
+        chains += [[steps[0] | {"issued": -1}, steps[1]], [steps[1], steps[1] | {"issued": -1}]]
         for chain in chains:
             hello = read_hello(json.dumps(plain | {"succeeds": chain}).encode())
             self.assertEqual((hello.succeeds, hello.humd_id), ((), keys[2].humd_id()), chain)

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.identity import MAX_CHAIN, HumdKey, carried, certificate, certificate_of, fingerprint, succeed
-from ensemble.identity.certificate import CARRIER_BYTES, carrier_of
+from ensemble.identity.certificate import carrier_of
 from ensemble.protocols.succeeds import carrier, chain_behind
 
 KEYS = [HumdKey.from_seed(bytes([number]) * 32) for number in range(MAX_CHAIN + 1)]
@@ -56,10 +56,10 @@ class CarrierTests(SynchronousTestCase):
 
     def test_nothing(self) -> None:
         """The leaf itself, no certificate, or one that is too long carries nothing."""
-        just, long = (carrier_of(KEYS[1], b" " * (CARRIER_BYTES - len(ONE) + more) + carried(ONE)) for more in (0, 1))
-        for der in (b"", certificate_of(KEYS[1]), b"no certificate", long):
+        just = carrier_of(KEYS[1], b" " * (8192 - len(ONE)) + carried(ONE))
+        for der in (b"", certificate_of(KEYS[1]), b"no certificate", just + b"\0"):
             self.assertEqual((carried(der), chain_behind(der, HEIR)), (b"", ()))
-        self.assertEqual((len(just), chain_behind(just, HEIR)), (CARRIER_BYTES, tuple(STEPS[:1])))
+        self.assertEqual((len(just), chain_behind(just, HEIR)), (8192, tuple(STEPS[:1])))
 
     def test_anothers(self) -> None:
         """A chain that leads to somebody else than the leaf is passed over."""
@@ -69,6 +69,7 @@ class CarrierTests(SynchronousTestCase):
         """A text that is no JSON, or not a chain, is passed over."""
         for text in (b"[" * 4000, b"\xff" * 300, b'"x"' + b" " * 300, b"{}" + b" " * 300, b"9" * 4000, b"[1]" * 200):
             self.assertEqual(chain_behind(carrier_of(KEYS[1], text), HEIR), ())
+        self.assertEqual(chain_behind(ONE.replace(b"\x0c\x82", b"\x13\x82"), HEIR), ())  # a PrintableString
 
     @given(st.integers(0, len(ONE) - 1), st.integers(1, 255), st.booleans())
     def test_bent(self, at: int, by: int, cut: bool) -> None:
@@ -78,7 +79,8 @@ class CarrierTests(SynchronousTestCase):
             self.assertTrue(statement == STEPS[0] or not statement.is_signed())
 
     def test_length(self) -> None:
-        """Texts whose length has another number of bytes are no part of this."""
-        for size in (0, 0xFF, 0x10000):
+        """A text that nobody would read, for it is too short or too long, is not written."""
+        for size in (0, 0xFF, 8000, 0x10000):
             self.assertRaises(AssertionError, carrier_of, KEYS[1], b" " * size)
-        self.assertEqual(certificate._der(0x30, b""), b"\x30\x00")
+        for size, length in ((0, "00"), (127, "7f"), (128, "8180"), (256, "820100")):
+            self.assertEqual(certificate._der(0x30, b" " * size), bytes.fromhex("30" + length) + b" " * size)

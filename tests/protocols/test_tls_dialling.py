@@ -8,7 +8,6 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
@@ -112,14 +111,17 @@ class RefusedLeafTests(TestCase):
     async def test_its_heir(self) -> None:
         """What the owner of the leaf says of who it was is told with the refusal, where it leads to that leaf."""
         grown = succeed(BOB, EVE, 1)
-        for chain, told in (
-            ([carrier(EVE, [grown])], (grown,)),
-            ([Credential.rsa().certificate.public_bytes(Encoding.DER), carrier(EVE, [grown])], (grown,)),
-            ([carrier(EVE, [grown]), Credential.rsa().certificate.public_bytes(Encoding.DER)], ()),
-            ([carrier(EVE, [succeed(EVE, BOB, 1)])], ()),
+        ours = x509.load_der_x509_certificate(carrier(EVE, [grown]))
+        theirs = x509.load_der_x509_certificate(carrier(EVE, [succeed(EVE, BOB, 1)]))
+        other, humd = Credential.rsa().certificate, Credential.humd(EVE)
+        for leaf, chain, told in (
+            (humd, [ours], (grown,)),
+            (humd, [other, ours], (grown,)),
+            (humd, [ours, other], ()),
+            (humd, [theirs], ()),
+            (Credential(ours, humd.key), [], ()),  # not behind the leaf
         ):
-            sessions = Sessions(Credential.humd(EVE), chain=[x509.load_der_x509_certificate(der) for der in chain])
-            refusal = await self.refusal(sessions)
+            refusal = await self.refusal(Sessions(leaf, chain=chain))
             assert isinstance(refusal, SomebodyElse)
             self.assertEqual((refusal.found, tuple(refusal.succeeds)), (EVE.humd_id(), told))
 

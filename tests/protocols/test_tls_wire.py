@@ -17,7 +17,7 @@ from ensemble.protocols.stream import CLOSE_SECONDS
 from ensemble.protocols.tls import TlsWire
 from ensemble.protocols.tls_sessions import TlsSession, TlsSessions
 from tests.protocols.recording import RecordingSink
-from tests.protocols.tls_peers import ALICE, BOB
+from tests.protocols.tls_peers import ALICE, BOB, Credential
 
 
 class Socket(StringTransport):
@@ -90,10 +90,48 @@ class TlsWireTests(SynchronousTestCase):
     def test_much_behind_the_handshake(self) -> None:
         """That a handshake has a limit is nothing to what comes in one piece with its end, however much."""
         lines = [b"%d" % number for number in range(20_000)]
+
+        def begin(wire: TlsWire) -> None:
+            self.built.append(wire)
+            wire.start(self.sink)
+
+        self.wire._built = begin
         self.shake(b"\n".join(lines) + b"\n")
-        self.wire.start(self.sink)
         self.clock.advance(0)
-        self.assertEqual(self.sink.lines, lines)
+        self.assertEqual((self.sink.lines, self.sink.clean, self.socket.disconnecting), (lines, None, False))
+
+    def test_long_in_pieces(self) -> None:
+        """All pieces of a handshake count."""
+        told: list[tuple[str, str, str]] = []
+        self.wire._failed = lambda *failure: told.append(failure)
+        sessions = TlsSessions(ALICE)
+        for _ in range(400):
+            sessions._dialling.add_extra_chain_cert(Credential.humd(ALICE).certificate)
+        alice = sessions.dial(lambda der: True)
+        alice.shake()
+        hello = alice.outgoing()
+        self.wire.dataReceived(hello)
+        alice.receive(self.socket.taken())
+        alice.shake()
+        flight = alice.outgoing()
+        limit = 32 * 1024 - len(hello)
+        for at in range(0, limit - 1, 1000):
+            self.wire.dataReceived(flight[at : min(at + 1000, limit - 1)])
+        self.assertEqual(told, [])
+        self.wire.dataReceived(flight[limit - 1 : limit])
+        self.assertEqual([failure[0] for failure in told], ["tls.long"])
+        self.assertTrue(self.socket.disconnecting)
+
+    def test_long_and_broken(self) -> None:
+        """Why a handshake failed is not hidden by what somebody writes behind it."""
+        told: list[tuple[str, str, str]] = []
+        self.wire._failed = lambda *failure: told.append(failure)
+        for data in (b"POST / HTTP/1.1\r\n" + bytes(40_000), bytes(40_000), bytes(40_000)):
+            self.wire.dataReceived(data)
+        self.assertEqual((told, self.socket.disconnecting), ([], True))
+        self.end()
+        ((counter, cause, _),) = told
+        self.assertEqual((counter, "http request" in cause), ("tls.handshake", True))
 
     def test_paused_inside(self) -> None:
         """A sink that pauses at the first of many records gets the rest when it resumes, in order."""
@@ -225,7 +263,11 @@ class TlsWireTests(SynchronousTestCase):
 
 class DialledTests(SynchronousTestCase):
     def test_our_end_leaves_at_once(self) -> None:
-        """The end of our handshake has left when the wire is there; where a leaf is refused, an alert and no end."""
+        """
+        The end of our handshake has left when the wire is there; where a leaf is refused, an alert and no end.
+
+        That it is refused is not hidden by what its owner writes behind it.
+        """
         for accepted in (True, False):
             self.dial(HumdAddr((BOB if accepted else ALICE).humd_id()), accepted)
 
@@ -243,7 +285,7 @@ class DialledTests(SynchronousTestCase):
         bob: TlsSession = TlsSessions(BOB).accept()
         bob.receive(socket.taken())
         bob.shake()
-        wire.dataReceived(bob.outgoing())
+        wire.dataReceived(bob.outgoing() + (b"" if accepted else bytes(40_000)))
         bob.receive(socket.taken())
         self.assertEqual(bob.shake(), accepted)
         self.assertEqual(built, [True] if accepted else [])
