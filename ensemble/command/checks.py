@@ -17,7 +17,7 @@ from ensemble import __version__
 from ensemble.command.control import AS_ITS_USER
 from ensemble.command.findings import Finding, fail, ok, warn
 from ensemble.command.here import shown
-from ensemble.config import Paths, PeersFile, read_own_statements, read_peers
+from ensemble.config import Paths, PeersFile, next_key_trouble, read_own_statements, read_peers
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, load
 
@@ -59,17 +59,26 @@ def key(path: Path) -> tuple[HumdKey | None, Finding]:
     return found, ok("key", f"{found.humd_id().full} in {shown(path)}")
 
 
-def statements(state_dir: Path, own: HumdId | None) -> tuple[bool, list[Finding]]:
-    """Whether our key is revoked, and what is wrong with what we have said of our keys; so no humd starts."""
+def statements(state_dir: Path, key_file: Path, own: HumdId | None) -> tuple[bool, list[Finding]]:
+    """Whether our key is revoked, and what is wrong, or unfinished, with what we have said of our keys."""
     try:
-        revocations = read_own_statements(state_dir).revocations
+        said = read_own_statements(state_dir)
     except ConfigurationError as error:
         text, _, mend = str(error).partition("; ")
         return False, [fail("key", text, mend or "humd does not start before that is mended")]
-    if own is None or all(each.who != own for each in revocations):
+    if own is None:
         return False, []
-    what = f"{own.full} was revoked here, and others refuse it"
-    return True, [fail("key", what, "move the key away and start humd anew")]
+    if said.revoked(own) is not None:
+        what = f"{own.full} was revoked here, and others refuse it"
+        return True, [fail("key", what, "move the key away and start humd anew")]
+    begun = said.begun(own)
+    if begun is None:
+        return False, []
+    what, _, mend = next_key_trouble(key_file, begun).partition(": put ")
+    if what:
+        return False, [fail("key", what, f"put {mend}")]
+    what = f"{own.full} is to go on as {begun.heir.full}"
+    return False, [warn("key", what, "`ensemble rotate --finish`, when all who should know were linked")]
 
 
 def folder(path: Path, little: int = LITTLE_ROOM) -> Finding:

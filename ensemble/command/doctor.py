@@ -6,6 +6,7 @@ Clocks matter because a signed hello is refused when it is more than a minute ol
 
 from __future__ import annotations
 
+from collections.abc import Container
 from importlib.metadata import distributions
 from typing import Any, Final
 
@@ -37,22 +38,27 @@ def doctor(here: Here) -> int:
     else:
         findings += checks.thrum(paths.thrum)
     own = key.humd_id() if key is not None else None
-    revoked, found = checks.statements(paths.state_dir, own)
+    revoked, found = checks.statements(paths.state_dir, paths.key, own)
     findings += found + _daemon(paths, status, own)
-    own = (_own(status) if status is not None else None) or own
+    running = _own(status) if status is not None else None
+    own, one = running or own, running is None or running == own
     file, found = checks.peers_file(paths.peers_file, own)
     findings += found
     findings.append(checks.descriptors(status))
     rows = _rows(paths, status, file, own)
     listening = _listening(status)
     unlinked = [hint for row in rows if row.get("state") != "linked" for hint in _hints(row)]
-    reached = reach([*listening, *unlinked], key)
+    # With another key than the daemon's we would be strangers, to ourselves, too, who leave a refusal in a log.
+    reached = reach([*listening, *unlinked] if one else unlinked, key if one else None)
     if status is not None:
         findings += own_hints(listening, reached)
         if file is not None and status.get("peers_file") == shown(paths.peers_file):
             findings += unread(file, rows, own)
     # That nobody links with a key that was revoked is not to be mended peer by peer.
-    findings += [judge(row, reached, own, listening) for row in rows if not revoked or row.get("state") == "linked"]
+    replaced = {str(row.get("id")) for row in rows if row.get("refused")}
+    findings += [
+        judge(row, reached, own, listening, replaced) for row in rows if not revoked or row.get("state") == "linked"
+    ]
     show(here.screen, findings)
     return FAILED if count(findings, Grade.FAIL) else OK
 
@@ -100,24 +106,45 @@ def unread(file: PeersFile, rows: list[dict[str, Any]], own: HumdId | None) -> l
     ]
 
 
-def judge(row: dict[str, Any], reached: dict[str, Reached], own: HumdId | None, listening: list[str]) -> Finding:
-    """One peer: the link and its clock, or why there is none."""
+def judge(
+    row: dict[str, Any],
+    reached: dict[str, Reached],
+    own: HumdId | None,
+    listening: list[str],
+    replaced: Container[str] = (),
+) -> Finding:
+    """
+    One peer: the link and its clock, or why there is none.
+
+    :param replaced: ids whose heirs have linked once.
+    """
     alias, short = row.get("alias"), brief(str(row.get("id", "")))
     name = f"{alias} ({short})" if alias else short
     if row.get("refused"):
         mend = str(row.get("mend") or "put the id that its owner tells you by another way into its row")
         return warn("peer", f"{name}: refused, {row['refused']}", mend)
-    if row.get("heir"):
-        return warn("peer", f"{name}: says that it goes on as {row['heir']}", str(row.get("mend") or ""))
-    if row.get("heir_of") and row.get("state") != "linked":
-        return warn("peer", f"{name}: goes on for {row['heir_of']}, and is not linked yet", "has its owner finished?")
-    if row.get("state") == "linked":
-        return _linked(name, row)
-    hints = _hints(row)
     mend = str(row.get("mend") or "")
+    if row.get("state") == "linked":
+        return (
+            warn("peer", f"{name}: says that it goes on as {row['heir']}", mend)
+            if row.get("heir")
+            else _linked(name, row)
+        )
+    if row.get("heir_of") and row["heir_of"] not in replaced:
+        return warn("peer", f"{name}: goes on for {row['heir_of']}, and has not linked yet", "has its owner finished?")
+    if row.get("heir"):
+        name = f"{name} (which says that it goes on as {row['heir']})"
+    hints = _hints(row)
     failure = f"; last: {row['last_failure']}".removesuffix(f"; {mend}") if row.get("last_failure") else ""
     tried = [reached[hint] for hint in hints if hint in reached]
     open_hints = [each.hint for each in tried if not each.trouble]
+    for each in tried:
+        if each.found is not None and each.found.full != row.get("id"):
+            return fail(
+                "peer",
+                f"{name}: not linked, {each.hint} leads to {each.found.full}",
+                mend or "correct the hint, or give its row the new id, if its owner says so by another way",
+            )
     if open_hints:
         if row.get("state") == "unknown":
             return ok("peer", f"{name}: {open_hints[0]} accepts connections")
@@ -132,7 +159,7 @@ def judge(row: dict[str, Any], reached: dict[str, Reached], own: HumdId | None, 
         return fail(
             "peer",
             f"{name}: not linked, {troubles}{failure}",
-            "is its humd running, the address right, its firewall open?",
+            mend or "is its humd running, the address right, its firewall open?",
         )
     if hints:
         return fail(
@@ -149,7 +176,7 @@ def judge(row: dict[str, Any], reached: dict[str, Reached], own: HumdId | None, 
     return warn(
         "peer",
         f"{name}: not linked; its row has no hint, so it must dial us",
-        "is its humd running, with a row for us?",
+        mend or "is its humd running, with a row for us?",
     )
 
 

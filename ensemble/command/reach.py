@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import frozen
 
-from ensemble.identity import BadHint, Hint, HumdKey
+from ensemble.identity import BadCertificate, BadHint, Hint, HumdId, HumdKey, leaf_id
 
 if TYPE_CHECKING:
     from ensemble.protocols import TlsSessions
@@ -29,7 +29,7 @@ AT_ONCE: Final = 32  # threads
 TRIED: Final = frozenset({"tcp", "tls"})  # the schemes that a TCP connect tells something about
 _CHUNK: Final = 1 << 14
 
-Connect: TypeAlias = Callable[[str, int, float], None]
+Connect: TypeAlias = Callable[[str, int, float], "HumdId | None"]
 
 
 @frozen
@@ -38,10 +38,12 @@ class Reached:
     What came of one hint.
 
     :ivar trouble: why it could not be reached; empty where it was.
+    :ivar found: who is there, by its certificate; None where that could not be seen.
     """
 
     hint: str
     trouble: str = ""
+    found: HumdId | None = None
 
 
 def reach(hints: Sequence[str], key: HumdKey | None = None, connect: Connect | None = None) -> dict[str, Reached]:
@@ -49,7 +51,7 @@ def reach(hints: Sequence[str], key: HumdKey | None = None, connect: Connect | N
     Try all of them at once; the schemes that cannot be tried are left out.
 
     :param key: ours; without it no TLS is spoken.
-    :param connect: to a host and port within so many seconds; raises C{OSError}.
+    :param connect: to a host and port within so many seconds; raises C{OSError}, and returns who is there.
     """
     tried = [hint for hint in dict.fromkeys(hints) if hint.partition(":")[0] in TRIED]
     tries = dict.fromkeys(TRIED, connect if connect is not None else _connect)
@@ -83,21 +85,20 @@ def _work(waiting: queue.SimpleQueue[str], found: dict[str, Reached], tries: dic
 def _try(hint: str, connect: Connect) -> Reached:
     try:
         host, port = Hint.parse(hint).host_port()
-        connect(host, port, SECONDS)
+        return Reached(hint, found=connect(host, port, SECONDS))
     except TimeoutError:
         return Reached(hint, f"nothing answers within {SECONDS:g} s")
     except OSError as error:
         return Reached(hint, error.strerror.lower() if error.strerror else str(error))
     except (BadHint, UnicodeError) as error:
         return Reached(hint, str(error))
-    return Reached(hint)
 
 
 def _connect(host: str, port: int, seconds: float) -> None:
     socket.create_connection((host, port), seconds).close()
 
 
-def _shake(sessions: TlsSessions, host: str, port: int, seconds: float) -> None:
+def _shake(sessions: TlsSessions, host: str, port: int, seconds: float) -> HumdId | None:
     until = time.monotonic() + seconds
     session = sessions.dial(lambda _: True)  # whoever it is
     with socket.create_connection((host, port), seconds) as connection:
@@ -111,3 +112,7 @@ def _shake(sessions: TlsSessions, host: str, port: int, seconds: float) -> None:
                 raise ConnectionError("it accepts connections, and ends them in the TLS handshake")
             session.receive(data)
         connection.sendall(session.outgoing() + session.close())
+    try:
+        return leaf_id(session.leaf() or b"")
+    except BadCertificate:
+        return None

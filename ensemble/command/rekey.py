@@ -18,10 +18,12 @@ from ensemble.config import (
     read_revocation,
     write_revocation,
 )
+from ensemble.errors import ConfigurationError
 from ensemble.identity import (
     HumdId,
     HumdKey,
     KeyFileMissing,
+    Revocation,
     certificate_of,
     fingerprint,
     load,
@@ -92,12 +94,12 @@ def revoke(here: Here) -> int:
         return _say(
             here,
             {"ok": True, "id": statement.who.full, "file": given.out, "revoked": False},
-            f"{given.out} can revoke {statement.who} (`ensemble revoke --file`); keep it where the key is not.  "
+            f"{given.out} can revoke {statement.who} (`ensemble revoke --yes --file`); keep it where the key is not.  "
             "Nothing is revoked yet.",
         )
     key, own = places.load(), read_own_statements(places.state_dir)
     if given.file is not None:
-        statement = read_revocation(Path(given.file))
+        statement = _read(Path(given.file))
     else:  # signed once: each further version would be news to everybody
         statement = own.revoked(key.humd_id()) or sign_revocation(key, _now_ms())
     if not given.yes:
@@ -118,9 +120,17 @@ def revoke(here: Here) -> int:
         here,
         {"ok": True, "id": statement.who.full, "file": str(path), "daemon": told is not None, **(told or {})},
         f"{statement.who} is revoked.  Told: {_told(told)}.\n"
-        f"Carry {shown(path)} to whoever was not (`ensemble revoke --file` takes it in).  If the humd runs with that "
-        f"key, stop it, move {shown(places.key)} away, start it, and give everybody its new id by another way.",
+        f"Carry {shown(path)} to whoever was not (`ensemble revoke --yes --file` takes it in).  If the humd runs with "
+        f"that key, stop it, move {shown(places.key)} away, start it, and give everybody its new id by another way.",
     )
+
+
+def _read(path: Path) -> Revocation:
+    try:
+        return read_revocation(path)
+    except ConfigurationError as error:  # its mend is for files of the state directory
+        cause = str(error).partition("; put a copy back")[0]
+        raise ConfigurationError(f"{cause}; is it what `ensemble revoke` wrote?") from None
 
 
 class _Places:

@@ -156,7 +156,10 @@ def _wait(here: Here, peer: HumdId, seconds: float) -> None:
     while True:
         rows = rows_of(here.ask("peers"))
         row = next((row for row in rows if row.get("id") == peer.full), {})
-        heir = next((row for row in rows if row.get("heir_of") == peer.full and row.get("state") == "linked"), None)
+        linked = [each for each in rows if each.get("state") == "linked"]
+        # An heir that is followed, or that had a row of its own when it replaced this one.
+        own = row.get("heir") if row.get("refused") else None
+        heir = next((each for each in linked if each.get("heir_of") == peer.full or own == each.get("id")), None)
         if row.get("refused") and not row.get("heir"):
             raise CommandFailed("trust.not-linked", f"{peer.full} is refused: {row['refused']}")
         row = heir or row

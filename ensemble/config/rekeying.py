@@ -224,19 +224,26 @@ def _short(who: HumdId) -> str:
     return who.short.partition("_")[2]
 
 
-def _next_key(key_file: Path, begun: Succession) -> None:
-    """See that the key that C{begun} names is there."""
+def next_key_trouble(key_file: Path, begun: Succession) -> str:
+    """What is wrong where the key that C{begun} names is not there, with the mend; else empty."""
     path = _next(key_file)
     try:
         if load(path).humd_id() == begun.heir:
-            return
+            return ""
         cause = f"{path} has another key"
     except KeyFileError as error:
         cause = str(error)
-    raise ConfigurationError(
+    return (
         f"{cause}, and {begun.heir} is named as the successor already: put its key back there from a copy. "
         "A second successor is never signed; if that key is lost, `ensemble revoke --yes` ends this one"
     )
+
+
+def _next_key(key_file: Path, begun: Succession) -> None:
+    """See that the key that C{begun} names is there."""
+    trouble = next_key_trouble(key_file, begun)
+    if trouble:
+        raise ConfigurationError(trouble)
 
 
 def _statement(path: Path, value: object, kind: type[_S]) -> _S:

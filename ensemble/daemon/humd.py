@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.logger import Logger
 
 from ensemble import __version__
-from ensemble.config import OwnStatements, alone
+from ensemble.config import OwnStatements, alone, next_key_trouble
 from ensemble.conversations import Node, Routes
 from ensemble.daemon.cautions import PlainLinkWatch
 from ensemble.daemon.control import ControlServer
@@ -276,6 +276,9 @@ class Humd(MultiService):
             thrum_version=THRUM_VERSION,
             event="identity",
         )
+        begun = self.state.own.begun(self.me)
+        if begun is not None and (trouble := next_key_trouble(self.settings.paths.key, begun)):
+            self.log.error("is this an old key? {trouble}", trouble=trouble, event="key-superseded")
         if self.state.minted:
             self.log.info("its key is new: {key}; keep a copy, it is the id", key=str(self.settings.paths.key))
 

@@ -171,8 +171,8 @@ class Redial:
         cause = failure.getErrorMessage()
         mend = failure.value.mend if isinstance(failure.value, LinkRefused) else ""
         if isinstance(failure.value, SomebodyElse):
-            line = self._ensemble.rules.handover(self.row, failure.value.found)
-            cause, mend = (f"{text}: {line}" if line else text for text in (cause, mend))
+            said, is_mend = self._ensemble.rules.instead(self.row, failure.value.found)
+            cause, mend = cause.removesuffix(mend) + said, said if is_mend else ""
         if self._failures.pop(hint, None) != (cause, mend):  # the same cause again and again is one line
             tell = self.log.warn if mend else self.log.info
             tell("cannot link {peer} over {hint}: {cause}", peer=self.row.peer.full, hint=str(hint), cause=cause)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from enum import StrEnum
+from typing import Final
 
 from attrs import evolve
 
@@ -16,6 +17,19 @@ from ensemble.identity import MAX_CHAIN, HumdId, Revocation, Statement, Successi
 from ensemble.mesh.defaults import MAX_STATEMENTS
 from ensemble.mesh.policy import KnownPeer, Policy
 from ensemble.protocols import Level
+
+NOT_FINISHED: Final = (
+    "it goes on as {heir}, which has a row: it comes as that one when its owner has finished "
+    "(`ensemble rotate --finish` over there, and a restart)"
+)
+NOT_FOLLOWED: Final = (
+    "{old} goes on as it, and that one's row does not say to follow; "
+    "ask its owner, by another way; when it has finished: {line}"
+)
+RIVAL: Final = (
+    "it is one of the successors that the key of {old} named, which may be a thief's: "
+    "ask its owner, by another way, which id to trust"
+)
 
 
 class Learned(StrEnum):
@@ -136,23 +150,39 @@ class Lineage:
         dead = {who: cause for who in involved if (cause := self.dead(who)) is not None}
         barred = dict(dead)
         heirs: dict[HumdId, KnownPeer] = {}
-        named: dict[HumdId, KnownPeer] = {}
+        named = {
+            who: NOT_FINISHED.format(heir=heir.full) for who in involved if (heir := self._known_heir(who, policy))
+        }
         for row in policy.known.values():
             if row.peer not in self._successions:
                 continue
             line = self.line(row.peer)
+            named |= dict.fromkeys(self._rivals(line[-1]), RIVAL.format(old=line[-1].full))
             if not row.follow:
-                named[line[-1]] = row
+                named[line[-1]] = NOT_FOLLOWED.format(old=row.peer.full, line=row.handover(line[-1]))
                 continue
             for who in line:
                 if who in dead or (who != row.peer and who in policy.known):
                     break
                 if self.was_replaced(who, proven):
                     barred[who] = "it goes on under a new key, which has linked since, and its row says to follow"
+                    if line[-1] in dead:
+                        barred[who] += f"; that one, {line[-1].full}, is refused, too: {dead[line[-1]]}"
                 elif who != row.peer:
                     heirs.setdefault(who, _heir_row(row, who, proven(who)))
         known = [row for row in (*policy.known.values(), *heirs.values()) if row.peer not in barred]
         return evolve(policy, known=known, barred=barred, named=named)
+
+    def _rivals(self, who: HumdId) -> list[HumdId]:
+        """Whom a key has named that named more than one."""
+        said = self._successions.get(who, ())
+        return [each.heir for each in said] if len(said) > 1 else []
+
+    def _known_heir(self, who: HumdId, policy: Policy) -> HumdId | None:
+        """Who has a row, of those that an id without one leads to."""
+        return (
+            next((each for each in self.line(who) if each in policy.known), None) if who not in policy.known else None
+        )
 
     def _holds(self, statement: Statement, who: HumdId) -> bool:
         if isinstance(statement, Revocation):

@@ -78,14 +78,14 @@ class Policy:
     :ivar level: what an id without an own level must show.
     :ivar admit_any: True lets in ids that have no row.
     :ivar barred: ids that are refused whatever else is said of them, each with the cause.
-    :ivar named: for the refusal of an id without a row: the row of whom it goes on for, which does not say to follow.
+    :ivar named: for the refusal of an id without a row: what is known of it, with the mend.
     """
 
     level: Level = Level.OPEN
     admit_any: bool = True
     known: Mapping[HumdId, KnownPeer] = field(factory=tuple, converter=_by_id)
     barred: Mapping[HumdId, str] = field(factory=dict)
-    named: Mapping[HumdId, KnownPeer] = field(factory=dict, eq=False)  # it changes no rule, only what is said
+    named: Mapping[HumdId, str] = field(factory=dict, eq=False)  # it changes no rule, only what is said
 
     def level_for(self, claimed: HumdId) -> Level:
         """The least level at which a link that claims C{claimed} is admitted."""
@@ -105,12 +105,7 @@ class Policy:
         if row is None:
             if self.admit_any:
                 return None
-            if (old := self.named.get(claimed)) is not None:
-                return (
-                    f"{old.peer.full} goes on as it, and that one's row does not say to follow; "
-                    f"ask its owner, by another way; when it has finished: {old.handover(claimed)}"
-                )
-            return (
+            return self.named.get(claimed) or (
                 f'no row in peers.json; to let it in: `ensemble trust {claimed.full}`, or add {{"humd_id":'
                 f'"{claimed.full}"}} (a known peer that changed its key has a new id, and comes to this)'
             )

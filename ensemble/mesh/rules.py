@@ -14,12 +14,12 @@ from twisted.logger import Logger
 
 from ensemble.identity import BadStatement, HumdId, Statement, statement_from
 from ensemble.mesh.defaults import LINK_STATEMENTS, MAX_STATEMENTS
-from ensemble.mesh.lineage import Learned, Lineage
+from ensemble.mesh.lineage import NOT_FINISHED, Learned, Lineage
 from ensemble.mesh.link import Link
 from ensemble.mesh.membership import Membership
 from ensemble.mesh.policy import KnownPeer, Policy
 from ensemble.mesh.proof_memory import ProofMemory
-from ensemble.protocols import REKEY_FEATURE, Level
+from ensemble.protocols import REFUSALS, REKEY_FEATURE, Level
 from ensemble.tone import BadDocument, read_document, write_document
 
 
@@ -188,7 +188,8 @@ class Rules:
         if len(line) == 1:
             return None
         lent = row.follow if row is not None else self.lends_to(who)
-        followed = "is followed" if lent else "is not followed, as its row does not say so"
+        why = ", as its row does not say so" if row is not None else ""
+        followed = "is followed" if lent else f"is not followed{why}"
         return f"{name} goes on as {line[-1].full} and {followed}" + (f"; {mend}" if (mend := self.mend(who)) else "")
 
     def mend(self, who: HumdId) -> str:
@@ -198,6 +199,22 @@ class Rules:
             return ""
         line = self.handover(row, heir) or f"`ensemble untrust {who.full}`"  # the heir has a row of its own
         return f"ask its owner, by another way; when it has finished: {line}"
+
+    def instead(self, row: KnownPeer, there: HumdId) -> tuple[str, bool]:
+        """
+        What is to be said where C{there} was found in the place of whom C{row} names.
+
+        :returns: that, and whether it is a mend.
+        """
+        heir = self.policy.known.get(there)
+        if heir is not None and heir.heir_of is not None and row.peer in self.lineage.line(heir.heir_of):
+            return "it goes on as that one, and is followed", False
+        if there in self.lineage.line(row.peer)[1:] and (mend := self.mend(row.peer)):
+            return f"it goes on as that one; {mend}", True
+        if row.peer in self.lineage.line(there)[1:]:
+            return NOT_FINISHED.format(heir=row.peer.full), True
+        line = self.handover(row, there)
+        return REFUSALS["other-id"] + (f": {line}" if line else ""), True
 
     def handover(self, row: KnownPeer, heir: HumdId) -> str:
         """See L{KnownPeer.handover}; empty where the heir has a row of its own, or is us, or dead."""

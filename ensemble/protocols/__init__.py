@@ -4,7 +4,7 @@ The wires: what carries lines between two humds, and the handshake that says who
 One block of imports per module; C{__all__} is grouped the same way.
 """
 
-from ensemble.protocols.admission import HandshakeMemory, LinkPolicy, Refused, SomebodyElse
+from ensemble.protocols.admission import REFUSALS, HandshakeMemory, LinkPolicy, Refused, SomebodyElse
 from ensemble.protocols.bucket import Bucket
 from ensemble.protocols.budget import DEFAULT_LINE_BUDGET, DEFAULT_QUEUE_BUDGET, BudgetExceeded, LineBudget
 from ensemble.protocols.capabilities import Headroom, PeerCapabilities, Pressure
@@ -58,6 +58,7 @@ __all__ = [
     "PENDING_BYTES",
     "PING_FEATURE",
     "PROOF_FEATURE",
+    "REFUSALS",
     "REKEY_FEATURE",
     "BadHello",
     "Event",

@@ -235,11 +235,30 @@ class PeerTests(CommandTestCase):
         found = self.judge(linked(state="down", refused="its key was revoked"))
         self.assertEqual((found.grade, "owner" in found.mend), (Grade.WARN, True))
         heir: dict[str, Any] = {"heir": ALPHA.full, "mend": "trust the heir"}
-        for row in (linked(state="down", refused="replaced", **heir), linked(**heir), linked(state="down", **heir)):
+        for row in (linked(state="down", refused="replaced", **heir), linked(**heir)):
             self.assertEqual((self.judge(row).grade, self.judge(row).mend), (Grade.WARN, "trust the heir"))
+        found = self.judge(linked(state="dialling", **heir), trouble="refused")
+        self.assertEqual((found.grade, found.mend), (Grade.FAIL, "trust the heir"))
+        for part in (f"goes on as {ALPHA.full}", "not linked", "(refused)"):
+            self.assertIn(part, found.what)
         found = self.judge(linked(state="dialling", heir_of=ALPHA.full))
         self.assertEqual((found.grade, ALPHA.full in found.what), (Grade.WARN, True))
         self.assertEqual(self.judge(linked(heir_of=ALPHA.full, skew_ms=0)).grade, Grade.OK)
+
+    def test_heir_that_was_here(self) -> None:
+        """An heir that has linked once and is not there is as anybody who is not there."""
+        row = linked(state="dialling", heir_of=ALPHA.full)
+        found = judge(row, {HINT: Reached(HINT, "refused")}, ALPHA, [HINT], {ALPHA.full})
+        self.assertEqual((found.grade, f"{HINT} (refused)" in found.what), (Grade.FAIL, True))
+
+    def test_somebody_else_there(self) -> None:
+        """Who is there by its certificate, and is not who is wanted, is named."""
+        row = linked(state="dialling")
+        found = judge(row, {HINT: Reached(HINT, found=ALPHA)}, ALPHA, [HINT])
+        self.assertEqual((found.grade, f"{HINT} leads to {ALPHA.full}" in found.what), (Grade.FAIL, True))
+        self.assertIn("correct the hint", found.mend)
+        found = judge(row, {HINT: Reached(HINT, found=BETA)}, ALPHA, [HINT])
+        self.assertIn("no link comes up", found.what)
 
     def test_unreachable(self) -> None:
         """Who cannot be reached is told with the cause of each hint."""

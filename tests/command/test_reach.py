@@ -47,7 +47,8 @@ class ListenerTests(TestCase):
         found = await deferToThread(reach.reach, [hint], ALICE)
         wire = await seen
         self.assertIsInstance(wire, StreamWire, wire)
-        self.assertEqual((found[hint].trouble, getattr(wire, "leaf", None)), ("", ALICE.humd_id()))
+        self.assertEqual((found[hint].trouble, found[hint].found), ("", BOB.humd_id()))
+        self.assertEqual(getattr(wire, "leaf", None), ALICE.humd_id())
         await sink.told("wire_lost")
         self.assertEqual((sink.lines, sink.clean), ([], True))
 

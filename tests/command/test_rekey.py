@@ -8,7 +8,7 @@ from typing import Any
 from ensemble.command import checks
 from ensemble.command.findings import Grade
 from ensemble.command.outcome import BAD_USAGE, FAILED, NO_DAEMON, OK
-from ensemble.config import keep_revocation
+from ensemble.config import begin_rotation, finish_rotation, keep_revocation
 from ensemble.identity import HumdKey, load, revoke, succeed
 from ensemble.tone import write_document
 from tests.command.calling import ALPHA, BETA, CommandTestCase, FakeSocket
@@ -191,6 +191,7 @@ class RevokeTests(RekeyTestCase):
         for path in (single, self.key.parent / "successions.json"):
             said = self.call("revoke", "--yes", "--file", str(path))
             self.assertEqual((said.status, "is a succession, and no revocation" in said.err), (FAILED, True))
+            self.assertNotIn("move it away", said.err)
 
 
 class DoctorTests(RekeyTestCase):
@@ -200,15 +201,29 @@ class DoctorTests(RekeyTestCase):
         """A humd whose own key is revoked is not well, though it runs; nor one with a file that it cannot read."""
         folder = self.key.parent
         keep_revocation(folder, revoke(NOBODY, 1))
-        self.assertEqual(checks.statements(folder, self.me), (False, []))
+        self.assertEqual(checks.statements(folder, self.key, self.me), (False, []))
         keep_revocation(folder, revoke(load(self.key), 1))
-        revoked, (found,) = checks.statements(folder, self.me)
+        revoked, (found,) = checks.statements(folder, self.key, self.me)
         self.assertEqual((revoked, found.grade, self.me.full in found.what), (True, Grade.FAIL, True))
         self.write_peers({"humd_id": BETA.full, "hints": ["tcp:127.0.0.1:9"]})
         self.assertNotIn(BETA.short, self.call("doctor").out)
         (folder / "successions.json").write_text("{")
-        _, (found,) = checks.statements(folder, self.me)
+        _, (found,) = checks.statements(folder, self.key, self.me)
         self.assertEqual((found.grade, "move it away" in found.mend), (Grade.FAIL, True))
         (folder / "successions.json").unlink()
         (folder / "successions.json").mkdir()
-        self.assertIn("does not start", checks.statements(folder, self.me)[1][0].mend)
+        self.assertIn("does not start", checks.statements(folder, self.key, self.me)[1][0].mend)
+
+    def test_begun(self) -> None:
+        """A rotation that is not finished is told; where its key is not there an old key was put back, and must go."""
+        folder = self.key.parent
+        heir = begin_rotation(self.key, folder, 1).heir
+        _, (found,) = checks.statements(folder, self.key, self.me)
+        self.assertEqual((found.grade, "--finish" in found.mend, heir.full in found.what), (Grade.WARN, True, True))
+        old = self.key.read_bytes()
+        finish_rotation(self.key, folder)
+        self.assertEqual(checks.statements(folder, self.key, heir), (False, []))
+        self.key.write_bytes(old)
+        _, (found,) = checks.statements(folder, self.key, self.me)
+        self.assertEqual((found.grade, "its key back" in found.mend), (Grade.FAIL, True))
+        self.assertIn(f"{heir} is named as the successor already", found.what)

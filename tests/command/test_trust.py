@@ -135,6 +135,8 @@ class TrustTests(TrustTestCase):
         for name, status, why in (
             (BETA.short, 1, "a new row needs the full id, which `ensemble id --bare` shows over there"),
             ("beta", 1, "no peer has the alias 'beta'"),
+            (f"{BETA.full}0", 1, "is no id: behind humd_ are 64 digits"),
+            (BETA.full.upper(), 1, "is no id: behind humd_ are 64 digits"),
             (BETA.full.replace("humd_", "wbee_"), 1, "is a bee"),
             (own, 2, "is this humd itself"),
         ):
@@ -218,10 +220,12 @@ class WaitTests(TrustTestCase):
     def test_heir(self) -> None:
         """Where the row says follow, the link of the heir is the one that was waited for."""
         heir = linked(id=ALPHA.full, heir_of=BETA.full)
-        both = {"ok": True, "peers": [linked(state="down", refused="replaced", heir=ALPHA.full), heir]}
-        self.serve_control(reload=self.took(), peers=both)
+        rows = [linked(state="down", refused="replaced", heir=ALPHA.full), heir]
+        self.serve_control(reload=self.took(), peers={"ok": True, "peers": rows})
         said = self.call("trust", BETA.full, "--follow", "--wait")
         self.assertEqual(said.out.splitlines()[-1], f"Linked over tcp (proven) as {ALPHA.full}.")
+        heir["heir_of"] = None  # it has a row of its own
+        self.assertIn(f" as {ALPHA.full}.", self.call("trust", BETA.full, "--follow", "--wait").out)
 
     def test_dead(self) -> None:
         """Who is refused for its key will never be linked, so nobody waits for that."""

@@ -245,6 +245,21 @@ class OwnKeyTests(HumdTestCase):
         paths.key.rename(paths.key.with_suffix(".gone"))
         self.assertNotEqual(self.humd(settings).me, humd.me)
 
+    def test_old_key(self) -> None:
+        """A key that was put back although it named another, whose key is not there, is told at the start."""
+        settings = self.settings()
+        self.stop(self.humd(settings))
+        paths = settings.paths
+        begin_rotation(paths.key, paths.state_dir, NOW, self.random.randbytes)
+        old = paths.key.read_bytes()
+        for again, told in ((False, 0), (True, 1)):
+            if again:
+                finish_rotation(paths.key, paths.state_dir)
+                paths.key.write_bytes(old)
+            with capturedLogs() as events:
+                self.stop(self.humd(settings))
+            self.assertEqual(len([event for event in events if event.get("event") == "key-superseded"]), told)
+
     def test_revoked_by_somebody(self) -> None:
         """A revocation of our key that came over a link counts at the next start."""
         settings = self.settings(admit_any=True)

@@ -214,6 +214,31 @@ class DiallerTests(SynchronousTestCase):
         self.assertEqual((len(dialled), self.world.clock.getDelayedCalls()), (2, []))
         self.assertIn("refused", self.me.rules.remarks()[0])
 
+    def test_known_keys(self) -> None:
+        """Where the heir or the one before it is there, that is said, and is no advice to go back and forth."""
+        old, new = self.world.key(), self.world.key()
+        chain = [statements.succeed(old, new, 1)]
+        for key, there, follow, level, said in (
+            (old, new, True, "info", "is followed"),
+            (old, new, False, "warn", f"ensemble untrust {old.humd_id()} && ensemble trust {new.humd_id()}"),
+            (new, old, False, "warn", f"it goes on as {new.humd_id()}, which has a row"),
+        ):
+            me = self.world.humd()
+            rows = [KnownPeer(key.humd_id(), ("tls:b.test:1",), follow=follow)]
+            me.judge_again(Policy(Level.PROVEN, admit_any=False, known=rows))
+            me.rules.learn(chain, anybody=True)
+            error = SomebodyElse("another certificate", there.humd_id())
+            dials: dict[str, Dial] = {"tls": lambda *_, error=error: fail(error)}
+            dialler = Dialler(me, dials, self.world.clock, self.world.random.random)
+            dialler.startService()
+            with capturedLogs() as events:
+                dialler.set_peers(rows)
+            (told,) = [(event["log_level"].name, event["cause"]) for event in events if "hint" in event]
+            self.assertEqual((told[0], said in told[1]), (level, True), told)
+            self.assertEqual(bool(dialler.mend(key.humd_id())), level == "warn")
+            self.assertNotIn("correct it", told[1])
+            dialler.stopService()
+
     def test_what_can_be_mended_is_not_hidden(self) -> None:
         """Somebody else at one address is told, and warned of once, although another address is dead each time."""
         stranger = self.net.hosts["b.test"] = self.world.humd()

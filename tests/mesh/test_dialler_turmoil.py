@@ -46,8 +46,8 @@ class Play:
     def linked(self, peer: HumdId) -> bool:
         return peer in self.up
 
-    def handover(self, row: KnownPeer, heir: HumdId) -> str:
-        return ""
+    def instead(self, row: KnownPeer, there: HumdId) -> tuple[str, bool]:
+        return "another", True
 
     def learn(self, chain: Any) -> None:
         """What was found may change the rows, there and then."""

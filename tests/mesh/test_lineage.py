@@ -133,6 +133,33 @@ class FollowingTests(LineageTestCase):
         self.assertIn("new key", self.policy(admit_any=True).admits(OLD.humd_id(), True) or "")
         self.assertIsNone(self.policy(admit_any=True).admits(THIEF.humd_id(), True))
 
+    def refusal(self, key: HumdKey) -> str:
+        return self.policy().admits(key.humd_id(), wire_secure=True) or ""
+
+    def test_refusals(self) -> None:
+        """The refusal of an id without a row says what is known of it, and never how to trust a thief."""
+        self.rows = [row(OLD, follow=False)]
+        self.learn(succeed(OLD, NEW, 1))
+        self.assertIn(f"{OLD.humd_id().full} goes on as it", self.refusal(NEW))
+        self.rows = [row(NEW)]
+        self.assertIn(f"it goes on as {NEW.humd_id().full}, which has a row", self.refusal(OLD))
+        self.assertNotIn("ensemble trust", self.refusal(OLD))
+        for follow in (True, False):
+            self.rows = [row(OLD, follow=follow)]
+            self.learn(succeed(OLD, THIEF, 1))
+            for key in (NEW, THIEF):
+                self.assertIn("may be a thief's: ask its owner", self.refusal(key))
+                self.assertNotIn("ensemble trust", self.refusal(key))
+            self.assertIn("no row in peers.json", self.refusal(LATER))
+
+    def test_heir_that_died(self) -> None:
+        """Whoever went on under a key that was revoked since is refused with both told."""
+        self.learn(succeed(OLD, NEW, 1))
+        self.proven.add(NEW.humd_id())
+        self.learn(revoke(NEW, 1))
+        cause = self.policy().barred[OLD.humd_id()]
+        self.assertIn(f"that one, {NEW.humd_id().full}, is refused, too: its key was revoked", cause)
+
     def test_row_of_the_heir(self) -> None:
         """An heir has the row but for the pins, the level, which is C{proven}, and until it has linked the alias."""
         hints = ("tls:192.0.2.1:1", PIN)

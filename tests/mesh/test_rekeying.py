@@ -258,6 +258,7 @@ class HelloTests(RekeyTestCase):
             with capturedLogs() as events:
                 self.link(self.new, succeed(self.old, middle, 1), succeed(middle, self.new, 1))
             said = [event["remark"] for event in events if event.get("event") == "rekey"]
+            self.assertEqual(sum("its row does not say so" in remark for remark in said), int(not follow))
             self.assertEqual([word in each for each in said], [True, True])
 
     def test_follow_switched_off(self) -> None:
