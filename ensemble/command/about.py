@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ensemble.command.here import Here, below_home
 from ensemble.command.hints import trust_line
 from ensemble.command.outcome import OK
 from ensemble.command.output import duration
-from ensemble.config import row_json
+from ensemble.config import read_own_statements, row_json
+from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, certificate_of, fingerprint, load
 
 
@@ -33,12 +35,13 @@ def identify(here: Here) -> int:
     pin = fingerprint(certificate_of(key)) if key is not None and public is not None else None
     if pin is None and status is not None and isinstance(status.get("fingerprint"), str):
         pin = status["fingerprint"]
-    screen = here.screen
+    screen, revoked = here.screen, _is_revoked(paths.state_dir, humd_id)
     if screen.json:
         screen.document(
             {
                 "ok": True,
                 "id": humd_id.full,
+                "revoked": revoked,
                 "hints": hints,
                 "public_key": public,
                 "fingerprint": pin,
@@ -58,6 +61,9 @@ def identify(here: Here) -> int:
         else:
             pairs.append(("hints", " ".join(hints) or "(it listens nowhere)"))
         screen.fields(pairs)
+        if revoked:
+            screen.note("this key was revoked, and others refuse it; `ensemble doctor` says what to do")
+            return OK
         screen.line()
         screen.line("For others, to run there, or as a row of their peers.json:")
         screen.line(f"  {trust_line(humd_id, hints)}")
@@ -68,6 +74,13 @@ def identify(here: Here) -> int:
                 "and ask again, or write them in yourself, such as tls:192.0.2.10:14731"
             )
     return OK
+
+
+def _is_revoked(state_dir: Path, who: HumdId) -> bool:
+    try:
+        return read_own_statements(state_dir).revoked(who) is not None
+    except ConfigurationError:
+        return False  # `ensemble doctor` tells
 
 
 def status(here: Here) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ensemble.config import MAX_THRUM
-from ensemble.identity import certificate_of, fingerprint
+from ensemble.config import MAX_THRUM, keep_revocation
+from ensemble.identity import certificate_of, fingerprint, revoke
 from tests.command.calling import ALPHA, CommandTestCase, status
 
 
@@ -28,12 +28,24 @@ class IdTests(CommandTestCase):
             {
                 "ok": True,
                 "id": key.humd_id().full,
+                "revoked": False,
                 "hints": [],
                 "public_key": key.public.hex(),
                 "fingerprint": pin,
                 "daemon": False,
             },
         )
+
+    def test_revoked(self) -> None:
+        """Of a key that was revoked nothing is offered to others; files that are damaged are for the doctor to tell."""
+        key = self.mint()
+        keep_revocation(self.key.parent, revoke(key, 1))
+        said = self.call("id")
+        self.assertIn("was revoked", said.err)
+        self.assertNotIn("ensemble trust", said.out)
+        self.assertIs(self.call("id", "--json").document["revoked"], True)
+        (self.key.parent / "successions.json").write_text("{")
+        self.assertIn("ensemble trust", self.call("id").out)
 
     def test_of_a_daemon(self) -> None:
         """The hints are those of the daemon that runs, and a row for others is ready to be pasted."""
