@@ -124,12 +124,10 @@ def judge(
         mend = str(row.get("mend") or "put the id that its owner tells you by another way into its row")
         return warn("peer", f"{name}: refused, {row['refused']}", mend)
     mend = str(row.get("mend") or "")
+    if row.get("state") == "linked" and row.get("heir"):
+        return warn("peer", f"{name}: says that it goes on as {row['heir']}", mend)
     if row.get("state") == "linked":
-        return (
-            warn("peer", f"{name}: says that it goes on as {row['heir']}", mend)
-            if row.get("heir")
-            else _linked(name, row)
-        )
+        return _linked(name, row)
     if row.get("heir_of") and row["heir_of"] not in replaced:
         return warn("peer", f"{name}: goes on for {row['heir_of']}, and has not linked yet", "has its owner finished?")
     if row.get("heir"):
@@ -139,10 +137,10 @@ def judge(
     tried = [reached[hint] for hint in hints if hint in reached]
     open_hints = [each.hint for each in tried if not each.trouble]
     for each in tried:
-        if each.found is not None and each.found.full != row.get("id"):
+        if each.found not in (None, row.get("id")) and each.pin not in map(str.lower, hints):
             return fail(
                 "peer",
-                f"{name}: not linked, {each.hint} leads to {each.found.full}",
+                f"{name}: not linked, {each.hint} leads to {each.found}",
                 mend or "correct the hint, or give its row the new id, if its owner says so by another way",
             )
     if open_hints:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import frozen
 
-from ensemble.identity import BadCertificate, BadHint, Hint, HumdId, HumdKey, leaf_id
+from ensemble.identity import BadCertificate, BadHint, Hint, HumdKey, fingerprint, leaf_id
 
 if TYPE_CHECKING:
     from ensemble.protocols import TlsSessions
@@ -29,7 +29,7 @@ AT_ONCE: Final = 32  # threads
 TRIED: Final = frozenset({"tcp", "tls"})  # the schemes that a TCP connect tells something about
 _CHUNK: Final = 1 << 14
 
-Connect: TypeAlias = Callable[[str, int, float], "HumdId | None"]
+Connect: TypeAlias = Callable[[str, int, float], bytes]
 
 
 @frozen
@@ -38,12 +38,14 @@ class Reached:
     What came of one hint.
 
     :ivar trouble: why it could not be reached; empty where it was.
-    :ivar found: who is there, by its certificate; None where that could not be seen.
+    :ivar found: the id of who is there, by its certificate; None where that says none, or could not be seen.
+    :ivar pin: C{tls-fp:} of that certificate.
     """
 
     hint: str
     trouble: str = ""
-    found: HumdId | None = None
+    found: str | None = None
+    pin: str = ""
 
 
 def reach(hints: Sequence[str], key: HumdKey | None = None, connect: Connect | None = None) -> dict[str, Reached]:
@@ -51,7 +53,8 @@ def reach(hints: Sequence[str], key: HumdKey | None = None, connect: Connect | N
     Try all of them at once; the schemes that cannot be tried are left out.
 
     :param key: ours; without it no TLS is spoken.
-    :param connect: to a host and port within so many seconds; raises C{OSError}, and returns who is there.
+    :param connect: to a host and port within so many seconds; raises C{OSError}; returns the certificate (DER) that
+        is shown there, or nothing.
     """
     tried = [hint for hint in dict.fromkeys(hints) if hint.partition(":")[0] in TRIED]
     tries = dict.fromkeys(TRIED, connect if connect is not None else _connect)
@@ -85,20 +88,26 @@ def _work(waiting: queue.SimpleQueue[str], found: dict[str, Reached], tries: dic
 def _try(hint: str, connect: Connect) -> Reached:
     try:
         host, port = Hint.parse(hint).host_port()
-        return Reached(hint, found=connect(host, port, SECONDS))
+        shown = connect(host, port, SECONDS)
     except TimeoutError:
         return Reached(hint, f"nothing answers within {SECONDS:g} s")
     except OSError as error:
         return Reached(hint, error.strerror.lower() if error.strerror else str(error))
     except (BadHint, UnicodeError) as error:
         return Reached(hint, str(error))
+    try:
+        leaf = leaf_id(shown)
+    except BadCertificate:
+        return Reached(hint)
+    return Reached(hint, found=leaf.full if leaf is not None else None, pin=f"tls-fp:{fingerprint(shown)}")
 
 
-def _connect(host: str, port: int, seconds: float) -> None:
+def _connect(host: str, port: int, seconds: float) -> bytes:
     socket.create_connection((host, port), seconds).close()
+    return b""
 
 
-def _shake(sessions: TlsSessions, host: str, port: int, seconds: float) -> HumdId | None:
+def _shake(sessions: TlsSessions, host: str, port: int, seconds: float) -> bytes:
     until = time.monotonic() + seconds
     session = sessions.dial(lambda _: True)  # whoever it is
     with socket.create_connection((host, port), seconds) as connection:
@@ -112,7 +121,4 @@ def _shake(sessions: TlsSessions, host: str, port: int, seconds: float) -> HumdI
                 raise ConnectionError("it accepts connections, and ends them in the TLS handshake")
             session.receive(data)
         connection.sendall(session.outgoing() + session.close())
-    try:
-        return leaf_id(session.leaf() or b"")
-    except BadCertificate:
-        return None
+    return session.leaf() or b""

@@ -180,9 +180,8 @@ class Lineage:
 
     def _known_heir(self, who: HumdId, policy: Policy) -> HumdId | None:
         """Who has a row, of those that an id without one leads to."""
-        return (
-            next((each for each in self.line(who) if each in policy.known), None) if who not in policy.known else None
-        )
+        line = [] if who in policy.known else self.line(who)
+        return next((each for each in line if each in policy.known), None)
 
     def _holds(self, statement: Statement, who: HumdId) -> bool:
         if isinstance(statement, Revocation):

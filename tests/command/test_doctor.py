@@ -39,9 +39,10 @@ class DoctorTests(CommandTestCase):
         self.serve_control(status=said, probe={"ok": True, "peers": list(rows)})
         self.serve(self.thrum, lambda tone: [], BREATH)
 
-    def connect(self, host: str, port: int, seconds: float) -> None:
+    def connect(self, host: str, port: int, seconds: float) -> bytes:
         if (host, port) in self.unreachable:
             raise self.unreachable[host, port]
+        return b""
 
     def checks(self, *words: str, expect: int) -> list[dict[str, str]]:
         said = self.call("doctor", "--json", *words)
@@ -254,11 +255,13 @@ class PeerTests(CommandTestCase):
     def test_somebody_else_there(self) -> None:
         """Who is there by its certificate, and is not who is wanted, is named."""
         row = linked(state="dialling")
-        found = judge(row, {HINT: Reached(HINT, found=ALPHA)}, ALPHA, [HINT])
+        other = {HINT: Reached(HINT, found=ALPHA.full, pin=f"tls-fp:{'ab' * 32}")}
+        found = judge(row, other, ALPHA, [HINT])
         self.assertEqual((found.grade, f"{HINT} leads to {ALPHA.full}" in found.what), (Grade.FAIL, True))
         self.assertIn("correct the hint", found.mend)
-        found = judge(row, {HINT: Reached(HINT, found=BETA)}, ALPHA, [HINT])
-        self.assertIn("no link comes up", found.what)
+        pinned = linked(state="dialling", hints=[HINT, f"tls-fp:{'AB' * 32}"])
+        for mine, there in ((row, {HINT: Reached(HINT, found=BETA.full)}), (pinned, other)):
+            self.assertIn("no link comes up", judge(mine, there, ALPHA, [HINT]).what)
 
     def test_unreachable(self) -> None:
         """Who cannot be reached is told with the cause of each hint."""

@@ -47,7 +47,7 @@ class ListenerTests(TestCase):
         found = await deferToThread(reach.reach, [hint], ALICE)
         wire = await seen
         self.assertIsInstance(wire, StreamWire, wire)
-        self.assertEqual((found[hint].trouble, found[hint].found), ("", BOB.humd_id()))
+        self.assertEqual((found[hint].trouble, found[hint].found), ("", BOB.humd_id().full))
         self.assertEqual(getattr(wire, "leaf", None), ALICE.humd_id())
         await sink.told("wire_lost")
         self.assertEqual((sink.lines, sink.clean), ([], True))
@@ -114,8 +114,9 @@ class ReachTests(SynchronousTestCase):
         stuck = threading.Event()
         self.addCleanup(stuck.set)
 
-        def wait() -> None:
+        def wait() -> bytes:
             stuck.wait(60)
+            return b""
 
         began = time.monotonic()
         with mock.patch("ensemble.command.reach.SECONDS", 0.05), mock.patch("ensemble.command.reach.SLACK", 0.05):
