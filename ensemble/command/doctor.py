@@ -41,7 +41,7 @@ def doctor(here: Here) -> int:
     revoked, found = checks.statements(paths.state_dir, paths.key, own)
     findings += found + _daemon(paths, status, own)
     running = _own(status) if status is not None else None
-    own, one = running or own, running is None or running == own
+    own, same = running or own, running is None or running == own
     file, found = checks.peers_file(paths.peers_file, own)
     findings += found
     findings.append(checks.descriptors(status))
@@ -49,7 +49,7 @@ def doctor(here: Here) -> int:
     listening = _listening(status)
     unlinked = [hint for row in rows if row.get("state") != "linked" for hint in _hints(row)]
     # With another key than the daemon's we would be strangers, to ourselves, too, who leave a refusal in a log.
-    reached = reach([*listening, *unlinked] if one else unlinked, key if one else None)
+    reached = reach([*listening, *unlinked] if same else unlinked, key if same else None)
     if status is not None:
         findings += own_hints(listening, reached)
         if file is not None and status.get("peers_file") == shown(paths.peers_file):

@@ -18,12 +18,10 @@ from ensemble.config import (
     read_revocation,
     write_revocation,
 )
-from ensemble.errors import ConfigurationError
 from ensemble.identity import (
     HumdId,
     HumdKey,
     KeyFileMissing,
-    Revocation,
     certificate_of,
     fingerprint,
     load,
@@ -99,7 +97,7 @@ def revoke(here: Here) -> int:
         )
     key, own = places.load(), read_own_statements(places.state_dir)
     if given.file is not None:
-        statement = _read(Path(given.file))
+        statement = read_revocation(Path(given.file), "is it what `ensemble revoke` wrote?")
     else:  # signed once: each further version would be news to everybody
         statement = own.revoked(key.humd_id()) or sign_revocation(key, _now_ms())
     if not given.yes:
@@ -123,14 +121,6 @@ def revoke(here: Here) -> int:
         f"Carry {shown(path)} to whoever was not (`ensemble revoke --yes --file` takes it in).  If the humd runs with "
         f"that key, stop it, move {shown(places.key)} away, start it, and give everybody its new id by another way.",
     )
-
-
-def _read(path: Path) -> Revocation:
-    try:
-        return read_revocation(path)
-    except ConfigurationError as error:  # its mend is for files of the state directory
-        cause = str(error).partition("; put a copy back")[0]
-        raise ConfigurationError(f"{cause}; is it what `ensemble revoke` wrote?") from None
 
 
 class _Places:

@@ -49,6 +49,7 @@ _S = TypeVar("_S", Succession, Revocation)
 SUCCESSIONS: Final = "successions.json"
 MAX_FILE: Final = 16 * 1024  # bytes of a file with statements
 MAX_REVOCATIONS: Final = 8  # of ours, that are still told
+PUT_BACK: Final = "put a copy back, or move it away"  # the mend of a damaged file of ours
 
 
 @frozen
@@ -116,7 +117,7 @@ def begin_rotation(
     with _alone(key_file):
         key, own = load(key_file), read_own_statements(state_dir)
         me = key.humd_id()
-        if any(each.who == me for each in own.revocations):
+        if own.revoked(me) is not None:
             raise ConfigurationError(f"the key in {key_file} was revoked, so it can name no successor: move it away")
         begun = own.begun(me)
         if begun is not None:
@@ -189,16 +190,17 @@ def write_revocation(path: Path, key: HumdKey, now_ms: int) -> Revocation:
     return revocation
 
 
-def read_revocation(path: Path) -> Revocation:
+def read_revocation(path: Path, mend: str = PUT_BACK) -> Revocation:
     """
     Read one that somebody wrote.
 
+    :param mend: what to do where it cannot be used; the default is for a file of the state directory.
     :raises ConfigurationError: it cannot be read, is none, or its key did not sign it.
     """
-    value = _read(path)
+    value = _read(path, mend=mend)
     if isinstance(value, dict) and "succeeds" in value:
-        raise _damaged(path, "each in it is a succession, and no revocation")
-    return _statement(path, value, Revocation)
+        raise _damaged(path, "each in it is a succession, and no revocation", mend)
+    return _statement(path, value, Revocation, mend)
 
 
 def old_key_file(key_file: Path, who: HumdId) -> Path:
@@ -246,20 +248,20 @@ def _next_key(key_file: Path, begun: Succession) -> None:
         raise ConfigurationError(trouble)
 
 
-def _statement(path: Path, value: object, kind: type[_S]) -> _S:
+def _statement(path: Path, value: object, kind: type[_S], mend: str = PUT_BACK) -> _S:
     try:
         statement = statement_from(value)
     except BadStatement as error:
-        raise _damaged(path, str(error)) from None
+        raise _damaged(path, str(error), mend) from None
     if not isinstance(statement, kind):
         found, wanted = (each.__name__.lower() for each in (type(statement), kind))
-        raise _damaged(path, f"it is a {found}, and no {wanted}")
+        raise _damaged(path, f"it is a {found}, and no {wanted}", mend)
     if not statement.is_signed():
-        raise _damaged(path, "a signature in it is wrong")
+        raise _damaged(path, "a signature in it is wrong", mend)
     return statement
 
 
-def _read(path: Path, absent: Any = None) -> Any:
+def _read(path: Path, absent: Any = None, mend: str = PUT_BACK) -> Any:
     """:param absent: the document where there is no file; None: that is an error."""
     try:
         # Not blocking: a FIFO of that name must not hang anybody.
@@ -270,11 +272,11 @@ def _read(path: Path, absent: Any = None) -> Any:
             return absent
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
     if len(raw) > MAX_FILE:
-        raise _damaged(path, f"it is larger than {MAX_FILE} bytes")
+        raise _damaged(path, f"it is larger than {MAX_FILE} bytes", mend)
     try:
         return read_document(raw)
     except BadDocument as error:
-        raise _damaged(path, str(error)) from None
+        raise _damaged(path, str(error), mend) from None
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
@@ -284,5 +286,5 @@ def _write(path: Path, document: dict[str, Any]) -> None:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _damaged(path: Path, cause: str) -> ConfigurationError:
-    return ConfigurationError(f"{path} cannot be used: {cause}; put a copy back, or move it away")
+def _damaged(path: Path, cause: str, mend: str = PUT_BACK) -> ConfigurationError:
+    return ConfigurationError(f"{path} cannot be used: {cause}; {mend}")

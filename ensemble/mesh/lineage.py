@@ -150,9 +150,11 @@ class Lineage:
         dead = {who: cause for who in involved if (cause := self.dead(who)) is not None}
         barred = dict(dead)
         heirs: dict[HumdId, KnownPeer] = {}
-        named = {
-            who: NOT_FINISHED.format(heir=heir.full) for who in involved if (heir := self._known_heir(who, policy))
-        }
+        named: dict[HumdId, str] = {}
+        for who in self._successions:
+            heir = next((each for each in self.line(who)[1:] if each in policy.known), None)
+            if heir is not None:
+                named[who] = NOT_FINISHED.format(heir=heir.full)
         for row in policy.known.values():
             if row.peer not in self._successions:
                 continue
@@ -177,11 +179,6 @@ class Lineage:
         """Whom a key has named that named more than one."""
         said = self._successions.get(who, ())
         return [each.heir for each in said] if len(said) > 1 else []
-
-    def _known_heir(self, who: HumdId, policy: Policy) -> HumdId | None:
-        """Who has a row, of those that an id without one leads to."""
-        line = [] if who in policy.known else self.line(who)
-        return next((each for each in line if each in policy.known), None)
 
     def _holds(self, statement: Statement, who: HumdId) -> bool:
         if isinstance(statement, Revocation):
