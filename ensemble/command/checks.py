@@ -19,7 +19,7 @@ from ensemble.command.findings import Finding, fail, ok, warn
 from ensemble.command.here import shown
 from ensemble.config import Paths, PeersFile, next_key_trouble, read_own_statements, read_peers
 from ensemble.errors import ConfigurationError
-from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, load
+from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, load, others_write
 
 OTHER_DISTRIBUTION: Final = "ensemble-client"
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -94,7 +94,7 @@ def folder(path: Path, little: int = LITTLE_ROOM) -> Finding:
         )
     if not stat.S_ISDIR(found.st_mode):
         return fail("state", f"{name} is no folder", "move it away, or choose another --state-dir")
-    if found.st_mode & OTHERS_WRITE and not found.st_mode & stat.S_ISVTX:
+    if others_write(found):
         return fail("state", f"others can write to {name}", f"chmod go-w {shlex.quote(name)}")
     if not os.access(path, os.W_OK | os.X_OK):
         return fail("state", f"this user cannot write to {name}", "chown it, or choose another --state-dir")
@@ -108,8 +108,7 @@ def thrum(path: Path) -> list[Finding]:
     name, parent = shown(path), path.parent
     found = []
     try:
-        mode = parent.stat().st_mode
-        if mode & OTHERS_WRITE and not mode & stat.S_ISVTX:
+        if others_write(parent.stat()):
             place = shown(parent)
             found.append(
                 fail("thrum", f"others can put a socket of theirs into {place}", f"chmod go-w {shlex.quote(place)}")

@@ -15,6 +15,7 @@ from attrs import asdict
 
 from ensemble.command.control import DaemonRefused, NoDaemon
 from ensemble.command.here import Here, below_home, shown
+from ensemble.command.hints import WIRES
 from ensemble.command.naming import Known, full_id, match, rows_of
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.output import visible
@@ -22,6 +23,7 @@ from ensemble.config import Edit, PeerRow, Trust, read_peers, trust_peer, untrus
 from ensemble.identity import BadHint, HumdId, KeyFileError, load
 
 DEFAULT: Final = "default"  # for --auth: that of the humd, as the row does not say
+_USED: Final = frozenset({*WIRES.values(), "tls-fp"})  # schemes of hints
 LOOK_SECONDS: Final = 0.2  # between two looks at a link that is waited for
 _STATES: Final = {"added": "Added to", "changed": "Changed in", "removed": "Removed from", "same": "Already in"}
 
@@ -52,6 +54,9 @@ def trust(here: Here) -> int:
         raise BadUsage(str(error)) from None
     edit = trust_peer(here.paths().peers_file, wish)
     _tell(here, peer, edit)
+    for hint in wish.hints:
+        if hint.partition(":")[0] not in _USED:
+            here.screen.note(f"{hint}: a humd of this version does not dial such hints; it is kept", unused=hint)
     daemon = _reload(here, peer, edit)
     if options.wait:
         if not daemon:

@@ -1,7 +1,7 @@
 """Where things are, and what the operator wrote there."""
 
 from ensemble.config.atomic import alone, create_text, write_text
-from ensemble.config.paths import MAX_THRUM, Paths, ThrumPathTooLong
+from ensemble.config.paths import MAX_THRUM, Paths, ThrumPathTooLong, refuse_shared_state
 from ensemble.config.peers import (
     LEVELS,
     PeerRow,
@@ -45,6 +45,7 @@ __all__ = [
     "read_own_statements",
     "read_peers",
     "read_revocation",
+    "refuse_shared_state",
     "row_json",
     "trust_peer",
     "untrust_peer",

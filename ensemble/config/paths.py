@@ -29,6 +29,7 @@ from typing import Final, TypeAlias
 from attrs import frozen
 
 from ensemble.errors import ConfigurationError
+from ensemble.identity import others_write
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -99,6 +100,18 @@ class Paths:
             key=_given(key) or state / "humd.key",
             peers_file=_given(peers) or _xdg(environ, "XDG_CONFIG_HOME", ".config") / "hum" / "peers.json",
             thrum=socket,
+        )
+
+
+def refuse_shared_state(folder: Path) -> None:
+    """:raises ConfigurationError: others can write to the state dir.  Whatever else is wrong with it its user finds."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return
+    if others_write(found):
+        raise ConfigurationError(
+            f"others can write to the state dir {folder}; run `chmod go-w {folder}` or choose another with --state-dir"
         )
 
 

@@ -24,6 +24,7 @@ from typing import Any, Final, TypeVar
 from attrs import frozen
 
 from ensemble.config.atomic import alone, create_text, sync_folder, write_text
+from ensemble.config.paths import refuse_shared_state
 from ensemble.errors import ConfigurationError
 from ensemble.identity import (
     MAX_CHAIN,
@@ -114,7 +115,7 @@ def begin_rotation(
     :param now_ms: milliseconds since the epoch.
     :raises ConfigurationError: a file cannot be read or written, our key is revoked, or the next key is lost.
     """
-    with _alone(key_file):
+    with _alone(key_file, state_dir):
         key, own = load(key_file), read_own_statements(state_dir)
         me = key.humd_id()
         if own.revoked(me) is not None:
@@ -139,7 +140,7 @@ def finish_rotation(key_file: Path, state_dir: Path) -> Succession:
     :returns: the succession that is complete now.
     :raises ConfigurationError: no rotation is begun, or a file cannot be read or written.
     """
-    with _alone(key_file):
+    with _alone(key_file, state_dir):
         key, own = load(key_file), read_own_statements(state_dir)
         begun = own.begun(key.humd_id())
         if begun is None:
@@ -208,8 +209,9 @@ def old_key_file(key_file: Path, who: HumdId) -> Path:
     return _beside(key_file, f".old-{_short(who)}")
 
 
-def _alone(key_file: Path) -> AbstractContextManager[None]:
-    """Two at once could sign two successions of one key."""
+def _alone(key_file: Path, state_dir: Path) -> AbstractContextManager[None]:
+    """Two at once could sign two successions of one key; and where others can write the daemon would not start."""
+    refuse_shared_state(state_dir)
     return alone(Path(os.path.realpath(key_file)).parent)
 
 

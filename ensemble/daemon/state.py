@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Final
 
 from attrs import frozen
 
-from ensemble.config import OwnStatements, Paths, read_own_statements
+from ensemble.config import OwnStatements, Paths, read_own_statements, refuse_shared_state
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdKey, load_or_mint
 from ensemble.mesh import PEERS_DATABASE, ProofMemory, SqliteProofMemory
@@ -107,12 +106,8 @@ def open_state(paths: Paths, entropy: Callable[[int], bytes] = os.urandom) -> St
 def _prepare(folder: Path) -> None:
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        found = os.stat(folder)
     except OSError as error:
         raise ConfigurationError(
             f"cannot make the state dir {folder}: {error.strerror}; choose another with --state-dir"
         ) from None
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
-        raise ConfigurationError(
-            f"others can write to the state dir {folder}; run `chmod go-w {folder}` or choose another with --state-dir"
-        )
+    refuse_shared_state(folder)

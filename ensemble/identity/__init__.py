@@ -4,7 +4,16 @@ from ensemble.identity.addr import MAX_HINT, MAX_HINTS, SECURE_SCHEMES, BadAddr,
 from ensemble.identity.certificate import BadCertificate, carried, carrier_of, certificate_of, fingerprint, leaf_id
 from ensemble.identity.humd_id import BadHex, BadHumdId, HumdId, Role, UnknownPrefix, WrongLength
 from ensemble.identity.key import SEED_LENGTH, SIGNATURE_LENGTH, BadSeed, HumdKey, verify
-from ensemble.identity.keyfile import KeyFileError, KeyFileExists, KeyFileMissing, load, load_or_mint, mint, save
+from ensemble.identity.keyfile import (
+    KeyFileError,
+    KeyFileExists,
+    KeyFileMissing,
+    load,
+    load_or_mint,
+    mint,
+    others_write,
+    save,
+)
 from ensemble.identity.signing import UnsignableText, Use, signed_bytes
 from ensemble.identity.statements import (
     MAX_CHAIN,
@@ -54,6 +63,7 @@ __all__ = [
     "load",
     "load_or_mint",
     "mint",
+    "others_write",
     "revoke",
     "save",
     "signed_bytes",

@@ -122,6 +122,11 @@ def load_or_mint(path: StrPath, entropy: Callable[[int], bytes] = os.urandom) ->
         return load(path), False  # somebody was quicker
 
 
+def others_write(folder: os.stat_result) -> bool:
+    """True where somebody else could replace what is in this folder, a key too: theirs to write, and not sticky."""
+    return bool(folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)) and not folder.st_mode & stat.S_ISVTX
+
+
 def _judge(name: str, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise KeyFileError(f"the key file {name} is not a regular file")

@@ -56,10 +56,15 @@ class CloseNow(Generic[L]):
 
 @frozen
 class SayGoodbye(Generic[L]):
-    """Queue our last line on C{link}, behind all that is queued: from now not even a pong is written there."""
+    """
+    Queue our last line on C{link}, behind all that is queued: from now not even a pong is written there.
+
+    :ivar message: for people, where there is more to say than the reason does.
+    """
 
     link: L
     reason: GoodbyeReason
+    message: str = ""
 
 
 @frozen

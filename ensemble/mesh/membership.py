@@ -139,7 +139,8 @@ class Membership:
                 continue
             peer.set_pace(peer.id in policy.known)
             if any(policy.admits(peer.id, link.wire.secure) is not None for link in links):
-                peer.leave(GoodbyeReason.REMOVED)
+                barred = policy.barred.get(peer.id)
+                peer.leave(GoodbyeReason.REMOVED, f"this humd refuses {peer.id.full}: {barred}" if barred else "")
             elif any(link.shaken.level < policy.level_for(peer.id) for link in links if link.shaken is not None):
                 peer.leave(GoodbyeReason.AUTH)
 

@@ -214,11 +214,15 @@ class Peer:
         if not self.coming and not self.linked:
             self._drop(self._take_held(), Qualifier.ROUTE_SEND_FAILED)
 
-    def leave(self, reason: GoodbyeReason) -> None:
-        """Our last line where it may still be said, then an orderly close; what is pending is dropped."""
+    def leave(self, reason: GoodbyeReason, message: str = "") -> None:
+        """
+        Our last line where it may still be said, then an orderly close; what is pending is dropped.
+
+        :param message: what the line says to people; empty: the usual words for the reason.
+        """
         for link in list(self.coming):
             link.abort()
-        self._do(self._links.leave(reason, self._clock.seconds()))
+        self._do(self._links.leave(reason, self._clock.seconds(), message))
 
     def set_waiting(self, waits: bool) -> None:
         """Somebody waits for an answer of this peer, or nobody does any more."""
@@ -250,7 +254,7 @@ class Peer:
         elif isinstance(action, CloseNow):
             action.link.abort()
         elif isinstance(action, SayGoodbye):
-            action.link.say_goodbye(action.reason)
+            action.link.say_goodbye(action.reason, action.message)
         elif isinstance(action, CloseDrained):
             action.link.close()
         elif isinstance(action, PauseReading):

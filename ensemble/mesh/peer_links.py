@@ -259,14 +259,14 @@ class PeerLinks(Generic[L]):
             return []
         return self._lose_all(reason, gone=link) if up is not None else []
 
-    def leave(self, reason: GoodbyeReason, now: float) -> list[Action[L]]:
+    def leave(self, reason: GoodbyeReason, now: float, message: str = "") -> list[Action[L]]:
         """We part from the peer: goodbye where it may still be said, and an orderly close."""
         if not self.up:
             return []
         actions: list[Action[L]] = []
         for up in self._ups():
             if up.bye and not (self._leads and isinstance(self._state, _Two) and up is self._state.loser):
-                actions.append(SayGoodbye(up.link, reason))
+                actions.append(SayGoodbye(up.link, reason, message))
             actions += self._close(up.link, now)
         self._state = _Down()
         return actions + self._tell(f"we said goodbye: {reason.value}")

@@ -27,6 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ensemble.errors import ConfigurationError
+from ensemble.identity import others_write
 from ensemble.interfaces import INode, IWire
 from ensemble.protocols import DEFAULT_OUTBOX_LIMIT, DEFAULT_QUEUE_BUDGET, LineBudget, StreamWireFactory, Turn
 from ensemble.thrum.session import MAX_LINE, Session
@@ -59,7 +60,7 @@ def prepare_directory(path: str) -> None:
             f"{directory}, where the thrum socket should be, belongs to somebody else (user {found.st_uid}), who could "
             "put another in its place; choose another path with --thrum"
         )
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
+    if others_write(found):
         raise ConfigurationError(
             f"others can write to {directory}, where the thrum socket should be; "
             f"run `chmod go-w {directory}` or choose another path with --thrum"

@@ -67,6 +67,16 @@ class TrustTests(TrustTestCase):
         self.call("trust", "--alias", "b", BETA.full, PLACE, "--auth", "open", NEW, "--plain", "tcp:h:1")
         self.assertEqual(self.rows()[0]["hints"], [PLACE, NEW, "tcp:h:1"])
 
+    def test_hints_of_other_wires(self) -> None:
+        """A hint that no wire here dials, a mistyped one too, is kept, and that it is not used is said."""
+        self.serve_control(reload=self.took())
+        said = self.call("trust", BETA.full, PLACE, NEW, "tsl:h:1", "udp:h:2")
+        self.assertEqual((said.status, self.rows()[0]["hints"]), (0, [PLACE, NEW, "tsl:h:1", "udp:h:2"]))
+        words = "a humd of this version does not dial such hints; it is kept"
+        self.assertEqual(said.err, f"ensemble: tsl:h:1: {words}\nensemble: udp:h:2: {words}\n")
+        said = self.call("trust", BETA.full, "tsl:h:1", "--json")
+        self.assertEqual(said.failure, {"unused": "tsl:h:1"})
+
     def test_same(self) -> None:
         """What is there already is no failure, and the daemon reads it all the same."""
         self.write_peers({"humd_id": BETA.full})

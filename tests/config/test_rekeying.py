@@ -108,6 +108,15 @@ class RotationTests(RekeyingTestCase):
         self.finish()
         self.assertEqual(self.finish(), begun)
 
+    def test_shared(self) -> None:
+        """Where others could put files of theirs nothing is signed, as the daemon would not start there."""
+        self.state.chmod(0o770)
+        for step in (self.begin, self.finish):
+            self.refused(step, "others can write to the state dir", f"chmod go-w {self.state}")
+        self.assertEqual(list(self.state.iterdir()), [self.key_file])
+        self.state.chmod(0o1770)
+        self.begin()
+
     def test_cut_short(self) -> None:
         """Wherever it is cut short, there is a key, never a second succession, and calling it again completes it."""
         cut = 0

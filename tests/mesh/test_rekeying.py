@@ -128,7 +128,7 @@ class LinkTests(RekeyTestCase):
         self.assertEqual(self.count("learned"), 0)
 
     def test_revoked(self) -> None:
-        """A revoked id is told goodbye at once, is refused under C{any} too, and the log says why."""
+        """A revoked id is told goodbye and why at once, is refused under C{any} too, and the log says why."""
         humd = self.link(self.old)
         with capturedLogs() as events:
             humd.rules.announce(revoke(self.old, 1))
@@ -138,6 +138,8 @@ class LinkTests(RekeyTestCase):
             self.link(self.old)
         self.assertEqual(self.linked(), [])
         self.assertTrue([event for event in events if "revoked" in str(event.get("cause"))])
+        told = f"this humd refuses {self.old.humd_id().full}: its key was revoked"
+        self.assertEqual([event["text"] for event in events if event.get("reason") == "removed"], [told])
         self.assertEqual(self.peer.counters["handshake.not-admitted"], 1)
 
     def test_disputed(self) -> None:
