@@ -10,15 +10,9 @@ from ipaddress import ip_address
 from typing import Final
 
 from ensemble.command.outcome import BadUsage
-from ensemble.identity import BadHint, Hint, HumdId
+from ensemble.identity import LISTENED, BadHint, Hint, HumdId
 
 _FIELDS: Final = re.compile(r"(?<!\\):")
-WIRES: Final = {
-    "tcp": "tcp",
-    "tcp6": "tcp",
-    "tls": "tls",
-    "tls6": "tls",
-}  # what --listen begins with: the hint's scheme
 _EVERYWHERE: Final = frozenset({"", "0.0.0.0", "::"})
 
 
@@ -46,7 +40,7 @@ def of_listeners(descriptions: Iterable[str], host: str | None) -> list[str]:
         port, interface = endpoint(description)
         place = host if interface in _EVERYWHERE else interface
         if port and place is not None:
-            scheme = WIRES[description.partition(":")[0]]
+            scheme = LISTENED[description.partition(":")[0]]
             found.append(f"{scheme}:[{place}]:{port}" if ":" in place else f"{scheme}:{place}:{port}")
     return found
 
@@ -62,7 +56,7 @@ def endpoint(description: str) -> tuple[int, str]:
     bare = [field for field in fields if "=" not in field]
     port = named.get("port", bare[0] if bare else "")
     stray = "" in bare  # two colons in a row: an address without backslashes, which the daemon would not start with
-    if wire not in WIRES or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535 or stray:
+    if wire not in LISTENED or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535 or stray:
         raise BadUsage(
             f"--listen {description}: it takes an endpoint such as tcp:14730, tcp:14730:interface=127.0.0.1 or "
             r"tcp6:14730:interface=\:\:1"

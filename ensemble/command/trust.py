@@ -15,15 +15,14 @@ from attrs import asdict
 
 from ensemble.command.control import DaemonRefused, NoDaemon
 from ensemble.command.here import Here, below_home, shown
-from ensemble.command.hints import WIRES
 from ensemble.command.naming import Known, full_id, match, rows_of
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.output import visible
 from ensemble.config import Edit, PeerRow, Trust, read_peers, trust_peer, untrust_peer
-from ensemble.identity import BadHint, HumdId, KeyFileError, load
+from ensemble.identity import LISTENED, BadHint, HumdId, KeyFileError, load
 
 DEFAULT: Final = "default"  # for --auth: that of the humd, as the row does not say
-_USED: Final = frozenset({*WIRES.values(), "tls-fp"})  # schemes of hints
+_USED: Final = frozenset({*LISTENED.values(), "tls-fp"})  # schemes of hints
 LOOK_SECONDS: Final = 0.2  # between two looks at a link that is waited for
 _STATES: Final = {"added": "Added to", "changed": "Changed in", "removed": "Removed from", "same": "Already in"}
 

@@ -9,12 +9,9 @@ from attrs import field, frozen
 
 from ensemble.config import Paths
 from ensemble.errors import ConfigurationError
-from ensemble.identity import BadHint, Hint
+from ensemble.identity import LISTENED, BadHint, Hint
 from ensemble.mesh import Limits
 from ensemble.protocols import DEFAULT_LINE_BUDGET, DEFAULT_MAX_LINE, Level
-
-LISTEN_SCHEMES = {"tcp": "tcp", "tcp6": "tcp", "tls": "tls", "tls6": "tls"}
-"""What C{--listen} may begin with, and the wire that it means; behind it all are Twisted's C{tcp} and C{tcp6}."""
 
 LEAST_MAX_TONE = 4096  # bytes: an error tone with every field must fit
 MOST_MAX_TONE = DEFAULT_LINE_BUDGET  # bytes: no unfinished line may be longer than the budget for all of them
@@ -63,7 +60,7 @@ class Settings:
 
 def wire_of(description: str) -> str:
     """The wire of an endpoint string; empty where there is none so called."""
-    return LISTEN_SCHEMES.get(description.partition(":")[0], "")
+    return LISTENED.get(description.partition(":")[0], "")
 
 
 def check_listen(description: str) -> str:

@@ -1,6 +1,6 @@
 """Keys, ids, addresses and what a key signs."""
 
-from ensemble.identity.addr import MAX_HINT, MAX_HINTS, SECURE_SCHEMES, BadAddr, BadHint, Hint, HumdAddr
+from ensemble.identity.addr import LISTENED, MAX_HINT, MAX_HINTS, SECURE_SCHEMES, BadAddr, BadHint, Hint, HumdAddr
 from ensemble.identity.certificate import BadCertificate, carried, carrier_of, certificate_of, fingerprint, leaf_id
 from ensemble.identity.humd_id import BadHex, BadHumdId, HumdId, Role, UnknownPrefix, WrongLength
 from ensemble.identity.key import SEED_LENGTH, SIGNATURE_LENGTH, BadSeed, HumdKey, verify
@@ -27,6 +27,7 @@ from ensemble.identity.statements import (
 )
 
 __all__ = [
+    "LISTENED",
     "MAX_CHAIN",
     "MAX_HINT",
     "MAX_HINTS",

@@ -31,6 +31,8 @@ from ensemble.identity.humd_id import BadHumdId, HumdId
 MAX_HINT: Final = 512  # characters of one hint
 MAX_HINTS: Final = 32  # hints of one address
 MAX_HOST: Final = 253  # characters of a host name (RFC 1035)
+# What an endpoint of ours begins with, as Twisted names it, and the scheme of the hint that leads there.
+LISTENED: Final = {"tcp": "tcp", "tcp6": "tcp", "tls": "tls", "tls6": "tls"}
 SECURE_SCHEMES: Final = ("udp", "tls", "onion")  # in the order in which they race (wire-0.8 section 3)
 
 _SHAPE: Final = re.compile(r"([a-z][a-z0-9-]{0,31}):(\S+)")
