@@ -49,7 +49,7 @@ def key(path: Path) -> tuple[HumdKey | None, Finding]:
         found = load(path)
     except KeyFileMissing:
         return None, warn(
-            "key", f"there is no key yet at {shown(path)}", "ensemble init (or the first start) makes one"
+            "key", f"there is no key yet at {shown(path)}", "`ensemble init` (or the first start) makes one"
         )
     except KeyFileError as error:
         text, mend = str(error), "make it readable for this user, or name another with --key"
@@ -87,7 +87,7 @@ def folder(path: Path, little: int = LITTLE_ROOM) -> Finding:
     try:
         found, disk = path.stat(), os.statvfs(path)
     except FileNotFoundError:
-        return warn("state", f"{name} is not there yet", "ensemble init (or the first start) makes it")
+        return warn("state", f"{name} is not there yet", "`ensemble init` (or the first start) makes it")
     except OSError as error:
         return fail(
             "state", f"{name}: {error.strerror}", "make it readable for this user, or choose another --state-dir"
@@ -161,7 +161,7 @@ def peers_file(path: Path, me: HumdId | None = None) -> tuple[PeersFile | None, 
     except OSError as error:
         return None, [fail("peers file", f"{name}: {error.strerror}", "make it readable for this user")]
     if file.missing:
-        return file, [warn("peers file", f"there is no {name}: nobody is known", "ensemble init writes an empty one")]
+        return file, [warn("peers file", f"there is no {name}: nobody is known", "`ensemble init` writes an empty one")]
     found = [warn("peers file", f"{name}: {each}", "mend it, then reload humd") for each in file.problems]
     if me is not None and file.row(me) is not None:
         found.append(

@@ -146,11 +146,11 @@ def judge(
     if open_hints:
         if row.get("state") == "unknown":
             return ok("peer", f"{name}: {open_hints[0]} accepts connections")
-        paste = trust_line(own, listening) if own is not None else "what `ensemble id` shows here"
+        paste = trust_line(own, listening) if own is not None else "what `ensemble id` shows"
         return fail(
             "peer",
             f"{name}: {open_hints[0]} accepts connections, but no link comes up{failure}",
-            mend or f"is the id right, and does it know us? if not, over there: `{paste}`",
+            mend or f"is the id right, and does it know us? if not, over there: {paste}",
         )
     if tried:
         troubles = ", ".join(f"{each.hint} ({each.trouble})" for each in tried)
@@ -200,7 +200,7 @@ def _daemon(paths: Paths, status: dict[str, Any] | None, own: HumdId | None) -> 
             fail(
                 "daemon",
                 "no humd answers on the control socket",
-                "systemctl --user start humd, or twistd -n humd; `ensemble init` writes the unit",
+                "systemctl --user start humd, or `twistd humd`; `ensemble init` writes the unit",
             )
         ]
     theirs = _own(status)

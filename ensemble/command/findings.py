@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from ensemble.command.output import Screen, visible
 
@@ -60,6 +60,7 @@ def count(findings: Sequence[Finding], grade: Grade) -> int:
 
 def show(screen: Screen, findings: Sequence[Finding]) -> None:
     """All of them, and how many of each grade."""
+    findings = [evolve(each, what=screen.told(each.what), mend=screen.told(each.mend)) for each in findings]
     if screen.json:
         counts = {grade.value: count(findings, grade) for grade in Grade}
         document: dict[str, Any] = {"ok": not counts["fail"], "counts": counts, "checks": [asdict(f) for f in findings]}

@@ -12,8 +12,9 @@ from attrs import frozen
 
 from ensemble.command.control import DaemonRefused, NoDaemon, ask_daemon
 from ensemble.command.output import Screen
-from ensemble.config import Paths, ThrumPathTooLong
+from ensemble.config import Paths, ThrumPathTooLong, served
 
+PLACES: Final = ("state_dir", "key", "peers", "thrum")  # options that say where the humd is
 _NOWHERE: Final = "/dev/null"  # where no socket can be
 
 
@@ -29,10 +30,16 @@ class Here:
 
     def paths(self) -> Paths:
         """
-        The places that the options and the environment mean.
+        The places that the options and the environment mean.  Where they say nothing of a socket, it is the one that
+        the daemon of the state dir serves, whatever that daemon was told.
 
         :raises ThrumPathTooLong: no socket can be where they say.
         """
+        said = self.options.thrum or self.environ.get("HUM_THRUM_SOCK") or self.environ.get("HUM_SOCKET")
+        return self.paths_given() if said else served(self.paths_given())
+
+    def paths_given(self) -> Paths:
+        """The same, whether or not there is a daemon."""
         return self._paths(self.options.thrum)
 
     def paths_at_least(self) -> tuple[Paths, ThrumPathTooLong | None]:
@@ -71,8 +78,9 @@ class Here:
         if status is not None:
             given.thrum = str(self.paths().thrum)  # whose default may be in the state dir
             given.peers = given.peers or status.get("peers_file")
-            if given.state_dir is None:
-                given.state_dir, given.key = status.get("state_dir"), given.key or status.get("key")
+            given.state_dir = given.state_dir or status.get("state_dir")
+            if os.path.realpath(given.state_dir or "") == os.path.realpath(str(status.get("state_dir"))):
+                given.key = given.key or status.get("key")
         return status
 
     def ask(self, do: str, **more: Any) -> dict[str, Any]:

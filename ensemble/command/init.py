@@ -81,7 +81,7 @@ def init(here: Here) -> int:
     hints = advertised(advertise)
     of_listeners(listen, None)  # judged before anything is written
     _check_limits(options.limit)
-    paths = here.paths()
+    paths = here.paths_given()
     key, minted = load_or_mint(paths.key)
     steps = [
         Step("key", "made" if minted else "there", shown(paths.key)),
@@ -211,9 +211,9 @@ def _tell_next(here: Here, report: Report, paths: Paths) -> None:
         line(f"      {shlex.join(report.command)}")
     line("  loginctl enable-linger")
     line("      keeps it running while you are logged out")
-    line("  ensemble trust PEER HINT")
+    line(f"  {here.screen.command('ensemble trust PEER HINT')}")
     line(f"      with what the other side shows; that puts its row into {below_home(paths.peers_file, here.environ)}")
-    line("  ensemble doctor")
+    line(f"  {here.screen.command('ensemble doctor')}")
     line("      looks whether all is well, and names the mend where it is not")
 
 

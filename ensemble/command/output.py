@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import Any, Final, TextIO
 from unicodedata import combining, east_asian_width
 
+from ensemble.config import pasteable
 from ensemble.errors import EnsembleError
 from ensemble.tone import write_document
 
@@ -81,10 +82,12 @@ class Screen:
     Standard output and standard error of one command.
 
     :ivar json: a program reads.
+    :ivar leads: the options that say where the humd is, as they were given.
     """
 
     def __init__(self, out: TextIO, err: TextIO, environ: Mapping[str, str], json: bool = False) -> None:
         self.json = json
+        self.leads: Mapping[str, str] = {}
         self._out, self._err = out, err
         self._colour = not json and wants_colour(out, environ)
 
@@ -100,6 +103,14 @@ class Screen:
         if not self._colour or not styles:
             return text
         return f"\033[{';'.join(_STYLES[style] for style in styles)}m{text}\033[0m"
+
+    def told(self, text: str) -> str:
+        """The text, with commands that lead to the same humd as this one."""
+        return pasteable(text, self.leads)
+
+    def command(self, line: str) -> str:
+        """A line to paste that is not in the middle of a text."""
+        return self.told(f"`{line}`")[1:-1]
 
     def document(self, value: Any) -> None:
         """One JSON line on standard output, at once."""
@@ -147,6 +158,7 @@ class Screen:
     def note(self, text: str, **fields: Any) -> None:
         """A remark beside the result, on standard error: C{fields} for programs, C{text} for people."""
         self.flush()
+        text = self.told(text)
         if self.json:
             self._err.write(json_line(fields or {"note": text}))
         else:
@@ -155,6 +167,7 @@ class Screen:
 
     def failure(self, qualifier: str, message: str, usage: str = "", **fields: Any) -> None:
         """What went wrong, on standard error."""
+        message = self.told(message)
         if not self.json and usage:
             self._err.write(usage)
         self.note(message, ok=False, qualifier=qualifier, message=message, **fields)

@@ -192,7 +192,9 @@ def build() -> Parser:
         "Mint the next key, sign it with this one, and tell the peers that are linked. Nothing changes until --finish. "
         "There is no way back. For a key that somebody else may have: `ensemble revoke`.",
     )
-    one.add_argument("--finish", action="store_true", help="make the next key the key; the old one is kept")
+    some = one.add_mutually_exclusive_group()
+    some.add_argument("--finish", action="store_true", help="make the next key the key; the old one is kept")
+    some.add_argument("--again", action="store_true", help="also where the key replaced another one already")
 
     one = add(
         "revoke",

@@ -9,6 +9,7 @@ from typing import Any
 from ensemble.command.control import NoDaemon, ask_daemon
 from ensemble.command.here import Here, shown
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
+from ensemble.command.unit import UNIT, unit_path
 from ensemble.config import (
     begin_rotation,
     finish_rotation,
@@ -38,6 +39,7 @@ def rotate(here: Here) -> int:
         raise CommandFailed(
             "rotate.restart-first", f"the humd still runs as {places.running}, with the key before: restart it first"
         )
+    _not_by_mistake(here, places)
     begun = begin_rotation(places.key, places.state_dir, _now_ms())
     told = places.tell()
     answer = {"ok": True, "old": begun.who.full, "new": begun.heir.full, "daemon": told is not None, **(told or {})}
@@ -54,9 +56,21 @@ def rotate(here: Here) -> int:
     line('"follow": true let the new id in, and refuse the old one as soon as the new one has linked.')
     line()
     line("Next, when all who should know were linked (call this again to see who is):")
-    line("  ensemble rotate --finish")
+    line(f"  {here.screen.command('ensemble rotate --finish')}")
     line("There is no way back: what was signed may have been learned.")
     return OK
+
+
+def _not_by_mistake(here: Here, places: _Places) -> None:
+    """C{rotate} is called to look, too: it is not to replace the key that it has just put in place."""
+    me, own = places.load().humd_id(), read_own_statements(places.state_dir)
+    before = own.leading_to(me)
+    if before and own.begun(me) is None and not here.options.again:
+        day = time.strftime("%Y-%m-%d", time.gmtime(before[-1].issued / 1000))
+        raise BadUsage(
+            f"the rotation of {before[-1].who.full} is done: this humd is {me.full}, with a key of {day}; "
+            "if that one is to be replaced, too, `ensemble rotate --again`"
+        )
 
 
 def _finish(here: Here, places: _Places) -> int:
@@ -77,7 +91,8 @@ def _finish(here: Here, places: _Places) -> int:
     line()
     line("Next:")
     if restart:
-        line("  restart the humd (`systemctl --user restart humd.service`): until then it goes on as the old id")
+        how = f" (`systemctl --user restart {UNIT}`)" if unit_path(here.environ).exists() else ""
+        line(f"  restart the humd{how}: until then it goes on as the old id")
     else:
         line("  start the humd: it goes on as the new id, and its hellos say whose heir it is")
     line("  when all have changed their rows, destroy the old key: whoever has it can take away what follows from it")

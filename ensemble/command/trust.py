@@ -35,7 +35,7 @@ def trust(here: Here) -> int:
     """
     options = here.options
     here.agree()
-    peer = _known(here, options.peer, "; a new row needs the full id, which `ensemble id --bare` shows over there")
+    peer = _known(here, options.peer, "; a new row needs the full id, which ensemble id --bare shows over there")
     _not_ourselves(here, peer)
     try:
         wish = Trust(

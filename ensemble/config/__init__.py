@@ -1,7 +1,8 @@
 """Where things are, and what the operator wrote there."""
 
 from ensemble.config.atomic import alone, create_text, write_text
-from ensemble.config.paths import MAX_THRUM, Paths, ThrumPathTooLong, refuse_shared_state
+from ensemble.config.pasting import pasteable
+from ensemble.config.paths import LOCK, MAX_THRUM, Paths, ThrumPathTooLong, refuse_shared_state, served
 from ensemble.config.peers import (
     LEVELS,
     PeerRow,
@@ -26,6 +27,7 @@ from ensemble.config.trust import Edit, Trust, trust_peer, untrust_peer
 
 __all__ = [
     "LEVELS",
+    "LOCK",
     "MAX_THRUM",
     "Edit",
     "OwnStatements",
@@ -42,10 +44,12 @@ __all__ = [
     "next_key_trouble",
     "old_key_file",
     "parse_peers",
+    "pasteable",
     "read_own_statements",
     "read_peers",
     "read_revocation",
     "refuse_shared_state",
+    "served",
     "row_json",
     "trust_peer",
     "untrust_peer",

@@ -20,6 +20,11 @@ LOCK_SECONDS: Final = 10.0  # that we wait for somebody else's edit
 LOCK_PAUSE: Final = 0.05  # seconds between two tries
 
 
+def at_once(name: str, flags: int) -> int:
+    """For C{open(opener=)}: a FIFO of that name hangs nobody."""
+    return os.open(name, flags | os.O_NONBLOCK)
+
+
 def write_text(path: StrPath, text: str, lasting: bool = True) -> None:
     """
     Write a whole file, or leave the old one as it was.

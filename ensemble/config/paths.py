@@ -26,15 +26,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from ensemble.config.atomic import at_once
 from ensemble.errors import ConfigurationError
 from ensemble.identity import others_write
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
 MAX_THRUM: Final = 99  # bytes: the control path has 8 more, and the kernel's limit is 107
+LOCK: Final = "humd.lock"  # in the state dir: the process of the daemon and its thrum socket, a line each
 CONTROL_SUFFIX: Final = ".control"
+_MAX_LOCK: Final = 256  # bytes of that file
 _RUN_USER: Final = "/run/user"
 
 
@@ -101,6 +104,17 @@ class Paths:
             peers_file=_given(peers) or _xdg(environ, "XDG_CONFIG_HOME", ".config") / "hum" / "peers.json",
             thrum=socket,
         )
+
+
+def served(paths: Paths) -> Paths:
+    """The same places, with the thrum socket that the daemon of the state dir serves, where it says so and is there."""
+    try:
+        with open(paths.state_dir / LOCK, "rb", opener=at_once) as file:
+            lines = file.read(_MAX_LOCK).split(b"\n")
+    except OSError:
+        return paths
+    there = evolve(paths, thrum=Path(os.fsdecode(lines[1]))) if len(lines) == 3 and os.path.isabs(lines[1]) else paths
+    return there if os.path.lexists(there.control) else paths
 
 
 def refuse_shared_state(folder: Path) -> None:

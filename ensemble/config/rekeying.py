@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 
 from attrs import frozen
 
-from ensemble.config.atomic import alone, create_text, sync_folder, write_text
+from ensemble.config.atomic import alone, at_once, create_text, sync_folder, write_text
 from ensemble.config.paths import refuse_shared_state
 from ensemble.errors import ConfigurationError
 from ensemble.identity import (
@@ -266,8 +266,7 @@ def _statement(path: Path, value: object, kind: type[_S], mend: str = PUT_BACK) 
 def _read(path: Path, absent: Any = None, mend: str = PUT_BACK) -> Any:
     """:param absent: the document where there is no file; None: that is an error."""
     try:
-        # Not blocking: a FIFO of that name must not hang anybody.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        with open(path, "rb", opener=at_once) as file:
             raw = file.read(MAX_FILE + 1)
     except OSError as error:
         if absent is not None and isinstance(error, FileNotFoundError):

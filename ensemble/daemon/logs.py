@@ -12,10 +12,10 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import IO, Any, Final, TypeAlias
+from typing import IO, Any, Final, TypeAlias, cast
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorFromThreads
@@ -31,6 +31,7 @@ from twisted.logger import (
 )
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
+from zope.interface import provider
 
 from ensemble.errors import ConfigurationError
 from ensemble.tone import BadDocument, write_document
@@ -104,6 +105,16 @@ def make_observer(file: IO[Any], log_format: str, least: Level) -> ILogObserver:
     written = FileLogObserver(file, json_line if log_format == "json" else text_line)
     observer: ILogObserver = FilteringLogObserver(written, [LogLevelFilterPredicate(defaultLogLevel=least)])
     return observer
+
+
+def rewording(observer: ILogObserver, reword: Callable[[str], str]) -> ILogObserver:
+    """An observer of the same events, with each of their texts as C{reword} has it."""
+
+    @provider(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        observer({key: reword(value) if isinstance(value, str) else value for key, value in event.items()})
+
+    return cast(ILogObserver, observe)
 
 
 @frozen

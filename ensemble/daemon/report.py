@@ -103,7 +103,7 @@ def peer_rows(humd: Humd, only: HumdId | None = None) -> list[dict[str, Any]]:
 
 def _row(humd: Humd, peer: HumdId, row: KnownPeer | None) -> dict[str, Any]:
     link = humd.ensemble.link_to(peer)
-    policy, rules = humd.ensemble.policy, humd.ensemble.rules
+    policy, rules, told = humd.ensemble.policy, humd.ensemble.rules, humd.settings.told
     _, *heirs = rules.lineage.line(peer)
     rows = [found for heir in heirs if (found := policy.known.get(heir)) is not None]
     lent = any(each.heir_of == peer and each.alias is not None for each in rows)
@@ -117,8 +117,8 @@ def _row(humd: Humd, peer: HumdId, row: KnownPeer | None) -> dict[str, Any]:
         "heir": heirs[-1].full if heirs and rules.lineage.dead(heirs[-1]) is None else None,
         "heir_of": None if row is None or row.heir_of is None else row.heir_of.full,
         "refused": policy.barred.get(peer),
-        "last_failure": humd.dialler.last_failure(peer) or None,
-        "mend": rules.mend(peer) or humd.dialler.mend(peer) or None,
+        "last_failure": told(humd.dialler.last_failure(peer)) or None,
+        "mend": told(rules.mend(peer) or humd.dialler.mend(peer)) or None,
         **_link(humd, link),
     }
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
-from ensemble.config import Paths
+from ensemble.config import Paths, pasteable
 from ensemble.errors import ConfigurationError
 from ensemble.identity import LISTENED, BadHint, Hint
 from ensemble.mesh import Limits
@@ -31,6 +31,7 @@ class Settings:
     :ivar advertise: hints that the operator vouches for (behind a NAT, a name); shown before our own.
     :ivar max_tone: bytes of one line that we accept on a link.
     :ivar home: where a worker works when the asker says nothing.
+    :ivar leads: the options with which C{ensemble} finds this daemon; none where it does without.
     """
 
     paths: Paths
@@ -41,6 +42,11 @@ class Settings:
     max_tone: int = DEFAULT_MAX_LINE
     limits: Limits = field(factory=Limits)
     home: str = "/"
+    leads: Mapping[str, str] = field(factory=dict)
+
+    def told(self, text: str) -> str:
+        """A text for the operator, whose commands lead to this daemon."""
+        return pasteable(text, self.leads)
 
     @property
     def thrum_max_tone(self) -> int:
@@ -113,6 +119,11 @@ def one_of(option: str, text: str, words: tuple[str, ...]) -> str:
     if text not in words:
         raise ConfigurationError(f"--{option} {text}: one of {', '.join(words)} is needed")
     return text
+
+
+def leads_to(paths: Paths, usual: Paths) -> dict[str, str]:
+    """The options with which C{ensemble} finds a daemon in these places; what it serves there its state dir tells."""
+    return {} if paths.state_dir == usual.state_dir else {"--state-dir": str(paths.state_dir)}
 
 
 def home_of(environ: Mapping[str, str]) -> str:

@@ -1,7 +1,8 @@
 """
 The state directory: the key, what is remembered of peers, and the lock that makes it one daemon's.
 
-The lock is an C{flock} on C{humd.lock}, which the system lets go of when the process ends, however it ends.
+The lock is an C{flock} on C{humd.lock}, which the system lets go of when the process ends, however it ends.  Who holds
+it writes down its process and its thrum socket there, a line each, for who looks for the daemon of this directory.
 """
 
 from __future__ import annotations
@@ -11,16 +12,13 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from attrs import frozen
 
-from ensemble.config import OwnStatements, Paths, read_own_statements, refuse_shared_state
+from ensemble.config import LOCK, OwnStatements, Paths, read_own_statements, refuse_shared_state
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdKey, load_or_mint
 from ensemble.mesh import PEERS_DATABASE, ProofMemory, SqliteProofMemory
-
-LOCK: Final = "humd.lock"
 
 
 class StateDirLocked(ConfigurationError):
@@ -34,8 +32,9 @@ class StateLock:
         self._handle: int | None = handle
 
     @classmethod
-    def take(cls, folder: Path) -> StateLock:
+    def take(cls, folder: Path, thrum: Path) -> StateLock:
         """
+        :param thrum: the socket that we shall serve.
         :raises StateDirLocked: another process has it.
         :raises ConfigurationError: it cannot be tried.
         """
@@ -47,7 +46,7 @@ class StateLock:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            owner = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+            owner = os.pread(handle, 32, 0).partition(b"\n")[0].decode("ascii", "replace")
             os.close(handle)
             raise StateDirLocked(
                 f"another humd{f' (process {owner})' if owner.isdigit() else ''} runs on the state dir {folder}; "
@@ -55,7 +54,7 @@ class StateLock:
             ) from None
         with suppress(OSError):  # the lock holds without, and whatever must be written says itself why it cannot
             os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(handle, b"%d\n%s\n" % (os.getpid(), os.fsencode(thrum)), 0)
         return cls(handle)
 
     def release(self) -> None:
@@ -93,7 +92,7 @@ def open_state(paths: Paths, entropy: Callable[[int], bytes] = os.urandom) -> St
     :raises ConfigurationError: something cannot be used; nothing is held then.
     """
     _prepare(paths.state_dir)
-    lock = StateLock.take(paths.state_dir)
+    lock = StateLock.take(paths.state_dir, paths.thrum)
     try:
         key, minted = load_or_mint(paths.key, entropy)
         own = read_own_statements(paths.state_dir)

@@ -20,7 +20,7 @@ from twisted.python import usage
 from ensemble import __version__
 from ensemble.config import LEVELS, Paths
 from ensemble.daemon.listeners import endpoint_of
-from ensemble.daemon.logs import LogPlan, level_of
+from ensemble.daemon.logs import LogPlan, level_of, rewording
 from ensemble.daemon.settings import (
     ADMIT,
     LOG_FORMATS,
@@ -28,6 +28,7 @@ from ensemble.daemon.settings import (
     check_advertise,
     check_listen,
     home_of,
+    leads_to,
     one_of,
     read_max_tone,
 )
@@ -160,6 +161,7 @@ def makeService(options: Options) -> IService:
             peers=options["peers"],
             thrum=options["thrum"],
         )
+        leads = leads_to(paths, Paths.resolve(os.environ, os.getuid(), thrum=os.devnull))
         observer = LogPlan.of(twistd, options["log-format"], level_of(os.environ)).observer()
     except ConfigurationError as error:
         _refuse(str(error), 1)
@@ -177,7 +179,10 @@ def makeService(options: Options) -> IService:
         max_tone=options["max-tone"],
         limits=options["limits"],
         home=home_of(os.environ),
+        leads=leads,
     )
+    if observer is not None and leads:
+        observer = rewording(observer, settings.told)
     # Twisted's own clock is the one on the wall: when somebody sets that back, nothing is due for as long.
     cast(Any, reactor).seconds = STEADY
     launch = Launch.of(twistd)

@@ -96,7 +96,7 @@ def _reload(humd: Humd) -> Answer:
         "added": _ids(change.added),
         "removed": _ids(change.removed),
         "changed": _ids(change.changed),
-        "problems": [*change.problems, *humd.ensemble.rules.remarks()],
+        "problems": [*map(humd.settings.told, (*change.problems, *humd.ensemble.rules.remarks()))],
     }
 
 

@@ -54,18 +54,11 @@ def load(path: StrPath) -> HumdKey:
         raise KeyFileError(f"cannot read the key file {name}: {error.strerror}") from error
     try:
         _judge(name, os.fstat(handle))
-        seed = os.read(handle, SEED_LENGTH + 1)
+        return HumdKey.from_seed(os.read(handle, SEED_LENGTH))
     except OSError as error:
         raise KeyFileError(f"cannot read the key file {name}: {error.strerror}") from error
     finally:
         os.close(handle)
-    if len(seed) != SEED_LENGTH:
-        length = "more" if len(seed) > SEED_LENGTH else str(len(seed))
-        raise KeyFileError(
-            f"the key file {name} must have exactly {SEED_LENGTH} bytes and has {length}: "
-            "put the backup back, or move it away to get a new key (and with it a new id)"
-        )
-    return HumdKey.from_seed(seed)
 
 
 def mint(path: StrPath, entropy: Callable[[int], bytes] = os.urandom) -> HumdKey:
@@ -130,6 +123,11 @@ def others_write(folder: os.stat_result) -> bool:
 def _judge(name: str, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise KeyFileError(f"the key file {name} is not a regular file")
+    if found.st_size != SEED_LENGTH:  # first: of a file that is no key nobody is asked to change the mode
+        raise KeyFileError(
+            f"the key file {name} must have exactly {SEED_LENGTH} bytes and has {found.st_size}: "
+            "put the backup back, or move it away to get a new key (and with it a new id)"
+        )
     if found.st_uid != os.geteuid():
         raise KeyFileError(
             f"the key file {name} belongs to user {found.st_uid}, not to us ({os.geteuid()}): "

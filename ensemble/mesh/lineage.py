@@ -20,7 +20,7 @@ from ensemble.protocols import Level
 
 NOT_FINISHED: Final = (
     "it goes on as {heir}, which has a row: it comes as that one when its owner has finished "
-    "(`ensemble rotate --finish` over there, and a restart)"
+    "(ensemble rotate --finish over there, and a restart)"
 )
 NOT_FOLLOWED: Final = (
     "{old} goes on as it, and that one's row does not say to follow; "

@@ -220,7 +220,7 @@ class PeerTests(CommandTestCase):
         found = self.judge(linked(state="dialling", last_failure="it closed"), trouble="")
         self.assertEqual(found.grade, Grade.FAIL)
         self.assertIn("last: it closed", found.what)
-        self.assertIn(f"`ensemble trust {ALPHA.full} tcp:192.0.2.1:1`", found.mend)
+        self.assertIn(f"over there: ensemble trust {ALPHA.full} tcp:192.0.2.1:1", found.mend)
         without_key = judge(linked(state="down"), {HINT: Reached(HINT)}, None, [])
         self.assertIn("ensemble id", without_key.mend)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -164,3 +165,27 @@ class EndToEndTests(SynchronousTestCase):
         self.assertRegex(out, rf"fail +peer +alpha .*{self.hints[0]} \(connection refused\)")
         self.assertRegex(self.alpha.run("status", expect=3), "no humd answers")
         self.assertRegex(self.alpha.begin("peers").communicate(timeout=PATIENCE)[0], "unknown")
+
+
+class ElsewhereTests(SynchronousTestCase):
+    """A humd beside the usual one, with everything elsewhere."""
+
+    def test_line_from_the_log(self) -> None:
+        """What its log says to run lets the peer into it, and not into the usual one; one option finds it."""
+        alpha, beta = Machine(self), Machine(self)
+        place = alpha.folder.path / "else where"
+        options = ("--state-dir", place, "--peers", place / "p.json", "--thrum", alpha.folder.path / "t.sock")
+        other = Daemon(*map(str, options), "--listen", "tls:0:interface=127.0.0.1", folder=alpha.folder)
+        self.addCleanup(other.close)
+        other.lines.wait_for("ready")
+        alpha.start()
+        status = alpha.document("status", "--state-dir", str(place))
+        self.assertEqual((status["pid"], status["peers_file"]), (other.process.pid, str(place / "p.json")))
+        beta.folder.write_peers({"humd_id": status["id"], "hints": status["listening"]})
+        beta.start()
+        line = other.lines.wait_for("to let it in").partition("`")[2].partition("`")[0]
+        words = shlex.split(line)
+        self.assertEqual(words, ["ensemble", "trust", "--state-dir", str(place), beta.id.full])
+        alpha.run(*words[1:])
+        other.lines.wait_for(f"linked {beta.id}")
+        self.assertFalse(alpha.folder.peers_file.exists())

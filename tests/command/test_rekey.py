@@ -8,6 +8,7 @@ from typing import Any
 from ensemble.command import checks
 from ensemble.command.findings import Grade
 from ensemble.command.outcome import BAD_USAGE, FAILED, NO_DAEMON, OK
+from ensemble.command.unit import unit_path
 from ensemble.config import begin_rotation, finish_rotation, keep_revocation
 from ensemble.identity import HumdKey, load, revoke, succeed
 from ensemble.tone import write_document
@@ -69,6 +70,36 @@ class RotateTests(RekeyTestCase):
         said = self.call("rotate", "--json")
         self.assertEqual((said.status, said.failure["qualifier"]), (FAILED, "rotate.restart-first"))
         self.assertIn("restart the humd", self.call("rotate", "--finish").out)
+
+    def test_again(self) -> None:
+        """A key that was just put in place is not replaced by a second look; only where that is asked for."""
+        self.call("rotate")
+        self.call("rotate", "--finish")
+        now = load(self.key).humd_id().full
+        said = self.call("rotate")
+        self.assertEqual(said.status, BAD_USAGE)
+        for word in (self.me.full, now, "is done", "`ensemble rotate --again`"):
+            self.assertIn(word, said.err)
+        begun = self.call("rotate", "--again", "--json").document
+        self.assertEqual((begun["old"], self.call("rotate", "--json").document), (now, begun))
+
+    def test_elsewhere(self) -> None:
+        """What comes next has the options with which this was called."""
+        place = str(self.key.parent)
+        said = self.call("rotate", "--state-dir", place)
+        self.assertIn(f"  ensemble rotate --state-dir {place} --finish\n", said.out)
+        said = self.call("rotate", "--finish", "--state-dir", f"{place}/no where")
+        self.assertIn(f"`ensemble init --state-dir '{place}/no where'` makes one", said.err)
+
+    def test_restart(self) -> None:
+        """Systemd is named where it runs the humd."""
+        self.call("rotate")
+        self.runs(self.me.full)
+        self.assertIn("restart the humd: until", self.call("rotate", "--finish").out)
+        unit = unit_path(self.environ)
+        unit.parent.mkdir(parents=True)
+        unit.touch()
+        self.assertIn("(`systemctl --user restart humd.service`)", self.call("rotate", "--finish").out)
 
     def test_nothing_begun(self) -> None:
         """There is nothing to finish, and no key to rotate."""

@@ -143,7 +143,7 @@ class TrustTests(TrustTestCase):
         self.mint()
         own = self.call("id", "--bare").out.strip()
         for name, status, why in (
-            (BETA.short, 1, "a new row needs the full id, which `ensemble id --bare` shows over there"),
+            (BETA.short, 1, "a new row needs the full id, which ensemble id --bare shows over there"),
             ("beta", 1, "no peer has the alias 'beta'"),
             (f"{BETA.full}0", 1, "is no id: behind humd_ are 64 digits"),
             (BETA.full.upper(), 1, "is no id: behind humd_ are 64 digits"),
