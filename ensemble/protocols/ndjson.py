@@ -10,6 +10,7 @@ transport never decide whether a line is too long.
 
 from __future__ import annotations
 
+import re
 from typing import Final, NoReturn
 
 from ensemble.errors import RemoteWireError
@@ -57,6 +58,9 @@ class TotalExceeded(RemoteWireError):
         self.received, self.limit = received, limit
 
 
+_BLANK_LINES: Final = re.compile(rb"(?:\r?\n)*+")
+
+
 class LineReader:
     """
     The sans-IO core: bytes in, lines out.
@@ -100,6 +104,15 @@ class LineReader:
             strip = strip or first.endswith(b"\r")  # its CR may have come before its LF did
         self._held, self.pending = tail, len(tail)
         return _clean(lines, strip)
+
+    def end_of_line(self, data: bytes, at: int) -> int:
+        """
+        Where the line that is at C{at} in the next bytes ends, behind its LF, or where they end.
+
+        Blank lines, which are nothing to anybody, count to the line behind them: there may be thousands.
+        """
+        blank = None if self.pending else _BLANK_LINES.match(data, at)
+        return data.find(b"\n", at if blank is None else blank.end()) + 1 or len(data)
 
     def finish(self) -> bytes | None:
         """The stream is at its end: the last line, if one came without its LF.  Nothing is held any more."""

@@ -19,7 +19,7 @@ Only I/O and time are here; lines are L{LineReader}'s.  Theory of operation:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
@@ -28,15 +28,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ensemble.errors import RemoteWireError
+from ensemble.identity import HumdAddr, HumdId
 from ensemble.interfaces import IWire, IWireSink
+from ensemble.protocols.budget import BudgetExceeded, LineBudget
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, TotalExceeded, UnfinishedLine
 from ensemble.protocols.outbox import Block
 from ensemble.protocols.sockets import host_of, in_short, send_of, set_keep_alive, set_no_delay
-
-if TYPE_CHECKING:
-    from ensemble.errors import RemoteWireError
-    from ensemble.identity import HumdAddr, HumdId
-    from ensemble.protocols.budget import BudgetExceeded, LineBudget
 
 UNFINISHED_SECONDS: Final = 60.0  # from the first byte of a line to its LF (wire-0.8 section 4)
 CLOSE_SECONDS: Final = 5.0  # for what was written to leave; then a peer that does not read is cut off
@@ -44,11 +42,7 @@ CLOSE_SECONDS: Final = 5.0  # for what was written to leave; then a peer that do
 
 @implementer(IWire, IPushProducer)
 class StreamWire(Protocol):
-    """
-    One connection.  See the module for how it works and L{IWire} for what it promises.
-
-    Usable once C{connectionMade} has run; C{built} is called there.
-    """
+    """One connection, usable once C{connectionMade} has run.  See the module, and L{IWire} for what it promises."""
 
     __slots__ = (  # many links are idle: slots, and one timer
         "_budget",
@@ -58,6 +52,7 @@ class StreamWire(Protocol):
         "_clock",
         "_closed",
         "_deaf",
+        "_full",
         "_held",
         "_limit",
         "_listener",
@@ -112,7 +107,7 @@ class StreamWire(Protocol):
         self._sink: IWireSink | None = None  # who is told everything; nobody before start, and after the end of lines
         self._listener: IWireSink | None = None  # who is still to be told of the loss
         self._held = b""  # read by the transport, not yet looked at
-        self._paused = self._deaf = self._closed = self._clean = self._buffered = False
+        self._paused = self._deaf = self._closed = self._clean = self._buffered = self._full = False
         self._paused_at = self._since = 0.0  # when reading paused; the age of the unfinished line counts from _since
         self._timer: IDelayedCall | None = None
         self._redelivery: IDelayedCall | None = None
@@ -128,8 +123,9 @@ class StreamWire(Protocol):
         self._reader.max_line = limit
 
     def start(self, sink: IWireSink) -> None:
-        self._listener = sink
-        self._sink = None if self._deaf else sink
+        self._listener, self._sink = sink, None if self._deaf else sink
+        if self._full and self._sink is not None:
+            sink.wire_full()
         if self._lost is not None:
             self._clock.callLater(0, self._finish)
         elif self._wanting():
@@ -164,8 +160,7 @@ class StreamWire(Protocol):
     def pause(self) -> None:
         if self._paused:
             return
-        self._paused = True
-        self._paused_at = self._clock.seconds()
+        self._paused, self._paused_at = True, self._clock.seconds()
         if self._sink is not None and self._lost is None:
             self.transport.pauseProducing()
 
@@ -233,6 +228,7 @@ class StreamWire(Protocol):
     # IPushProducer: what the transport says of our writing
 
     def pauseProducing(self) -> None:
+        self._full = True
         if self._sink is not None:
             self._sink.wire_full()
 
@@ -243,6 +239,10 @@ class StreamWire(Protocol):
             self._buffered = False
             self.transport.unregisterProducer()
             self._use(send_of(self.transport))
+        self._drained()
+
+    def _drained(self) -> None:
+        self._full = False
         if self._sink is not None:
             self._sink.wire_drained()
 
@@ -307,7 +307,7 @@ class StreamWire(Protocol):
             if self._limit is None:
                 self._receive(data[at:] if at else data)
                 return
-            end = data.find(b"\n", at) + 1 or len(data)
+            end = self._reader.end_of_line(data, at)
             received = self.received - (len(data) - end)
             if received > self._limit:
                 self._refuse(TotalExceeded(received, self._limit))

@@ -15,7 +15,7 @@ Theory of operation:
 - I{Binding.}  C{tls-} and 32 bytes of the exporter (RFC 8446 7.5), the same at both ends of this one session.
 - I{Keys.}  A peer may change its keys as often as the standard wants, not as often as it likes: OpenSSL has no ceiling
   for KeyUpdate, and each one that asks for an answer costs us 27 bytes that a peer which does not read leaves with us.
-  A message of TLS's own ends in the bytes in which it began, or the session ends: meanwhile OpenSSL can seal nothing.
+  While a message of TLS's own comes in pieces OpenSSL seals nothing: the wire is full until it is whole.
 - I{Records.}  Each is handed on as it is read, so that many small ones count for what they cost us; a pause holds back
   what one read of the socket gave, and the end behind it.  What we write goes to the socket as it does without TLS.
 - I{The end.}  Whoever ends says close_notify and waits for the other's, which is the answer to it; a connection that
@@ -82,6 +82,7 @@ class TlsWire(StreamWire):
         "_refusal",
         "_session",
         "_sessions",
+        "_unsealed",
         "_updates",
         "began",
         "binding",
@@ -122,6 +123,7 @@ class TlsWire(StreamWire):
         self.refused: Callable[[str], LinkRefused] | None = None
         self._deadline: IDelayedCall | None = None
         self._updates: KeyUpdates | None = None  # once there were any: many links are idle
+        self._unsealed: bytes | None = None  # written while a message of TLS's own is in pieces; else None
         self._porch = porch
         self._sessions = sessions
         self._session: TlsSession | None = None  # none yet, or not any more
@@ -283,6 +285,8 @@ class TlsWire(StreamWire):
             super().dataReceived(data)
         if session.messages and self._session is session:
             self._count(session)
+        if (session.amid or self._unsealed is not None) and self._session is session:
+            self._stall(session)
         if (session.ended or session.broken) and not self._held and self._session is session:
             self._over(session)
 
@@ -300,6 +304,28 @@ class TlsWire(StreamWire):
         else:
             self._refuse(TooManyKeyUpdates())
             self.abort()
+
+    def _stall(self, session: TlsSession) -> None:
+        """A message of TLS's own is in pieces, or was: nothing can be sealed before it is whole."""
+        if self._unsealed is None:
+            if not self._full:
+                super().pauseProducing()
+            self._unsealed = b""
+        elif not session.amid:
+            self._put(session.seal(self._unsealed))
+            self._unsealed = None
+            if self._closed:
+                self._end()
+            elif not self._buffered:
+                super()._drained()
+
+    def pauseProducing(self) -> None:
+        if self._unsealed is None:
+            super().pauseProducing()
+
+    def _drained(self) -> None:
+        if self._unsealed is None:
+            super()._drained()
 
     def _over(self, session: TlsSession) -> None:
         """The peer ended the session, or broke it."""
@@ -319,7 +345,9 @@ class TlsWire(StreamWire):
         super()._abort()
 
     def _send(self, data: bytes) -> None:
-        if self._session is not None:
+        if self._unsealed is not None:
+            self._unsealed += data  # little, for we are full
+        elif self._session is not None:
             self._put(self._session.seal(data))
 
     def _use(self, plug: Callable[[bytes], int] | None) -> None:

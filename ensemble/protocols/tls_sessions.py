@@ -16,6 +16,7 @@ from ensemble.protocols.succeeds import carrier
 
 KEY_UPDATES: Final = 64  # within KEY_UPDATE_SECONDS; one that asks for an answer is two.  Honest: one in 2**24 records
 KEY_UPDATE_SECONDS: Final = 600.0
+MESSAGE_BYTES: Final = 32 * 1024  # that may come behind the first piece of one; a ticket may hold our whole chain
 SERVER_NAME: Final = b"localhost"  # what 0.7.0 sends; nobody looks at it
 EXPORTER_LABEL: Final = b"EXPORTER-hum-ensemble"
 EXPORTER_LENGTH: Final = 32  # bytes
@@ -56,18 +57,20 @@ class TlsSession:
 
     :ivar ended: the peer said that nothing more comes.
     :ivar broken: why the session is no more, mostly in OpenSSL's words; else empty.
+    :ivar amid: of a message of TLS's own only some has come: until it is whole OpenSSL seals nothing, and does not end.
     :ivar messages: of TLS's own that came behind the handshake and were not counted yet by whoever owns this.
     """
 
     __slots__ = (
         "__weakref__",
         "_accepts",
-        "_amid",
         "_connection",
         "_dialled",
         "_open",
+        "_pieces",
         "_settled",
         "_verdict",
+        "amid",
         "broken",
         "ended",
         "messages",
@@ -89,13 +92,16 @@ class TlsSession:
         else:
             self._connection.set_tlsext_host_name(SERVER_NAME)
             self._connection.set_connect_state()
-        self.ended = self._open = self._verdict = self._amid = False
+        self.ended = self._open = self._verdict = self.amid = False
         self.broken = ""
-        self.messages = 0
+        self.messages = self._pieces = 0
 
     def receive(self, data: bytes) -> None:
         """Bytes of the peer came."""
         self._connection.bio_write(data)
+        self._pieces = self._pieces + len(data) if self.amid else 0
+        if self._pieces > MESSAGE_BYTES:
+            self.broken = f"{MESSAGE_BYTES} bytes, and no end of a message of TLS's own"
 
     def shake(self) -> bool:
         """Go on with the handshake.  :returns: True where it is complete, and who showed a leaf holds its key."""
@@ -141,21 +147,21 @@ class TlsSession:
                     self.ended = True
                 else:
                     self.broken = _in_words(error)
-            if self._amid and not self.broken:  # OpenSSL would refuse to seal, and to end, until the rest came
-                self.broken = "a message of TLS's own came in pieces"
         return b""
 
     def seal(self, data: bytes | memoryview) -> bytes:
         """
         Put C{data} into records.
 
-        :returns: what is to be sent, with all that is L{outgoing}; nothing while we may not speak.
+        :returns: what is to be sent, with all that is L{outgoing}; nothing where we may not speak, nor while L{amid}.
         """
-        if not self._open or self.broken or not data:
+        if not self._open or self.broken or self.amid or not data:
             return b""
         if len(data) <= RECORD:
-            self._connection.send(data)
-            return self.outgoing(len(data))
+            sealed = self._connection.send(data)
+            records = self.outgoing(len(data))
+            # One call makes one record, and a peer may have asked for shorter ones (RFC 6066 4).
+            return records if sealed == len(data) else records + self.seal(memoryview(data)[sealed:])
         # One at a time: the buffer below keeps the size of the most that ever was in it.
         whole = memoryview(data)
         return b"".join(self.seal(whole[at : at + RECORD]) for at in range(0, len(data), RECORD))
@@ -175,7 +181,7 @@ class TlsSession:
 
         :returns: what tells the peer so, where it was not told.
         """
-        if not self._open or self.broken:
+        if not self._open or self.broken or self.amid:
             return b""
         self._open = False
         self._connection.shutdown()
@@ -190,8 +196,8 @@ class TlsSession:
 
     def progressed(self, whole: bool) -> None:
         """For OpenSSL: it took or answered a message of its own, or only some of it has come."""
-        self.messages += 1
-        self._amid = not whole
+        self.messages += whole
+        self.amid = not whole
 
 
 class TlsSessions:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import LinkRefused
-from ensemble.identity import HumdAddr
+from ensemble.identity import HumdAddr, HumdId
 from ensemble.mesh import Tap
-from ensemble.protocols.tls_sessions import KEY_UPDATE_SECONDS, KEY_UPDATES, KeyUpdates, TooManyKeyUpdates
+from ensemble.protocols.tls_sessions import (
+    KEY_UPDATE_SECONDS,
+    KEY_UPDATES,
+    MESSAGE_BYTES,
+    KeyUpdates,
+    TooManyKeyUpdates,
+)
+from ensemble.tone import read_document
 from tests.attacks.arena import RealRogue, reactor
 from tests.attacks.scene import Scene
 from tests.attacks.test_crowds import MEGABYTE, resident
 from tests.attacks.tls_arena import TlsArena, TlsHouse, TlsRogue
 from tests.protocols.tls_peers import ALICE, Credential, Sessions
-from tests.protocols.tls_sealing import ALERT, APPLICATION, CLOSE_NOTIFY, FULL, HANDSHAKE, Sealer
+from tests.protocols.tls_sealing import ALERT, APPLICATION, CLOSE_NOTIFY, FULL, HANDSHAKE, KEY_UPDATE, Sealer
 
 TONE = b'{"chi":"perf-mark","n":%d}\n'  # taps see it, bees do not
 
@@ -35,6 +43,16 @@ class Records(Scene):
         await self.linked(rogue)
         assert rogue.sealer is not None
         return rogue, rogue.sealer
+
+    async def dialled_over_tls(self) -> tuple[TlsRogue, Deferred[HumdId]]:
+        """A rogue that the victim dialled, and has said hello to."""
+        rogue = self.arena.keep(TlsRogue(Sessions(Credential.humd(ALICE)), listens=True))
+        port = reactor.listenTCP(0, Factory.forProtocol(lambda: rogue), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        address = HumdAddr(ALICE.humd_id(), (f"tls:127.0.0.1:{port.getHost().port}",))
+        linking = self.victim.ensemble.install(await self.victim.transport.connect(address))
+        await self.arena.until(lambda: rogue.lines)
+        return rogue, linking
 
     async def in_tones(self, tap: Tap, count: int) -> list[int]:
         """The numbers of that many tones."""
@@ -108,6 +126,40 @@ class SizeTests(Records):
         await self.all_is_well_but_the_tap()
 
 
+class PieceTests(Records):
+    """Messages of TLS's own that are cut into records (RFC 8446 5.1), in the middle of which nothing can be sealed."""
+
+    async def test_whole_again(self) -> None:
+        """What was said meanwhile leaves when the message is whole, all of it and in order."""
+        rogue, sealer = await self.linked_over_tls()
+        link = self.victim.ensemble.link_to(rogue.id)
+        assert link is not None
+        for at in range(len(KEY_UPDATE)):
+            rogue.send(sealer.seal(KEY_UPDATE[at : at + 1], HANDSHAKE))
+            if at == 3:  # now OpenSSL knows what it is, and how long
+                await self.arena.until(lambda: link._outbox._full)
+                heard = len(rogue.lines)
+                for number in range(100):
+                    self.victim.ensemble.route({"chi": "perf-mark", "n": number, "to": rogue.id.full})
+        sealer.next_key()
+        await self.arena.until(lambda: len(rogue.lines) >= heard + 100)
+        self.assertEqual([read_document(line)["n"] for line in rogue.lines[heard:]], list(range(100)))
+        rogue.raw(TONE % 7)
+        self.assertEqual(await self.in_tones(self.tap, 1), [7])
+        await self.all_is_well_but_the_tap()
+
+    async def test_never_whole(self) -> None:
+        """A ticket of whoever we dial that goes on and on ends the connection."""
+        rogue, linking = await self.dialled_over_tls()
+        assert rogue.sealer is not None
+        rogue.send(rogue.sealer.seal(b"\x04\x01\0\0", HANDSHAKE))  # of 64 KiB
+        for _ in range(4 * MESSAGE_BYTES // 1000):
+            rogue.send(rogue.sealer.seal(bytes(1000), HANDSHAKE))
+        with self.assertRaisesRegex(LinkRefused, "no end of a message of TLS's own"):
+            await linking
+        await self.all_is_well()
+
+
 class UpdateTests(Records):
     """Key updates, for which OpenSSL has no ceiling."""
 
@@ -174,14 +226,8 @@ class UpdateTests(Records):
     async def test_flood_of_a_listener(self) -> None:
         """Whoever we dial can flood us neither, with updates or with tickets for sessions that we never resume."""
         ticket = b"\x04\0\0\x12" + b"\0\0\xff\0" + bytes(4) + b"\x01a" + b"\0\x04abcd" + bytes(2)
-        credential = Credential.humd(ALICE)
         for seal in (Sealer.key_update, lambda sealer: sealer.seal(ticket, HANDSHAKE)):
-            rogue = self.arena.keep(TlsRogue(Sessions(credential), listens=True))
-            port = reactor.listenTCP(0, Factory.forProtocol(lambda: rogue), interface="127.0.0.1")  # noqa: B023
-            self.addCleanup(port.stopListening)
-            address = HumdAddr(ALICE.humd_id(), (f"tls:127.0.0.1:{port.getHost().port}",))
-            linking = self.victim.ensemble.install(await self.victim.transport.connect(address))
-            await self.arena.until(lambda: rogue.lines)  # noqa: B023
+            rogue, linking = await self.dialled_over_tls()
             assert rogue.sealer is not None
             rogue.send(b"".join(seal(rogue.sealer) for _ in range(1000)))
             with self.assertRaisesRegex(LinkRefused, "key updates"):

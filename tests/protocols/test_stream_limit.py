@@ -33,6 +33,25 @@ class LimitTests(StreamWireCase):
         wire.dataReceived(b"hello\nproof\none\ntwo\nand much more\n")
         self.assertEqual(self.sink.batches, [[b"hello"], [b"proof"], [b"one", b"two", b"and much more"]])
 
+    def test_blank_lines(self) -> None:
+        """Thousands of blank lines are taken in one step, and count; those behind the last line do not hold it up."""
+        wire = self.wire()
+        wire.limit_total(16_000)
+        self.sink.on_lines = self.lift_at(wire, b"proof")
+        wire.dataReceived(b"hel")
+        wire.dataReceived(b"lo\n" + b"\n" * 1000 + b"\r\n" * 1000 + b"proof\n" + b"\n" * 20_000 + b"\none\n")
+        self.assertEqual(self.sink.batches, [[b"hello"], [b"proof"], [b"one"]])
+
+    def test_only_blank_lines(self) -> None:
+        """They count where nothing is behind them, too."""
+        wire = self.wire()
+        wire.limit_total(16_000)
+        for _ in range(2):
+            wire.dataReceived(b"\n" * 8_000)
+        self.assertEqual(self.sink.events, ["bytes_trickled"] * 2)
+        wire.dataReceived(b"\n")
+        self.assertIsInstance(self.sink.errors[0], TotalExceeded)
+
     def test_limit_reached(self) -> None:
         """A line that ends past the limit is refused, not delivered."""
         wire = self.wire()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from typing import Any
 from weakref import ref
 
 from hypothesis import given, settings, strategies as st
+from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.identity import certificate_of
@@ -106,6 +108,19 @@ class SpeakingTests(SynchronousTestCase):
             left = left[end:]
         self.assertEqual(len(sizes), 3)
         self.assertGreater(min(sizes[:2]), RECORD)
+
+    def test_short_records(self) -> None:
+        """A peer that wants short records (RFC 6066 4), of which OpenSSL makes one at a time, gets every byte."""
+
+        class Short(SSL.Connection):
+            def send(self, data: Any, flags: int = 0) -> int:
+                return super().send(bytes(data[:512]), flags)
+
+        self.patch(SSL, "Connection", Short)
+        dialling, listening = shake()
+        said = bytes(range(256)) * 300
+        self.assertEqual(carry(dialling.seal(said), listening), said)
+        self.assertEqual(carry(listening.seal(b"x" * 513), dialling), b"x" * 513)
 
     def test_changed(self) -> None:
         """A byte that was changed breaks the session: what came before is read, both ends know, no more is said."""

@@ -8,7 +8,20 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.protocols.tls_turmoil import Owner, Planned, Play, Step
 
-STEPS = ("come", "come", "expect", "carry", "give", *("flow",) * 4, *("say",) * 4, "long_line", "message", "alert")
+STEPS = (
+    "come",
+    "come",
+    "expect",
+    "carry",
+    "give",
+    *("flow",) * 4,
+    *("say",) * 4,
+    "long_line",
+    "message",
+    "alert",
+    "pieces",
+    "pieces",
+)
 MORE_STEPS = ("empty", "garbage", "end", "stall", "stall", "wire", "wire", "write", "write", "time", "tones")
 ANY_STEP = st.tuples(st.sampled_from((*STEPS, *MORE_STEPS)), st.integers(0, 11), st.integers(0, 71))
 UP: list[Step] = [("come", 0, 2), ("flow", 0, 0)]
@@ -17,9 +30,12 @@ UP: list[Step] = [("come", 0, 2), ("flow", 0, 0)]
 class TurmoilTests(SynchronousTestCase):
     """On Twisted's own transport."""
 
-    @settings(max_examples=100)
+    @settings(max_examples=6000)
     @example([("expect", 0, 5), ("come", 0, 2), ("flow", 0, 0)])  # aborted by whoever is asked about the leaf
-    @example([*UP, ("message", 0, 2), ("flow", 0, 0), ("write", 0, 1), ("wire", 0, 4)])  # a message in pieces
+    @example([*UP, ("message", 0, 2), ("flow", 0, 0), ("write", 0, 1), ("wire", 0, 4)])  # a message that never ends
+    @example([*UP, ("pieces", 0, 5), ("write", 0, 1), ("write", 0, 0), ("flow", 0, 0)])  # one in pieces
+    @example([*UP, ("pieces", 0, 5), ("write", 0, 0), ("wire", 0, 4), ("flow", 0, 0)])  # closed meanwhile
+    @example([*UP, ("stall", 0, 0), ("write", 0, 1), ("pieces", 0, 5), ("pieces", 0, 7), ("flow", 0, 0)])
     @example([*UP, ("say", 0, 1), ("alert", 0, 1), ("flow", 0, 0)])  # an end behind a user_canceled
     @example([*UP, ("message", 0, 30), ("alert", 0, 2), ("flow", 0, 0)])  # the same, then the end
     @example([("expect", 3, 2), *UP, ("say", 0, 2), ("alert", 0, 1), ("flow", 0, 0), ("wire", 0, 3), UP[1]])

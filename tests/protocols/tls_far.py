@@ -10,7 +10,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 
 from tests.protocols.tls_peers import Credential, Sessions
-from tests.protocols.tls_sealing import Sealer, SealingSession
+from tests.protocols.tls_sealing import HANDSHAKE, KEY_UPDATE, Sealer, SealingSession
 
 
 class System:
@@ -88,6 +88,7 @@ class Far:
         self._session = SealingSession(Sessions(credential), listens)
         self.going, self.heard, self.said = bytearray(self._session.shake()), b"", b""
         self.honest, self.ended = True, False
+        self._rest = b""  # of a message that it sends in pieces; until that is whole nothing else may come
 
     @property
     def sealer(self) -> Sealer | None:
@@ -99,6 +100,7 @@ class Far:
         self.heard += b"".join(self._session.read())
 
     def say(self, data: bytes, size: int) -> None:
+        self.whole()
         if self.sealer is not None and not self.ended:
             self.said += data
             size = max(size, len(data) // 50 + 1)
@@ -107,5 +109,20 @@ class Far:
 
     def tls(self, content: bytes, kind: int) -> None:
         """A record of TLS's own."""
+        self.whole()
         if self.sealer is not None and not self.ended:
             self.going += self.sealer.seal(content, kind)
+
+    def update(self, size: int) -> None:
+        """The next bytes of a KeyUpdate, in a record of their own."""
+        if self.sealer is not None and not self.ended:
+            left = self._rest or KEY_UPDATE
+            self.going += self.sealer.seal(left[:size], HANDSHAKE)
+            self._rest = left[size:]
+            if not self._rest:
+                self.sealer.next_key()
+
+    def whole(self) -> None:
+        """No message is in pieces."""
+        if self._rest:
+            self.update(len(self._rest))

@@ -20,6 +20,7 @@ from tests.protocols.tls_peers import Sessions
 
 ALERT, HANDSHAKE, APPLICATION = 21, 22, 23  # RFC 8446 5.1
 CLOSE_NOTIFY = b"\x01\x00"
+KEY_UPDATE = b"\x18\0\0\x01\0"  # RFC 8446 4.6.3; with a 1 at its end it asks for one of theirs
 TICKETS = 2  # that OpenSSL sends behind the handshake of a listener
 FULL = 2**14  # bytes of content in one record, at most
 
@@ -54,7 +55,7 @@ class Sealer:
 
     def key_update(self, answer: bool = False) -> bytes:
         """A KeyUpdate (RFC 8446 4.6.3); what follows is sealed with the next key.  C{answer} asks for one of theirs."""
-        record = self.seal(b"\x18\0\0\x01" + bytes([answer]), HANDSHAKE)
+        record = self.seal(KEY_UPDATE[:-1] + bytes([answer]), HANDSHAKE)
         self.next_key()
         return record
 

@@ -241,6 +241,7 @@ class Play:
 
     def flow(self, owner: Owner, how: int) -> None:
         """All arrives."""
+        owner.far.whole()
         owner.system.room = 2**30
         for _ in range(6):
             self.carry(owner, -1)
@@ -272,6 +273,12 @@ class Play:
             sealer = owner.far.sealer
             if sealer is not None and len(part) == 5 and part[-1] < 2:
                 sealer.next_key()
+
+    def pieces(self, owner: Owner, how: int) -> None:
+        """A change of its keys, cut into records."""
+        owner.far.update(how % 4 + 1)
+        if how // 4 % 2:
+            self.give(owner, -1)
 
     def alert(self, owner: Owner, how: int) -> None:
         """An end, maybe with a user_canceled before it; or an alert that is none."""
