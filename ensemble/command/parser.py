@@ -48,6 +48,13 @@ class MixedParser(Parser):
             self.error(f"unrecognized arguments: {' '.join(rest)}")
         return found, rest
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        if action.option_strings and arg_strings == ["--"]:  # behind a `=`; Python 3.11 drops it, as between the words
+            value = self._get_value(action, "--")
+            self._check_value(action, value)
+            return value
+        return super()._get_values(action, arg_strings)
+
 
 def build() -> Parser:
     """The whole command line."""

@@ -14,6 +14,7 @@ import ensemble
 from ensemble import __version__
 from ensemble.command.completion import commands_of
 from ensemble.command.main import main
+from ensemble.command.outcome import BadUsage
 from ensemble.command.parser import VERSION, build
 from ensemble.config import MAX_THRUM
 from tests.command.calling import CommandTestCase, linked, status
@@ -65,6 +66,23 @@ class MainTests(CommandTestCase):
             self.assertEqual((said.status, said.out), (2, ""), words)
             self.assertIn("usage: ensemble", said.err)
             self.assertIn(why, said.err.splitlines()[-1])
+
+    def test_value_of_two_hyphens(self) -> None:
+        """Behind an option's `=`, `--` is a value like others."""
+        for command in commands_of(build()):
+            places = ["x"] * len(command.places)
+            for option in command.options:
+                name = option.names[-1]
+                if option.value is None or command.name == "completion":
+                    continue
+                try:
+                    found = vars(build().parse_args([command.name, *places, f"{name}=--"]))
+                except BadUsage as error:
+                    self.assertIn(f"argument {name}: invalid ", str(error))
+                    self.assertIn("'--'", str(error))
+                else:
+                    value = found[name[2:].replace("-", "_")]
+                    self.assertEqual(value, ["--"] if option.repeats else "--", name)
 
     def test_usage_shows_where(self) -> None:
         """The usage above a mistake is that of the command, and where there is none yet says where options stand."""
