@@ -31,15 +31,17 @@ def main(words: Sequence[str] | None = None) -> int:
     :param words: of the command line; those of this process where None.
     :returns: the exit status.
     """
+    words = sys.argv[1:] if words is None else words
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by whoever started us; this one stays open to the end
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="backslashreplace")  # a terminal may know fewer letters than a peer's alias has
+            # A terminal may know fewer letters than a peer's alias has; JSON is UTF-8 wherever it goes (RFC 8259).
+            reconfigure(encoding="utf-8" if "--json" in words else None, errors="backslashreplace")
     try:
-        status = run(sys.argv[1:] if words is None else words, os.environ, sys.stdin.buffer, sys.stdout, sys.stderr)
+        status = run(words, os.environ, sys.stdin.buffer, sys.stdout, sys.stderr)
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BrokenPipeError:

@@ -17,6 +17,7 @@ from ensemble.command.main import main
 from ensemble.command.outcome import BadUsage
 from ensemble.command.parser import VERSION, build
 from ensemble.config import MAX_THRUM
+from ensemble.tone import read_document
 from tests.command.calling import CommandTestCase, linked, status
 
 ROOT = Path(ensemble.__file__).resolve().parent.parent
@@ -236,6 +237,16 @@ class ProcessTests(CommandTestCase):
         out, err = self.start("peers", PYTHONUTF8="0", PYTHONIOENCODING="ascii").communicate(timeout=20)
         self.assertIn(b"B\\xfccher", out)
         self.assertEqual(err, b"")
+
+    def test_json_is_utf_8(self) -> None:
+        """JSON has the letters themselves, on both streams, whatever the terminal has."""
+        self.serve_control(peers={"ok": True, "peers": [linked(alias="Bücher")]})
+        few = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+        out, err = self.start("peers", "--json", **few).communicate(timeout=20)
+        self.assertEqual((read_document(out)["peers"][0]["alias"], err), ("Bücher", b""))
+        out, err = self.start("send", "--json", "nobody", "{}", **few).communicate(timeout=20)
+        self.assertEqual(out, b"")
+        self.assertIn("there are Bücher ", read_document(err)["message"])
 
     def test_status_is_that_of_the_process(self) -> None:
         """What a shell sees is the status of the command."""
