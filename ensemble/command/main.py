@@ -32,9 +32,10 @@ def main(words: Sequence[str] | None = None) -> int:
     :returns: the exit status.
     """
     words = sys.argv[1:] if words is None else words
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    for name, mode, access in (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY)):
         if getattr(sys, name) is None:  # closed by whoever started us; this one stays open to the end
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+            # What is written to standard output has to be somewhere: there it fails, as it would on the closed one.
+            setattr(sys, name, open(os.open(os.devnull, access), mode, encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -148,11 +148,13 @@ class MainTests(CommandTestCase):
         self.assertEqual(out.getvalue(), VERSION + "\n")
 
     def test_closed_streams_in_process(self) -> None:
-        """A stream that the process was started without reads and writes nothing."""
-        with mock.patch("sys.stdin", None), mock.patch("sys.stdout", None):
-            self.assertEqual(main(["--version"]), 0)
-            with sys.stdin as stdin, sys.stdout as stdout:
-                self.assertEqual((stdin.read(), stdout.name), ("", os.devnull))
+        """Without standard input nothing is read; without standard output what should be written cannot be."""
+        err = io.StringIO()
+        with mock.patch("sys.stdin", None), mock.patch("sys.stdout", None), mock.patch("sys.stderr", err):
+            self.assertEqual(main(["--version"]), 1)
+            with sys.stdin as stdin, sys.stdout:
+                self.assertEqual(stdin.read(), "")
+        self.assertEqual(err.getvalue(), "ensemble: cannot write standard output: Bad file descriptor\n")
 
 
 class ProcessTests(CommandTestCase):
@@ -257,14 +259,24 @@ class ProcessTests(CommandTestCase):
             self.assertEqual(process.returncode, expected)
 
     def test_started_without_streams(self) -> None:
-        """The status is the same where a shell closed standard input, output or error; nothing is said of it."""
-        for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
-            for words, expected in (("--version", 0), ("status --thrum /nowhere", 3)):
-                done = subprocess.run(
-                    ["sh", "-c", f'exec "$0" -c "$1" {words} {closed}', sys.executable, RUN],
-                    env={**os.environ, **self.environ},
-                    capture_output=True,
-                    timeout=20,
-                )
-                self.assertEqual(done.returncode, expected, (words, closed))
-                self.assertNotIn(b"Traceback", done.stderr)
+        """
+        Where a shell closed standard input or error, or an output that nothing is written to, all is as ever; what
+        cannot be written is a failure with one line.
+        """
+        for words, closed, expected, lines in (
+            ("--version", "<&-", 0, 0),
+            ("--version", "2>&-", 0, 0),
+            ("--version", ">&-", 1, 1),
+            ("--version", "<&- >&-", 1, 1),
+            ("--version", "<&- >&- 2>&-", 1, 0),
+            ("status --thrum /nowhere", "<&-", 3, 1),
+            ("status --thrum /nowhere", ">&-", 3, 1),
+            ("status --thrum /nowhere", "<&- >&- 2>&-", 3, 0),
+        ):
+            done = subprocess.run(
+                ["sh", "-c", f'exec "$0" -c "$1" {words} {closed}', sys.executable, RUN],
+                env={**os.environ, **self.environ},
+                capture_output=True,
+                timeout=20,
+            )
+            self.assertEqual((done.returncode, done.stderr.count(b"\n")), (expected, lines), (words, closed))
