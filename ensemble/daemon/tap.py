@@ -41,6 +41,8 @@ from ensemble.tone import THRUM_VERSION
 MAX_LISTEN = 64  # listeners
 MAX_ADVERTISE = 32  # hints; as many as one address may have
 
+BROKEN_PIPE = 141  # the exit status where nobody reads what we say, as a shell reports SIGPIPE
+
 STEADY: Final[Callable[[], float]] = (
     partial(time.clock_gettime, time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic
 )
@@ -100,11 +102,12 @@ class Options(usage.Options):
     def opt_limit(self, setting: str) -> None:
         """Set one of the limits, for instance pending_links=64 (may be given more than once); help lists them."""
         if setting == "help":
-            for one in Limits.about():
-                sys.stdout.write(
+            _say(
+                "".join(
                     f"{one.name}={one.default}\n    {one.unit}, {one.least} to {one.most}: {one.meaning}\n"
+                    for one in Limits.about()
                 )
-            raise SystemExit(0)
+            )
         self["limit"].append(setting)
         try:
             self["limits"] = Limits.parse(self["limit"])
@@ -113,8 +116,11 @@ class Options(usage.Options):
 
     def opt_version(self) -> NoReturn:
         """Say which version this is, and end."""
-        sys.stdout.write(f"humd {__version__} (thrum {THRUM_VERSION})\n")
-        raise SystemExit(0)
+        _say(f"humd {__version__} (thrum {THRUM_VERSION})\n")
+
+    def opt_help(self) -> NoReturn:
+        """Display this help and exit."""
+        _say(f"{self}\n")
 
     def parseArgs(self, *args: str) -> None:
         if args:
@@ -194,6 +200,21 @@ def _usable(read: Any, given: Any) -> Any:
         return read(given)
     except EnsembleError as error:
         raise usage.UsageError(str(error)) from None
+
+
+def _say(text: str) -> NoReturn:
+    """What was asked for, and the end."""
+    if sys.stdout is None:
+        _refuse("cannot write standard output: it is closed", 1)
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is no second error at the end
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(BROKEN_PIPE) from None
+        _refuse(f"cannot write standard output: {error.strerror}", 1)
+    raise SystemExit(0)
 
 
 def _refuse(message: str, status: int) -> NoReturn:

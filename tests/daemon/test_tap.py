@@ -103,6 +103,22 @@ class OptionTests(TapTestCase):
         error = self.assertRaises(SystemExit, self.parse, "--version")
         self.assertEqual((error.code, self.out.getvalue()), (0, f"humd {__version__} (thrum 0.8.0)\n"))
 
+    def test_nobody_reads(self) -> None:
+        """What was asked for and nobody reads is no error that is told; a full disk, or no output, is one."""
+        for words in (["--limit", "help"], ["--version"], ["--help"]):
+            reader, writer = os.pipe()
+            os.close(reader)
+            with open(writer, "w", encoding="utf-8") as out:
+                self.patch(sys, "stdout", out)
+                self.assertEqual(self.assertRaises(SystemExit, self.parse, *words).code, 141)
+            self.assertEqual(self.err.getvalue(), "")
+            with open("/dev/full", "w", encoding="utf-8") as out:
+                self.patch(sys, "stdout", out)
+                told = self.refused(*words, status=1)
+            self.assertEqual(told, "twistd humd: cannot write standard output: No space left on device")
+            self.patch(sys, "stdout", None)
+            self.assertIn("cannot write standard output: ", self.refused(*words, status=1))
+
     def test_refusals(self) -> None:
         """Each mistake is one line that names the option and what would do, with status 2."""
         for words, told in (
