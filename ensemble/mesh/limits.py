@@ -27,7 +27,7 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
-MOST_DIGITS = 18  # of a value: the largest that makes sense has fewer
+MOST_DIGITS = 18  # of a value that is read: the largest that makes sense has fewer
 
 
 @frozen
@@ -45,7 +45,11 @@ class About:
 def _within(instance: Limits, attribute: Attribute[int], value: int) -> None:
     least, most, unit = (attribute.metadata[key] for key in ("least", "most", "unit"))
     if type(value) is not int or not least <= value <= most:
-        raise ConfigurationError(f"the limit {attribute.name} is {least} to {most} {unit}, not {value!r}")
+        raise _outside(attribute.name, least, most, unit, repr(value))
+
+
+def _outside(name: str, least: int, most: int, unit: str, value: str) -> ConfigurationError:
+    return ConfigurationError(f"the limit {name} is {least} to {most} {unit}, not {value}")
 
 
 def _limit(default: int, unit: str, least: int, most: int, meaning: str) -> Any:
@@ -127,9 +131,12 @@ class Limits:
             if name not in known:
                 near = difflib.get_close_matches(name, known) or known
                 raise ConfigurationError(f"there is no limit {name!r}; there is {', '.join(near)}")
-            if not value.isascii() or not value.isdigit() or len(value) > MOST_DIGITS:
-                unit, example = known[name].unit, f"{name}={known[name].default}"
-                raise ConfigurationError(f"the limit {name} needs a whole number of {unit}, as in {example}")
+            about, digits = known[name], value.removeprefix("-")
+            if not digits.isascii() or not digits.isdigit():
+                example = f"{name}={about.default}"
+                raise ConfigurationError(f"the limit {name} needs a whole number of {about.unit}, as in {example}")
+            if len(digits) > MOST_DIGITS:
+                raise _outside(name, about.least, about.most, about.unit, f"a number of {len(digits)} digits")
             values[name] = int(value)
         return cls(**values)
 

@@ -44,11 +44,14 @@ class LimitsTests(SynchronousTestCase):
             ("", "no limit ''"),
             ("pending_links", "a whole number of links, as in pending_links=256"),
             ("pending_links=", "a whole number of links"),
-            ("pending_links=-1", "a whole number of links"),
+            ("pending_links=-", "a whole number of links"),
+            ("pending_links=--1", "a whole number of links"),
             ("pending_links=1.5", "a whole number of links"),
             ("pending_links=\u0664", "a whole number of links"),
-            ("pending_links=" + "9" * 19, "a whole number of links"),
             ("pending_links=0", "1 to 65536 links, not 0"),
+            ("pending_links=-1", "1 to 65536 links, not -1"),
+            ("pending_links=" + "9" * 18, "1 to 65536 links, not " + "9" * 18),
+            ("pending_links=" + "9" * 9999, "1 to 65536 links, not a number of 9999 digits"),
         ):
             error = self.assertRaises(ConfigurationError, Limits.parse, [text])
             self.assertIn(told, str(error))
