@@ -378,4 +378,5 @@ def _located(message: str, raw: bytes) -> str:
     before = raw if found is None else raw[: int(found[1])]  # without a byte: it ends too early
     line = before.count(b"\n") + 1
     column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
-    return f"{message if found is None else message[: found.start()]} at line {line}, column {column}"
+    why = " (JSON has no comments)" if raw.startswith((b"//", b"/*", b"#"), len(before)) else ""
+    return f"{message if found is None else message[: found.start()]} at line {line}, column {column}{why}"

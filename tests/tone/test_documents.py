@@ -27,6 +27,14 @@ class ReadDocumentTests(SynchronousTestCase):
             read_document("x")
         self.assertIn("line 1, column 1", str(caught.exception))
 
+    def test_comments(self) -> None:
+        """Where a comment stands in the way, the error says that JSON has none, and nowhere else."""
+        for text in ("// c\n{}", '{ // c\n"a": 1}', '{"a": /* c */ 1}', '["a" # c\n]'):
+            error = self.assertRaises(BadDocument, read_document, text)
+            self.assertTrue(str(error).endswith("(JSON has no comments)"), error)
+        for text in ("/", '{"http://h": }', '["#" x]', "{1: 2}", "{"):
+            self.assertNotIn("comments", str(self.assertRaises(BadDocument, read_document, text)))
+
     def test_refused(self) -> None:
         """What is not strict JSON is refused, always with the same error."""
         for text in ("", "{", "NaN", "1e999", "01", "[1,]", '"\\ud800"', '"a\nb"', "{} {}", "\ufeff{}", '"\ud800"'):
