@@ -87,6 +87,8 @@ def match(text: str, known: Sequence[Known]) -> HumdId:
             return each.humd_id
     prefix = _PREFIX.fullmatch(text)
     if prefix is None and text.lower().startswith("humd_"):
+        if not text.startswith("humd_"):
+            raise CommandFailed("peer.unknown", f"{text!r} is no id: its prefix is humd_, in lower case")
         raise CommandFailed("peer.unknown", f"{text!r} is no id: behind humd_ are 64 digits, 0 to 9 and a to f")
     if prefix is None:
         names = ", ".join(sorted(each.alias for each in known if each.alias is not None))

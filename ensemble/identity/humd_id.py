@@ -176,16 +176,18 @@ def _parse(text: str) -> HumdId:
     if not underscore:
         digest = _unhex(text)
         if len(digest) != DIGEST_LENGTH:
-            raise WrongLength(f"{_quote(text)} has {len(digest)} bytes; an id without a prefix has {DIGEST_LENGTH}")
+            raise WrongLength(f"{_quote(text)} has {len(text)} digits; an id without a prefix has {2 * DIGEST_LENGTH}")
         return HumdId(digest)
     role = _ROLES.get(prefix)
     if role is None:
-        raise UnknownPrefix(f"{_quote(text)} begins with none of {', '.join(_ROLES)}")
+        case = ", in lower case" if prefix.lower() in _ROLES else ""
+        raise UnknownPrefix(f"{_quote(text)} begins with none of {', '.join(f'{each}_' for each in _ROLES)}{case}")
     digest = _unhex(rest)
     if len(digest) == SHORT_LENGTH:
         digest = digest.ljust(DIGEST_LENGTH, b"\0")
     if len(digest) != DIGEST_LENGTH:
-        raise WrongLength(f"{_quote(text)} has {len(digest)} bytes; an id has {DIGEST_LENGTH} (short: {SHORT_LENGTH})")
+        lengths = f"{2 * DIGEST_LENGTH} (short: {2 * SHORT_LENGTH})"
+        raise WrongLength(f"{_quote(text)} has {len(rest)} digits; an id has {lengths}")
     return HumdId(digest, role)
 
 

@@ -146,7 +146,7 @@ class TrustTests(TrustTestCase):
             (BETA.short, 1, "a new row needs the full id, which ensemble id --bare shows over there"),
             ("beta", 1, "no peer has the alias 'beta'"),
             (f"{BETA.full}0", 1, "is no id: behind humd_ are 64 digits"),
-            (BETA.full.upper(), 1, "is no id: behind humd_ are 64 digits"),
+            (BETA.full.upper(), 1, "is no id: its prefix is humd_, in lower case"),
             (BETA.full.replace("humd_", "wbee_"), 1, "is a bee"),
             (own, 2, "is this humd itself"),
         ):

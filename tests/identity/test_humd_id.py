@@ -80,6 +80,17 @@ class ParseTests(SynchronousTestCase):
         for text in ("humd_abc", "humd_" + "g" * 64, f"humd_{Z} ", f" {Z}", "humd_humd_" + Z, "٣" * 64, "\ud800" * 64):
             self.assertRaises(BadHex, HumdId.parse, text)
 
+    def test_what_is_wrong(self) -> None:
+        """An error speaks of digits, which is what people count, and says where it is the prefix's case."""
+        for text, told in (
+            ("humd_12", "'humd_12' has 2 digits; an id has 64 (short: 12)"),
+            ("humd_", "'humd_' has 0 digits; an id has 64 (short: 12)"),
+            ("1234", "'1234' has 4 digits; an id without a prefix has 64"),
+            ("HUMD_" + Z, f"'HUMD_{Z}' begins with none of humd_, wbee_, fbee_, in lower case"),
+            ("hum_12", "'hum_12' begins with none of humd_, wbee_, fbee_"),
+        ):
+            self.assertEqual(str(self.assertRaises(BadHumdId, HumdId.parse, text)), told)
+
     def test_errors_stay_short(self) -> None:
         """An endless text makes no endless error."""
         for text in ("x" * 100_000, "x" * 100_000 + "_", "ab" * 100_000, "humd_" + "ab" * 100_000):
