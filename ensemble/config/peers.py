@@ -6,9 +6,10 @@ C{peers.json}: whom we know, and how to find them.
     {"peers": [{"humd_id": "humd_…", "hints": ["tcp:192.0.2.10:14730"], "alias": "workstation",
                 "auth": "proven", "relays": false, "plain": false, "follow": false}]}
 
-Only C{humd_id} is needed; unknown keys are passed over.  Tolerance is per row: a hint or an alias that cannot be used
-is left out, any other mistake costs the row, because a guess at C{auth}, C{plain} or C{follow} would be a guess at
-safety.  What was left out is told as a problem.  Of rows with the same id, and of equal aliases, the first counts.
+Only C{humd_id} is needed; unknown keys are passed over, and told where they are nearly known.  Tolerance is per row: a
+hint or an alias that cannot be used is left out, any other mistake costs the row, because a guess at C{auth}, C{plain}
+or C{follow} would be a guess at safety.  What was left out is told as a problem.  Of rows with the same id, and of
+equal aliases, the first counts.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ MAX_ROWS: Final = 16_384
 MAX_ALIAS: Final = 128  # characters
 MAX_PROBLEMS: Final = 100  # told one by one; the rest is counted
 EMPTY: Final = write_document({"peers": []}, pretty=True) + "\n"  # the file with no rows
+KEYS: Final = ("humd_id", "hints", "alias", "auth", "relays", "plain", "follow")  # of a row
 LEVELS: Final = ("open", "signed", "proven")  # of proof, the weakest first (wire-0.8 section 1)
 
 
@@ -207,6 +209,8 @@ class _Reader:
             else:
                 self._rows[row.humd_id] = row
                 self._places.append(number - 1)
+            for key, meant in _nearly_known(value):
+                self._problem(number, f'"{key}" is passed over: is "{meant}" meant?')
         if len(listed) > MAX_ROWS:
             self._problem(MAX_ROWS + 1, f"and all behind it are skipped: at most {MAX_ROWS} rows")
         if self._untold:
@@ -256,6 +260,17 @@ class _Reader:
             return None
         self._aliases.add(alias)
         return alias
+
+
+def _nearly_known(row: Any) -> list[tuple[str, str]]:
+    """Keys that only capitals, or the end of a plural, part from one that is read; and that one."""
+    found = []
+    for key in row if isinstance(row, dict) else ():
+        small = key.lower()
+        meant = {small, f"{small}s", small.removesuffix("s"), small.removesuffix("es")}.intersection(KEYS)
+        if key not in KEYS and meant:
+            found.append((key, meant.pop()))
+    return found
 
 
 def _string(value: Any, what: str) -> str:

@@ -53,6 +53,28 @@ class RowTests(SynchronousTestCase):
         self.assertEqual(found, PeersFile((PeerRow(ME, hints, "workstation", "signed", True, True, True),)))
         self.assertEqual(found.rows[0].addr, HumdAddr(ME, hints))
 
+    def test_nearly_known_keys(self) -> None:
+        """A key that is nearly one that is read is told with that one; the row says what it says without it."""
+        for key, meant in (
+            ("hint", "hints"),
+            ("Hints", "hints"),
+            ("aliases", "alias"),
+            ("relay", "relays"),
+            ("PLAIN", "plain"),
+            ("HUMD_ID", "humd_id"),
+        ):
+            found = parse({"humd_id": ME.full, key: "x"})
+            self.assertEqual(found.rows, (PeerRow(ME),))
+            self.assertEqual(found.problems, (f'row 1: "{key}" is passed over: is "{meant}" meant?',))
+        found = parse({"HUMD_ID": ME.full, "note": "", "s": 1, "": 2})
+        self.assertEqual(
+            found.problems,
+            (
+                'row 1: "humd_id" is missing; the row is skipped',
+                'row 1: "HUMD_ID" is passed over: is "humd_id" meant?',
+            ),
+        )
+
     def test_least_row(self) -> None:
         """An id is enough, bare or prefixed; null hints, alias and auth count as absent."""
         for row in ({"humd_id": BARE}, {"humd_id": ME.full, "hints": None, "alias": None, "auth": None}):
