@@ -18,7 +18,7 @@ from ensemble.command.here import Here, below_home, shown
 from ensemble.command.naming import Known, full_id, match, rows_of
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.output import visible
-from ensemble.config import Edit, PeerRow, Trust, read_peers, trust_peer, untrust_peer
+from ensemble.config import BadAlias, Edit, PeerRow, Trust, read_peers, trust_peer, untrust_peer
 from ensemble.identity import LISTENED, BadHint, HumdId, KeyFileError, load
 
 DEFAULT: Final = "default"  # for --auth: that of the humd, as the row does not say
@@ -49,7 +49,7 @@ def trust(here: Here) -> int:
             follow=options.follow,
             unset=(*["alias"] * options.no_alias, *["auth"] * (options.auth == DEFAULT)),
         )
-    except BadHint as error:
+    except (BadAlias, BadHint) as error:
         raise BadUsage(str(error)) from None
     edit = trust_peer(here.paths().peers_file, wish)
     _tell(here, peer, edit)

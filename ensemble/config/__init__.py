@@ -5,6 +5,7 @@ from ensemble.config.pasting import pasteable
 from ensemble.config.paths import LOCK, MAX_THRUM, Paths, ThrumPathTooLong, refuse_shared_state, served
 from ensemble.config.peers import (
     LEVELS,
+    BadAlias,
     PeerRow,
     PeersFile,
     parse_peers,
@@ -29,6 +30,7 @@ __all__ = [
     "LEVELS",
     "LOCK",
     "MAX_THRUM",
+    "BadAlias",
     "Edit",
     "OwnStatements",
     "PeerRow",

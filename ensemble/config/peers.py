@@ -186,6 +186,10 @@ def read_bytes(name: str) -> bytes | None:
     return raw
 
 
+class BadAlias(ConfigurationError):
+    """A name that no peer can be called by; the text says why."""
+
+
 class _BadRow(Exception):
     """This row cannot be used; the text says why."""
 
@@ -252,10 +256,10 @@ class _Reader:
         if value is None:
             return None
         try:
-            alias = _alias(value)
+            alias = check_alias(_string(value, '"alias"'))
             if alias in self._aliases:
                 raise _BadRow(f"the alias {alias!r} is taken by a row before it")
-        except _BadRow as error:
+        except (BadAlias, _BadRow) as error:
             self._problem(number, f"{error}; the alias is left out")
             return None
         self._aliases.add(alias)
@@ -307,12 +311,15 @@ def _flag(row: dict[str, Any], key: str) -> bool:
     return flag
 
 
-def _alias(value: Any) -> str:
-    alias = _string(value, '"alias"')
+def check_alias(alias: str) -> str:
+    """
+    :returns: it.
+    :raises BadAlias: no peer can be called so.
+    """
     if not 1 <= len(alias) <= MAX_ALIAS or not alias.isprintable() or "/" in alias or alias != alias.strip():
-        raise _BadRow(f"an alias has 1 to {MAX_ALIAS} printable characters, no '/', no blank at its ends")
+        raise BadAlias(f"an alias has 1 to {MAX_ALIAS} printable characters, no '/', no blank at its ends")
     try:
         HumdId.parse(alias)
     except BadHumdId:
         return alias
-    raise _BadRow(f"the alias {alias[:17]!r} would be read as an id")
+    raise BadAlias(f"the alias {alias[:17]!r} would be read as an id")

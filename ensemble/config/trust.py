@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
+from attrs.converters import optional
 
 from ensemble.config.atomic import FOLDER_MODE, alone, write_text
-from ensemble.config.peers import EMPTY, MAX_FILE, PeerRow, PeersFile, parse_peers, read_bytes
+from ensemble.config.peers import EMPTY, MAX_FILE, PeerRow, PeersFile, check_alias, parse_peers, read_bytes
 from ensemble.config.splice import BLANKS, Container, blank_behind
 from ensemble.errors import ConfigurationError
 from ensemble.identity import BadHumdId, Hint, HumdId
@@ -39,12 +40,13 @@ class Trust:
     :ivar only: the hints are all that it has from now on.
     :ivar unset: of C{alias} and C{auth}, what it does not say from now on.
     :raises BadHint: one is none.
+    :raises BadAlias: nobody can be called so.
     """
 
     peer: HumdId
     hints: tuple[str, ...] = field(default=(), converter=_usable)
     only: bool = False
-    alias: str | None = None
+    alias: str | None = field(default=None, converter=optional(check_alias))
     auth: str | None = None
     relays: bool | None = None
     plain: bool | None = None

@@ -160,9 +160,9 @@ class TrustTests(TrustTestCase):
 
     def test_refused(self) -> None:
         """A hint or an alias that is none is refused, and no terminal obeys what is in it."""
-        for words, status in (((BETA.full, "tcp:\x1b[2J:1"), 2), ((BETA.full, "--alias", "\x1b[2J"), 1)):
-            said = self.call("trust", *words)
-            self.assertEqual((said.status, said.out), (status, ""))
+        for words in (("tcp:\x1b[2J:1",), ("--alias", "\x1b[2J"), ("--alias", ""), ("--alias", "Zo\udceb")):
+            said = self.call("trust", BETA.full, *words)
+            self.assertEqual((said.status, said.out, said.err.count("\n")), (2, "", 1))
             self.assertNotIn("\x1b", said.err)
         self.assertFalse(self.peers_file.exists())
 

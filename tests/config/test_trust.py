@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.config import PeerRow, Trust, parse_peers, trust_peer, untrust_peer
+from ensemble.config import BadAlias, PeerRow, Trust, parse_peers, trust_peer, untrust_peer
 from ensemble.config.atomic import LOCK_SECONDS
 from ensemble.config.peers import MAX_ALIAS, MAX_FILE, MAX_ROWS
 from ensemble.config.trust import trusted, untrusted
@@ -171,16 +171,18 @@ class RowTests(SynchronousTestCase):
         self.assertEqual(untrusted(after, ME), before)
 
     def test_bad_alias(self) -> None:
-        """An alias that cannot be used is refused with the cause: an id, a control character, too long, taken."""
+        """An alias that nobody can have is refused before any file is read, with the rule and nothing else."""
+        for alias in ("a\x1b[2J", "", " ", "a\n", "a/b", "\udcff", "x" * (MAX_ALIAS + 1)):
+            error = self.assertRaises(BadAlias, Trust, peer=ME, alias=alias)
+            rule = f"an alias has 1 to {MAX_ALIAS} printable characters, no '/', no blank at its ends"
+            self.assertEqual(str(error), rule)
+        error = self.assertRaises(BadAlias, Trust, peer=ME, alias=THEM.full)
+        self.assertEqual(str(error), f"the alias '{THEM.short}' would be read as an id")
+
+    def test_alias_that_is_taken(self) -> None:
+        """An alias of another row is refused with that row."""
         before = text_of({"humd_id": YOU.full, "alias": "you"}, {"humd_id": ME.full})
-        for alias, why in (
-            (THEM.full, "would be read as an id"),
-            ("a\x1b[2J", "printable"),
-            ("", "printable"),
-            ("x" * (MAX_ALIAS + 1), "printable"),
-            ("you", f"in the row of {YOU.full} already"),
-        ):
-            self.assertIn(why, self.refused(before, Trust(peer=ME, alias=alias)))
+        self.assertIn(f"in the row of {YOU.full} already", self.refused(before, Trust(peer=ME, alias="you")))
         # Here the other row would lose its name to ours.
         before = text_of({"humd_id": ME.full}, {"humd_id": YOU.full, "alias": "you"})
         self.assertIn(f"in the row of {YOU.full} already", self.refused(before, Trust(peer=ME, alias="you")))
