@@ -18,6 +18,7 @@ from zope.interface import implementer
 from ensemble.identity import HumdAddr, HumdId
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineTooLong, TotalExceeded
+from ensemble.protocols.sockets import ABORTED, CLOSED
 
 if TYPE_CHECKING:
     from ensemble.errors import RemoteWireError
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 IN_FLIGHT: Final = 256  # lines per direction, then the wire is full
 PARTITION_BUFFER: Final = 64  # lines that a cut direction keeps, the newest
-
-_CLOSED: Final = "Connection was closed cleanly."
-_ABORTED: Final = "Connection was aborted."
 
 
 @implementer(IWire)
@@ -169,10 +167,10 @@ class InMemoryEndpoint:
         self._schedule()
 
     def close(self) -> None:
-        self._leave(_CLOSED, undrained=False)
+        self._leave(CLOSED, undrained=False)
 
     def abort(self) -> None:
-        self._leave(_ABORTED, undrained=True)
+        self._leave(ABORTED, undrained=True)
 
     # inside
 
@@ -248,7 +246,7 @@ class InMemoryEndpoint:
             listener, self._listener = self._listener, None
             self._closed = True
             self._end_of_lines()
-            listener.wire_lost(self._ending, self._ending == _CLOSED)
+            listener.wire_lost(self._ending, self._ending == CLOSED)
 
     def _deliver_some(self, sink: IWireSink, lines: list[bytes], at: int) -> int:
         """Deliver all from C{at} on, or one line while the total is limited; returns where to go on."""

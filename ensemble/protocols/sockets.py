@@ -7,21 +7,30 @@ from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
-from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionClosed, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, ISystemHandle, ITCPTransport, IUNIXTransport
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
 # For peers that cannot be pinged: a dead one is noticed after 60 + 4 * 15 s, not after the system's two hours.
 KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
+# How a connection ended, where nothing says more; Twisted has more than one text for each.
+CLOSED: Final = "closed cleanly"
+ABORTED: Final = "aborted"
+CUT_OFF: Final = "cut off"
+_ENDS: Final = ((ConnectionDone, CLOSED), (ConnectionAborted, ABORTED), (ConnectionLost, CUT_OFF))  # aborted: lost, too
+_SAYS_NO_MORE: Final = ("", *CONNECTION_DONE.args, *CONNECTION_LOST.args)
+
 
 def in_short(failure: Failure) -> str:
-    """What ended a connection, in the words of the system where Twisted has put its own around them."""
+    """What ended a connection, in the words of the system, else in ours, where Twisted has put its own around them."""
     error = failure.value
-    if isinstance(error, ConnectError | ConnectionClosed) and error.args and error.args[0]:
+    if isinstance(error, ConnectError | ConnectionClosed) and error.args and error.args[0] not in _SAYS_NO_MORE:
         return str(error.args[0])
-    return failure.getErrorMessage().removesuffix(".")
+    ours = next((words for kind, words in _ENDS if isinstance(error, kind)), "")
+    return ours or failure.getErrorMessage().removesuffix(".")
 
 
 def set_no_delay(transport: Any) -> None:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.error import (
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionLost,
+    ConnectionRefusedError,
+    DNSLookupError,
+    TimeoutError,
+)
 from twisted.internet.interfaces import ISystemHandle, ITCPTransport
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
-from ensemble.protocols.sockets import host_of, set_keep_alive, set_no_delay
+from ensemble.protocols.sockets import host_of, in_short, set_keep_alive, set_no_delay
 
 
 class Socketless:
@@ -53,6 +63,21 @@ class SocketTests(SynchronousTestCase):
         set_no_delay(object())
         set_keep_alive(object(), True)
         self.assertFalse(ITCPTransport.providedBy(object()))
+
+    def test_ends(self) -> None:
+        """An end is told in the same short words, whatever text Twisted gave it; what says more is kept."""
+        for error, told in (
+            (CONNECTION_DONE, "closed cleanly"),
+            (ConnectionDone(), "closed cleanly"),
+            (CONNECTION_LOST, "cut off"),
+            (ConnectionLost(), "cut off"),
+            (ConnectionAborted(), "aborted"),
+            (ConnectionLost("TLS failed: bad record"), "TLS failed: bad record"),
+            (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+            (TimeoutError(), "User timeout caused connection failure"),
+            (DNSLookupError("no results"), "DNS lookup failed: no results"),
+        ):
+            self.assertEqual(in_short(Failure(error)), told)
 
     def test_hosts(self) -> None:
         """The host is what limits per address count by: one spelling per address, empty where there is none."""

@@ -125,7 +125,7 @@ class EndingTests(StreamWireCase):
         self.assertEqual(self.sink.events, [])
         self.clock.advance(0)
         self.assertEqual(self.sink.events, ["wire_lost"])
-        self.assertEqual(self.sink.reasons, ["Connection was closed cleanly"])
+        self.assertEqual(self.sink.reasons, ["closed cleanly"])
 
     def test_given_up_after_loss(self) -> None:
         """A wire that was lost and then closed, before it started, still tells the loss and nothing else."""
