@@ -175,7 +175,8 @@ class Redial:
             cause, mend = cause.removesuffix(mend) + said, said if is_mend else ""
         if self._failures.pop(hint, None) != (cause, mend):  # the same cause again and again is one line
             tell = self.log.warn if mend else self.log.info
-            tell("cannot link {peer} over {hint}: {cause}", peer=self.row.peer.full, hint=str(hint), cause=cause)
+            over = "" if str(hint) in cause.partition(";")[0] else " over {hint}"  # behind the semicolon is a mend
+            tell("cannot link {peer}" + over + ": {cause}", peer=self.row.peer.full, hint=str(hint), cause=cause)
         self._failures[hint] = cause, mend
         # What somebody can mend counts before what comes and goes: a changed key is not hidden by a dead address.
         self.last_failure, self.mend = next((each for each in self._failures.values() if each[1]), (cause, mend))

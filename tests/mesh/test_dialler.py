@@ -6,9 +6,10 @@ from itertools import pairwise
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from ensemble.errors import LinkRefused
 from ensemble.identity import Hint, HumdAddr, HumdId, HumdKey, revoke, statements
 from ensemble.interfaces import IWire
 from ensemble.mesh import Dial, Dialler, Ensemble, KnownPeer, Policy
@@ -25,6 +26,7 @@ class Net:
         self.dialled: list[tuple[float, str]] = []
         self.hanging: list[Deferred[IWire]] = []
         self.cancelled = 0
+        self.refusal: Exception = ConnectionRefusedError()
 
     def dial(self, hint: Hint, addr: HumdAddr) -> Deferred[IWire]:
         """Open a memory wire where somebody lives; ``slow`` never answers, all else refuses."""
@@ -40,7 +42,7 @@ class Net:
             other.install(far).addErrback(lambda _: None)
             wire.callback(near)
         else:
-            wire.errback(ConnectionRefusedError())
+            wire.errback(self.refusal)
         return wire
 
     def _cancel(self, _: object) -> None:
@@ -256,6 +258,17 @@ class DiallerTests(SynchronousTestCase):
         self.world.advance(120)
         self.assertIn("refused", self.dialler.last_failure(self.other.me).lower())
         self.assertEqual(self.dialler.mend(self.other.me), "")
+
+    def test_hint_is_told_once(self) -> None:
+        """A line of the log names the hint, and once: a cause may name it, too, and so may what mends it."""
+        hint = "tls:gone.test:1"
+        for cause in ("no answer", f"{hint}: no answer", f"cannot reach {hint}: no answer"):
+            self.net.refusal = LinkRefused(cause, f"`ensemble trust x {hint}`")
+            with capturedLogs() as events:
+                self.dialler.set_peers([])
+                self.dialler.set_peers([self.row(hint)])
+            (line,) = [formatEvent(event) for event in events if "hint" in event]
+            self.assertEqual(line.partition(";")[0].count(hint), 1, line)
 
     def test_what_failed_before_a_link(self) -> None:
         """The same cause again and again is one line in the log; after a link in between it is news."""
