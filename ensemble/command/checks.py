@@ -94,6 +94,8 @@ def folder(path: Path, little: int = LITTLE_ROOM) -> Finding:
         )
     if not stat.S_ISDIR(found.st_mode):
         return fail("state", f"{name} is no folder", "move it away, or choose another --state-dir")
+    if disk.f_flag & os.ST_RDONLY:
+        return fail("state", f"{name} is on a read-only file system", "remount it, or choose another --state-dir")
     if others_write(found):
         return fail("state", f"others can write to {name}", f"chmod go-w {shlex.quote(name)}")
     if not os.access(path, os.W_OK | os.X_OK):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 import threading
@@ -331,6 +332,8 @@ class CheckTests(CommandTestCase):
         folder.chmod(0o700)
         with mock.patch("os.access", return_value=False):
             self.assertIn("cannot write", checks.folder(folder).what)
+            with mock.patch("os.statvfs", return_value=mock.Mock(f_flag=os.ST_RDONLY)):
+                self.assertIn("read-only file system", checks.folder(folder).what)
         self.assertIn("is full", checks.folder(folder, little=2**80).what)
         (folder / "file").touch()
         self.assertIn("is no folder", checks.folder(folder / "file").what)
