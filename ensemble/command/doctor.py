@@ -185,7 +185,7 @@ def _linked(name: str, row: dict[str, Any]) -> Finding:
     if not isinstance(skew, int | float):
         return ok("peer", what)
     seconds = skew / 1000
-    what = f"{what}, its clock {seconds:+.1f} s"
+    what = f"{what}, its clock {seconds:+z.1f} s"
     if abs(seconds) <= SKEW_WARN:
         return ok("peer", what)
     mend = "set the clock that is wrong: `timedatectl set-ntp true`; signed hellos are refused at 60 s"

@@ -203,6 +203,7 @@ class PeerTests(CommandTestCase):
             found = self.judge(linked(skew_ms=milliseconds))
             self.assertEqual(found.grade, grade, milliseconds)
             self.assertEqual("timedatectl" in found.mend, grade != "ok")
+        self.assertIn("its clock +0.0 s", self.judge(linked(skew_ms=-12)).what)  # not -0.0
 
     def test_name(self) -> None:
         """A peer is named by its alias and its short id; without an alias the id is enough."""
