@@ -20,6 +20,7 @@ release = version = ensemble.__version__
 extensions = ["chi_table", "sphinx.ext.doctest"]
 exclude_patterns = ["_build", "_ext"]
 nitpicky = True
+smartquotes_action = "qe"  # quotes and dots; two hyphens are those of an option
 
 html_theme = "alabaster"
 html_theme_options = {
