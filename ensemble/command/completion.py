@@ -104,7 +104,10 @@ def bash(parser: argparse.ArgumentParser) -> str:
         }
     )
     places = [
-        (command.name, _bash_place(place)) for command in commands for place in command.places[:1] if _bash_place(place)
+        (f"{command.name}:{at}", action)
+        for command in commands
+        for at, place in enumerate(command.places)
+        if (action := _bash_place(place))
     ]
     return f"""\
 # Completion of ensemble for bash:  eval "$(ensemble completion bash)"
@@ -138,7 +141,15 @@ _ensemble() {{
         esac
         return
     fi
-    case ${{COMP_WORDS[1]}} in
+    local at place=0
+    for ((at = 2; at < COMP_CWORD; at++)); do
+        case ${{COMP_WORDS[at]}} in
+            {"|".join(_valued(commands))}) [[ ${{COMP_WORDS[++at]}} == = ]] && ((at++)) ;;
+            -?*) ;;
+            *) ((place++)) ;;
+        esac
+    done
+    case ${{COMP_WORDS[1]}}:$place in
 {_cases(places)}
     esac
 }}
@@ -196,18 +207,35 @@ fi
 
 def fish(parser: argparse.ArgumentParser) -> str:
     """For fish."""
+    commands = commands_of(parser)
     lines = [
         "# Completion of ensemble for fish:  ensemble completion fish | source",
+        "function __ensemble_first_place",
+        "    set -l words (commandline -opc)",
+        "    set -e words[1..2]",
+        "    while set -q words[1]",
+        "        switch $words[1]",
+        f"            case {' '.join(_valued(commands))}",
+        "                set -e words[1]",
+        "            case '-*'",
+        "            case '*'",
+        "                return 1",
+        "        end",
+        "        set -e words[1]",
+        "    end",
+        "    return 0",
+        "end",
         "complete -c ensemble -f",
         *(_fish("__fish_use_subcommand", option) for option in options_of(parser)),
     ]
-    for command in commands_of(parser):
+    for command in commands:
         lines.append(f"complete -c ensemble -n __fish_use_subcommand -a {command.name} -d {_fish_quote(command.help)}")
         seen = f"__fish_seen_subcommand_from {command.name}"
         lines += [_fish(seen, option) for option in command.options]
         for place in command.places[:1]:
             if words := _fish_words(place):
-                lines.append(f"complete -c ensemble -n {_fish_quote(seen)} -a {words}")
+                first = _fish_quote(f"{seen}; and __ensemble_first_place")
+                lines.append(f"complete -c ensemble -n {first} -a {words}")
     return "\n".join(lines) + "\n"
 
 
@@ -228,6 +256,11 @@ def _value(action: argparse.Action) -> Value:
 
 def _places(parser: argparse.ArgumentParser) -> tuple[Value, ...]:
     return tuple(_value(action) for action in parser._actions if not action.option_strings)
+
+
+def _valued(commands: Iterable[Command]) -> list[str]:
+    """The options behind which a word is their value; none is without one in another command."""
+    return sorted({name for each in commands for option in each.options if option.value for name in option.names})
 
 
 def _names(options: tuple[Option, ...]) -> list[str]:

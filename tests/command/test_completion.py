@@ -44,6 +44,15 @@ class ScriptTests(CommandTestCase):
         self.assertEqual([place.kind for place in commands["send"].places], ["PEER", "JSON"])
         self.assertEqual(commands["completion"].places[0].choices, ("bash", "zsh", "fish"))
 
+    def test_option_is_alike_everywhere(self) -> None:
+        """An option that takes a value takes one in each command that has it, so scripts tell it from a place."""
+        takes: dict[str, set[bool]] = {}
+        for command in commands_of(build()):
+            for option in command.options:
+                for name in option.names:
+                    takes.setdefault(name, set()).add(option.value is not None)
+        self.assertEqual([name for name, found in takes.items() if len(found) > 1], [])
+
 
 class ShellTests(CommandTestCase):
     """The scripts at work, with an C{ensemble} that knows two peers, one with an alias that a shell would run."""
@@ -98,6 +107,14 @@ class ShellTests(CommandTestCase):
         self.assertEqual(self.bash("status", "x"), [""])
         self.assertEqual(self.bash("trust", "beta", "--auth", "p"), ["proven"])
 
+    def test_bash_places(self) -> None:
+        """bash offers peers where one belongs, whatever options stand before it, and none behind it."""
+        for words in ((), ("--wait",), ("--timeout", "5"), ("--timeout", "=", "5", "--wait")):
+            self.assertEqual(self.bash("send", *words, "be"), ["beta"], words)
+            self.assertEqual(self.bash("send", *words, "beta", ""), [""], words)
+        self.assertEqual(self.bash("send", "beta", "--wait", ""), [""])
+        self.assertEqual(self.bash("completion", "bash", ""), [""])
+
     def test_bash_peers(self) -> None:
         """Whatever an alias says, bash only writes it, and quoted."""
         self.assertEqual(self.bash("send", "be"), ["beta"])
@@ -125,3 +142,6 @@ class ShellTests(CommandTestCase):
         self.assertEqual(self.fish("ensemble completion z"), ["zsh"])
         self.assertIn("--limits", self.fish("ensemble status --"))
         self.assertEqual(self.fish("ensemble send b"), ["beta"])
+        self.assertEqual(self.fish("ensemble send --timeout 5 --wait b"), ["beta"])
+        self.assertEqual(self.fish("ensemble send beta --timeout=5 "), [])
+        self.assertEqual(self.fish("ensemble send --timeout 5 beta b"), [])
