@@ -72,10 +72,10 @@ class Limits:
         ADDRESS_PENDING_LINKS, "links", 1, 65536, "of them from one address (IPv6: /64); beyond that its oldest goes"
     )
     handshake_percent: int = _limit(
-        HANDSHAKE_PERCENT, "percent", 1, 100, "of the time for TLS handshakes of others, while tones flow"
+        HANDSHAKE_PERCENT, "percent", 1, 100, "of the time for TLS handshakes of others, while many tones flow"
     )
     accept_percent: int = _limit(
-        ACCEPT_PERCENT, "percent", 1, 100, "of the time to accept connections, while tones flow"
+        ACCEPT_PERCENT, "percent", 1, 100, "of the time to accept connections, while many tones flow"
     )
     unfinished_lines_bytes: int = _limit(
         DEFAULT_LINE_BUDGET, "bytes", 16 * MIB, 16 * GIB, "all unfinished lines together; then the longest is closed"

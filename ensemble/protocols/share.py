@@ -2,7 +2,7 @@
 How much of our time connections from anybody may take, and whose turn it is.
 
 To accept a connection costs us some tenths of a millisecond, and the signature and the verifications of a TLS handshake
-a whole one; to open one costs a flooder next to nothing.  So while tones flow both have a L{Share} of the time,
+a whole one; to open one costs a flooder next to nothing.  So while many tones flow both have a L{Share} of the time,
 and what does not fit into it waits, in a L{FairQueue}:
 
 - Addresses (IPv6: /64s) take turns.  However many connections one of them opens, another waits for two handshakes of
@@ -26,7 +26,10 @@ from ensemble.protocols.bucket import Bucket
 W = TypeVar("W", bound=Hashable)
 
 BURST_SECONDS: Final = 0.05  # of work that needs no waiting after a rest
-FLOW_SECONDS: Final = 1.0  # tones flow where one came or went within this
+FLOW_SECONDS: Final = 1.0  # tones flow where so many bytes a second came and went within this:
+FLOW_BYTES: Final = (
+    256 * 1024
+)  # less gets its turn beside any flood, for a turn is short and takes 64 KiB from each link
 LOOK_SECONDS: Final = 0.1  # between two looks at the traffic
 LONGEST_SECONDS: Final = 1.0  # of one piece of work; what seems longer is a suspend, or a clock that was set
 
@@ -49,26 +52,29 @@ def crowd_of(address: str) -> str:
 
 
 Traffic = Callable[[], Mapping[Any, int]]
-"""For each link that is up a number that changes whenever a tone comes or goes."""
+"""For each link that is up, the bytes of tones that came and went."""
 
 
 class Flow:
-    """Do tones flow?"""
+    """Do tones flow, so many that work for others could hold them up?"""
 
     def __init__(self, traffic: Traffic) -> None:
         """:param traffic: asked ten times a second at most."""
         self._traffic = traffic
         self._seen: Mapping[Any, int] = {}
-        self._looked = self._changed = float("-inf")
+        self._looked = self._flowed = float("-inf")
 
     def flows(self, now: float) -> bool:
-        """Did a tone come or go within the last second?"""
-        if now - self._looked >= LOOK_SECONDS:
+        """Did they, between two looks within the last second?"""
+        since = now - self._looked
+        if since >= LOOK_SECONDS:
             self._looked, before = now, self._seen
             self._seen = self._traffic()
-            if any(before.get(link, count) != count for link, count in self._seen.items()):
-                self._changed = now  # links that only came or went are no tones
-        return now - self._changed < FLOW_SECONDS
+            # Links that only came or went are no tones.
+            some = sum(count - before.get(link, count) for link, count in self._seen.items())
+            if some >= FLOW_BYTES * min(since, FLOW_SECONDS):
+                self._flowed = now
+        return now - self._flowed < FLOW_SECONDS
 
 
 class Share:

@@ -15,6 +15,7 @@ from ensemble.identity import HumdAddr
 from ensemble.mesh import Ensemble
 from ensemble.mesh.defaults import ADDRESS_PENDING_LINKS, PENDING_LINKS
 from ensemble.protocols import TlsTransport
+from ensemble.protocols.share import FLOW_BYTES
 from tests.attacks.arena import RealHouse, reactor
 from tests.attacks.scene import NEWS
 from tests.attacks.test_crowds import Crowded, Silent
@@ -71,7 +72,7 @@ class HandshakeFloodTests(Crowded):
         def flow() -> None:
             nonlocal most, sent
             most = max(most, self.victim.ensemble.pending)
-            old.route({"chi": NEWS, "n": sent, "to": self.victim.ensemble.me.full})
+            old.route({"chi": NEWS, "n": sent, "to": self.victim.ensemble.me.full, "pad": "x" * (FLOW_BYTES // 100)})
             sent += 1
 
         flowing = LoopingCall(flow)

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.daemon.paced_port import ACCEPTS_AT_ONCE, PacedPort
 from ensemble.protocols import Porch
+from ensemble.protocols.share import FLOW_BYTES
 
 
 class Port:
@@ -48,7 +49,7 @@ class PacedPortTests(SynchronousTestCase):
 
     def traffic(self) -> dict[str, int]:
         """Tones flow."""
-        self.bytes += 1
+        self.bytes += FLOW_BYTES
         return {"link": self.bytes}
 
     def test_in_its_place(self) -> None:

@@ -18,7 +18,7 @@ from ensemble.interfaces import IWire
 from ensemble.mesh import Limits
 from ensemble.mesh.pending import PendingLinks
 from ensemble.protocols import TlsTransport
-from ensemble.protocols.share import BURST_SECONDS, FairQueue
+from ensemble.protocols.share import BURST_SECONDS, FLOW_BYTES, FairQueue
 from ensemble.testing import World
 from tests.protocols.tls_peers import ALICE, Credential, Sessions
 
@@ -176,7 +176,7 @@ class PendingTlsTests(SynchronousTestCase):
         other = self.world.humd()
         self.world.link(other, self.humd)
         self.humd.porch.accepting.wait(self.world.clock.seconds())  # the first look at the traffic
-        other.route({"chi": "x", "to": self.humd.me.full})
+        other.route({"chi": "x", "to": self.humd.me.full, "pad": "x" * FLOW_BYTES})
         self.world.advance(0.1)
         self.humd.porch.work(lambda: self.spend(BURST_SECONDS + 0.1))
         first, second, third = (self.accept() for _ in range(3))

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.protocols import Porch
-from ensemble.protocols.share import BURST_SECONDS
+from ensemble.protocols.share import BURST_SECONDS, FLOW_BYTES
 from ensemble.protocols.stream import StreamWire
 
 
@@ -40,7 +40,7 @@ class PorchTests(SynchronousTestCase):
 
     def traffic(self) -> dict[str, int]:
         """Tones flow for as long as this test is about that."""
-        self.bytes += 1
+        self.bytes += FLOW_BYTES
         return {"link": self.bytes}
 
     def spend(self, seconds: float) -> None:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.interfaces import IWire
 from ensemble.protocols import Porch
-from ensemble.protocols.share import BURST_SECONDS, FLOW_SECONDS, LOOK_SECONDS
+from ensemble.protocols.share import BURST_SECONDS, FLOW_BYTES, FLOW_SECONDS, LOOK_SECONDS
 from ensemble.protocols.stream import StreamWire
 
 PART = 0.2
@@ -52,7 +52,7 @@ class Play:
         self.clock.advance(1.0)
 
     def _traffic(self) -> dict[str, int]:
-        self.looks += self.flowing
+        self.looks += self.flowing * FLOW_BYTES
         return {"link": self.looks}
 
     def _waiting(self, crowd: int | None = None) -> list[Guest]:

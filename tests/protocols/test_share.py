@@ -5,7 +5,16 @@ from __future__ import annotations
 from hypothesis import given, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.protocols.share import BURST_SECONDS, FLOW_SECONDS, LONGEST_SECONDS, LOOK_SECONDS, FairQueue, Flow, Share
+from ensemble.protocols.share import (
+    BURST_SECONDS,
+    FLOW_BYTES,
+    FLOW_SECONDS,
+    LONGEST_SECONDS,
+    LOOK_SECONDS,
+    FairQueue,
+    Flow,
+    Share,
+)
 
 
 class Tones:
@@ -22,7 +31,7 @@ class Tones:
         """A flow that never ends."""
 
         def more() -> dict[str, int]:
-            self.links["a"] = self.links.get("a", 0) + 1
+            self.links["a"] = self.links.get("a", 0) + FLOW_BYTES
             return self()
 
         return Flow(more)
@@ -31,15 +40,31 @@ class Tones:
 class FlowTests(SynchronousTestCase):
     """When tones flow."""
 
-    def test_a_tone(self) -> None:
-        """They flow for a second from when a count was seen to change."""
-        tones = Tones(a=1)
+    def test_many(self) -> None:
+        """They flow for a second from when enough were seen to come and go, on all links together."""
+        tones = Tones(a=1, b=1)
         flow = Flow(tones)
         self.assertFalse(flow.flows(0.0))
-        tones.links["a"] = 2
+        tones.links.update(a=2 + FLOW_BYTES // 20, b=2 + FLOW_BYTES // 20)
+        self.assertTrue(flow.flows(0.1))
         self.assertTrue(flow.flows(1.0))
-        self.assertTrue(flow.flows(1.9))
-        self.assertFalse(flow.flows(1.0 + FLOW_SECONDS))
+        self.assertFalse(flow.flows(0.1 + FLOW_SECONDS))
+
+    def test_few(self) -> None:
+        """Less than so many a second is no flow, however evenly it comes: it needs nobody else to wait."""
+        tones = Tones(a=1)
+        flow = Flow(tones)
+        for step in range(100):
+            self.assertFalse(flow.flows(step * 0.2))
+            tones.links["a"] += FLOW_BYTES // 5 - 1
+
+    def test_after_a_rest(self) -> None:
+        """What came since a look long ago may have come just now."""
+        tones = Tones(a=1)
+        flow = Flow(tones)
+        flow.flows(0.0)
+        tones.links["a"] += FLOW_BYTES
+        self.assertTrue(flow.flows(3600.0))
 
     def test_links_that_come_and_go(self) -> None:
         """A link that came up, or was lost, is no tone: or a crowd of honest peers would slow itself down."""
@@ -96,7 +121,7 @@ class ShareTests(SynchronousTestCase):
         for now in range(100):
             self.assertEqual(share.wait(float(now)), 0.0)
             share.spent(1.0, now + 1.0)
-        tones.links["a"] = 2
+        tones.links["a"] += FLOW_BYTES
         self.assertEqual(share.wait(101.0), 0.0)
 
     def test_not_idle(self) -> None:

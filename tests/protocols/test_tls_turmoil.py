@@ -30,7 +30,7 @@ UP: list[Step] = [("come", 0, 2), ("flow", 0, 0)]
 class TurmoilTests(SynchronousTestCase):
     """On Twisted's own transport."""
 
-    @settings(max_examples=6000)
+    @settings(max_examples=100)
     @example([("expect", 0, 5), ("come", 0, 2), ("flow", 0, 0)])  # aborted by whoever is asked about the leaf
     @example([*UP, ("message", 0, 2), ("flow", 0, 0), ("write", 0, 1), ("wire", 0, 4)])  # a message that never ends
     @example([*UP, ("pieces", 0, 5), ("write", 0, 1), ("write", 0, 0), ("flow", 0, 0)])  # one in pieces
