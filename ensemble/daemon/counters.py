@@ -65,7 +65,7 @@ COUNTERS: Final[dict[str, str]] = {
     "tls.handshake": "TLS handshakes of others that failed",
     "tls.late": "connections from outside that were not done with TLS within 10 s",
     "tls.leaf": "connections from outside whose certificate was refused",
-    "tls.long": "connections from outside whose TLS handshake had no end within 32 KiB",
+    "tls.long": "connections from outside whose TLS handshake had no end within 12 KiB",
     "tones.malformed": "lines of peers that are no tones",
     "tones.received": "tones of peers that were let through",
     "tones.undelivered": "tones that waited for a link, in vain",

@@ -51,7 +51,7 @@ from ensemble.protocols.succeeds import chain_behind
 from ensemble.protocols.tls_sessions import KeyUpdates, TlsSession, TlsSessions, TooManyKeyUpdates
 
 HANDSHAKE_SECONDS: Final = 10.0  # from accept to the end of the TLS handshake; a dial has its own deadline
-HANDSHAKE_BYTES: Final = 32 * 1024  # of the peer's until then; OpenSSL holds a chain for good, in twelve times as many
+HANDSHAKE_BYTES: Final = 12 * 1024  # of the peer's until then: OpenSSL decodes and keeps every certificate of a chain
 
 Admits = Callable[["HumdId | None", Sequence[Succession]], "str | None"]
 """

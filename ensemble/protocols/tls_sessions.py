@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, cast
 from weakref import ref
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from OpenSSL import SSL, crypto
 
 from ensemble.errors import RemoteWireError
@@ -17,6 +18,8 @@ from ensemble.protocols.succeeds import carrier
 KEY_UPDATES: Final = 64  # within KEY_UPDATE_SECONDS; one that asks for an answer is two.  Honest: one in 2**24 records
 KEY_UPDATE_SECONDS: Final = 600.0
 MESSAGE_BYTES: Final = 32 * 1024  # that may come behind the first piece of one; a ticket may hold our whole chain
+RSA_BITS: Final = 4096  # of a key that signs for a client's certificate, at most
+RSA_EXPONENT: Final = 2**32  # and its public exponent is below this
 SERVER_NAME: Final = b"localhost"  # what 0.7.0 sends; nobody looks at it
 EXPORTER_LABEL: Final = b"EXPORTER-hum-ensemble"
 EXPORTER_LENGTH: Final = 32  # bytes
@@ -248,9 +251,20 @@ def _judge(connection: SSL.Connection, certificate: crypto.X509, _error: int, de
     return bool(depth) or session.judge(certificate)
 
 
-def _anybody(*_: object) -> bool:
-    """The listener decides once the handshake has proved that the leaf is the peer's."""
-    return True
+def _anybody(_connection: SSL.Connection, certificate: crypto.X509, _error: int, depth: int, _fine: int) -> bool:
+    """The listener decides once the handshake has proved that the leaf is the peer's; only the price counts before."""
+    try:
+        return bool(depth) or _is_cheap(certificate.get_pubkey())
+    except (SSL.Error, crypto.Error, ValueError):
+        return False  # no key that can be used
+
+
+def _is_cheap(key: crypto.PKey) -> bool:
+    """A signature of an RSA key may cost ten times what all the rest of a handshake does; that of an honest one not."""
+    if key.type() != crypto.TYPE_RSA:
+        return True
+    public = cast(RSAPublicKey, key.to_cryptography_key())
+    return key.bits() <= RSA_BITS and public.public_numbers().e < RSA_EXPONENT
 
 
 def _nobody(*_: object) -> bool:

@@ -69,7 +69,17 @@ class ListenerTests(Scene):
     async def test_long_chain(self) -> None:
         """A chain of certificates that would take a megabyte here, for as long as its owner likes."""
         sessions = Sessions(Credential.humd(ALICE), chain=[Credential.humd(ALICE).certificate] * 400)
-        await self.refused("tls.long", "32768 bytes, and no end", sessions=sessions)
+        await self.refused("tls.long", "12288 bytes, and no end", sessions=sessions)
+
+    async def test_long_key(self) -> None:
+        """An RSA key so long that a signature costs many handshakes to verify."""
+        sessions = Sessions(Credential.dear(power=4))
+        await self.refused("tls.handshake", "certificate verify failed", sessions=sessions)
+
+    async def test_dear_exponent(self) -> None:
+        """One whose public exponent does that."""
+        sessions = Sessions(Credential.dear(exponent=2**2000 + 1))
+        await self.refused("tls.handshake", "certificate verify failed", sessions=sessions)
 
     async def test_not_admitted(self) -> None:
         """A certificate of somebody who has no row, where rows are wanted; its hello is not read."""

@@ -106,7 +106,7 @@ class RefusedLeafTests(TestCase):
     async def test_long_chain(self) -> None:
         """A listener that says more in its handshake than any chain needs is refused."""
         many = [Credential.humd(BOB).certificate] * 400
-        self.assertIn("32768 bytes, and no end", str(await self.refusal(Sessions(Credential.humd(BOB), chain=many))))
+        self.assertIn("12288 bytes, and no end", str(await self.refusal(Sessions(Credential.humd(BOB), chain=many))))
 
     async def test_its_heir(self) -> None:
         """What the owner of the leaf says of who it was is told with the refusal, where it leads to that leaf."""

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ensemble.identity import HumdAddr
 from ensemble.protocols import StreamWire, TlsTransport
 from ensemble.protocols.stream import CLOSE_SECONDS
-from ensemble.protocols.tls import TlsWire
+from ensemble.protocols.tls import HANDSHAKE_BYTES, TlsWire
 from ensemble.protocols.tls_sessions import TlsSession, TlsSessions
 from tests.protocols.recording import RecordingSink
 from tests.protocols.tls_peers import ALICE, BOB, Credential
@@ -114,7 +114,7 @@ class TlsWireTests(SynchronousTestCase):
         alice.receive(self.socket.taken())
         alice.shake()
         flight = alice.outgoing()
-        limit = 32 * 1024 - len(hello)
+        limit = HANDSHAKE_BYTES - len(hello)
         for at in range(0, limit - 1, 1000):
             self.wire.dataReceived(flight[at : min(at + 1000, limit - 1)])
         self.assertEqual(told, [])

@@ -77,6 +77,16 @@ class Credential:
         return cls.of(RSA)
 
     @classmethod
+    def dear(cls, power: int = 1, exponent: int = 65537) -> Credential:
+        """An RSA key whose signatures are dear to verify, for its length or its public exponent; nobody need sign."""
+        owner = RSA.private_numbers()
+        p, q = owner.p**power, owner.q
+        d = pow(exponent, -1, (p // owner.p) * (owner.p - 1) * (q - 1))
+        public = rsa.RSAPublicNumbers(exponent, p * q)
+        numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public)
+        return cls.of(numbers.private_key(unsafe_skip_rsa_key_validation=True))
+
+    @classmethod
     def humd(cls, key: HumdKey) -> Credential:
         """What C{TlsTransport} shows of this key."""
         secret = Ed25519PrivateKey.from_private_bytes(key.seed)
