@@ -138,6 +138,7 @@ class Outbox:
         "_note",
         "_noted",
         "_room_wanted",
+        "_stuck",
         "_turn",
         "_unnoted",
         "_when_empty",
@@ -159,8 +160,8 @@ class Outbox:
         """
         :param wire: is written at most 64 lines and 64 KiB at a time.  It may call L{full} before it returns.
         :param limit: bytes.
-        :param note: told of L{size} where a flush leaves something, at each further 64 KiB, and of 0 when all of that
-            is gone.  It may call L{push} and L{forget}.
+        :param note: told of L{size}, and of what a full wire has of a long line, where a flush leaves something, at
+            each further 64 KiB, and of 0 when all of that is gone.  It may call L{push} and L{forget}.
         """
         self.size = 0
         self.dropped = 0
@@ -176,6 +177,7 @@ class Outbox:
         self._note, self._noted = note, 0
         self._unnoted = limit if note is None else min(limit, NOTE_EVERY)  # a size above it is looked at with care
         self._full = False
+        self._stuck = 0  # of a long line that the wire has not sent to its end: it is in memory all the same
         self._marked = False  # a flush is coming: at the turn's end or, while full, when the wire drains
         self._closed = False
         self._room_wanted = False
@@ -248,7 +250,7 @@ class Outbox:
 
     def drained(self) -> None:
         """The wire has room again: go on at once."""
-        self._full = False
+        self._full, self._stuck = False, 0
         self.flush()
 
     def flush(self) -> None:
@@ -259,9 +261,12 @@ class Outbox:
             else:
                 self._wire.write(self._leave())
         while self.size and not self._full:
+            before = self.size
             self._wire.write(self._batch())
+            if self._full and before - self.size > MAX_WRITE_BYTES:
+                self._stuck = before - self.size
         self._marked = self._full
-        if self.size or self._noted:
+        if self.size or self._stuck or self._noted:
             self._tell_size()
         if self._room_wanted and self.size * 2 <= self.limit and not self._closed:
             self._room_wanted = False
@@ -276,6 +281,7 @@ class Outbox:
         if self._block is not None:
             self._leave()
         self._forget_all()
+        self._stuck = 0
         self._tell_size()
 
     def close(self) -> None:
@@ -319,10 +325,11 @@ class Outbox:
         return True
 
     def _tell_size(self) -> None:
-        if self._note is not None and self._noted != self.size:
-            self._noted = self.size
+        held = self.size + self._stuck
+        if self._note is not None and self._noted != held:
+            self._noted = held
             self._unnoted = min(self.limit, self.size + NOTE_EVERY)
-            self._note(self.size)
+            self._note(held)
 
     def _drop(self, over: int) -> None:
         """Drop at least C{over} bytes of droppable lines, oldest first; there are as many."""

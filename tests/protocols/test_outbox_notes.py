@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.protocols import Block, Outbox, Turn
-from ensemble.protocols.outbox import NOTE_EVERY
+from ensemble.protocols.outbox import MAX_WRITE_BYTES, NOTE_EVERY
 from tests.protocols.test_outbox import Writes
 
 LIMIT = 10 * NOTE_EVERY
@@ -44,6 +44,24 @@ class NoteTests(SynchronousTestCase):
         self.outbox.drained()
         self.outbox.flush()
         self.assertEqual(self.notes, [1000, 67_000, 0])
+
+    def test_long_line_in_the_wire(self) -> None:
+        """A long line that fills the wire is in memory until the wire is drained, or given up; a short one is nothing."""
+        for end in ("drained", "forget", "close"):
+            self.setUp()
+            self.writes.full_after = 1
+            self.outbox.push(b"x" * MAX_WRITE_BYTES)
+            self.outbox.push(b"more")
+            self.turn.flush_now()
+            self.assertEqual((self.notes[-1], self.outbox.size), (MAX_WRITE_BYTES + 1 + 5, 5))
+            self.writes.full_after = None
+            getattr(self.outbox, end)()
+            self.assertEqual((self.notes[-1], self.outbox.size), (0, 0))
+        self.setUp()
+        self.writes.full_after = 1
+        self.outbox.push(b"x" * (MAX_WRITE_BYTES - 1))
+        self.turn.flush_now()
+        self.assertEqual(self.notes, [])
 
     def test_within_a_turn(self) -> None:
         """A source that queues much in one turn is noted before the turn ends."""
