@@ -49,7 +49,7 @@ class Reading:
         self._against = _NONE
         self._held: list[bytes] = []
         self._timer: IDelayedCall | None = None
-        self._spent = 0  # of the wire's bytes, those that were counted
+        self._spent = 0  # of the wire's bytes, those that were counted, stuffing too
 
     def pause(self, why: Reason) -> None:
         """Read nothing more for now; its silence does not count against the peer."""
@@ -80,7 +80,7 @@ class Reading:
 
     def count_for(self, allowance: Allowance | None) -> None:
         """From now on what is read is spent from C{allowance}; None for no limit."""
-        self.allowance, self._spent = allowance, self._wire.received
+        self.allowance, self._spent = allowance, self._wire.received + self._wire.stuffing
 
     def spend(self, tones: int) -> bool:
         """
@@ -90,7 +90,8 @@ class Reading:
         :returns: True where it paused.
         """
         assert self.allowance is not None
-        size, self._spent = self._wire.received - self._spent, self._wire.received
+        came = self._wire.received + self._wire.stuffing
+        size, self._spent = came - self._spent, came
         seconds = self.allowance.spend(tones, size, self._clock.seconds())
         if not seconds or self._timer is not None:
             return False

@@ -263,8 +263,9 @@ class Outbox:
         while self.size and not self._full:
             before = self.size
             self._wire.write(self._batch())
-            if self._full and before - self.size > MAX_WRITE_BYTES:
-                self._stuck = before - self.size
+            self._stuck = before - self.size
+        if not self._full or self._stuck <= MAX_WRITE_BYTES:
+            self._stuck = 0
         self._marked = self._full
         if self.size or self._stuck or self._noted:
             self._tell_size()

@@ -77,7 +77,7 @@ class StreamWire(Protocol):
     log = Logger()
 
     transport: Any  # ITransport, IPushProducer and IConsumer, as every stream transport of Twisted is
-    binding, secure = "none", False
+    binding, secure, stuffing = "none", False, 0
     leaf: HumdId | None = None
     began: float | None = None
 

@@ -48,7 +48,7 @@ from ensemble.protocols.porch import Porch
 from ensemble.protocols.sockets import in_short
 from ensemble.protocols.stream import CLOSE_SECONDS, StreamWire
 from ensemble.protocols.succeeds import chain_behind
-from ensemble.protocols.tls_sessions import KeyUpdates, TlsSession, TlsSessions, TooManyKeyUpdates
+from ensemble.protocols.tls_sessions import LEAST_RECORD, KeyUpdates, TlsSession, TlsSessions, TooManyKeyUpdates
 
 HANDSHAKE_SECONDS: Final = 10.0  # from accept to the end of the TLS handshake; a dial has its own deadline
 HANDSHAKE_BYTES: Final = 12 * 1024  # of the peer's until then: OpenSSL decodes and keeps every certificate of a chain
@@ -88,6 +88,7 @@ class TlsWire(StreamWire):
         "binding",
         "leaf",
         "refused",
+        "stuffing",
     )
 
     secure = True
@@ -116,7 +117,7 @@ class TlsWire(StreamWire):
             clock, built, kind="tls", peer=peer, dialled=peer is not None, budget=budget, max_line=max_line
         )
         self.leaf: HumdId | None = None
-        self.binding, self.began, self._came = "none", 0.0, 0
+        self.binding, self.began, self._came, self.stuffing = "none", 0.0, 0, 0
         self._admits = admits
         self._failed: Told | None = failed  # while the handshake runs
         self._refusal = ""  # why the leaf was not accepted
@@ -158,6 +159,7 @@ class TlsWire(StreamWire):
             self._shake_with(session, data)
         else:
             session.receive(data)
+            self.stuffing += len(data)
             self._read(session)
 
     def accepts(self, der: bytes) -> bool:
@@ -282,6 +284,7 @@ class TlsWire(StreamWire):
     def _read(self, session: TlsSession) -> None:
         """Hand on what came; whoever gets it may end the wire."""
         while self._session is session and (data := session.read()):
+            self.stuffing -= len(data) + LEAST_RECORD
             super().dataReceived(data)
         if session.messages and self._session is session:
             self._count(session)

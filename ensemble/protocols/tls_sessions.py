@@ -24,6 +24,7 @@ SERVER_NAME: Final = b"localhost"  # what 0.7.0 sends; nobody looks at it
 EXPORTER_LABEL: Final = b"EXPORTER-hum-ensemble"
 EXPORTER_LENGTH: Final = 32  # bytes
 RECORD: Final = 2**14  # bytes of plaintext in one record, at most (RFC 8446 5.1)
+LEAST_RECORD: Final = 22  # bytes of a record besides its plaintext (RFC 8446 5.2), where nothing is padded
 _OVERHEAD: Final = 256  # bytes that sealing adds to one record, at most (RFC 8446 5.2)
 _FLIGHT: Final = 2**12  # bytes: most flights of a handshake are shorter, and of a longer one the rest is asked for
 

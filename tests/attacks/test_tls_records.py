@@ -11,9 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from ensemble.errors import LinkRefused
 from ensemble.identity import HumdAddr, HumdId
 from ensemble.mesh import Tap
+from ensemble.mesh.allowance import Allowance
 from ensemble.protocols.tls_sessions import (
     KEY_UPDATE_SECONDS,
     KEY_UPDATES,
+    LEAST_RECORD,
     MESSAGE_BYTES,
     KeyUpdates,
     TooManyKeyUpdates,
@@ -98,6 +100,25 @@ class SizeTests(Records):
         await self.served(rogue)
         self.assertFalse(rogue.lost)
         await self.all_is_well()
+
+    async def test_stuffed(self) -> None:
+        """Padding and empty records are bytes as all others for the pace of a peer; honest records have none."""
+        rogue, sealer = await self.linked_over_tls()
+        link = self.victim.ensemble.link_to(rogue.id)
+        assert link is not None
+        wire = link.wire
+        self.assertLess(abs(wire.stuffing), 1000)
+        link.reading.count_for(Allowance())
+        before, spent = wire.stuffing, link.reading._spent
+        rogue.send(
+            b"".join(sealer.seal(b"", padding=10_000) for _ in range(20)) + sealer.seal(TONE % 1, padding=10_000)
+        )
+        self.assertEqual(await self.in_tones(self.tap, 1), [1])
+        rogue.raw(TONE % 2)
+        self.assertEqual(await self.in_tones(self.tap, 1), [2])
+        self.assertEqual(wire.stuffing - before, 21 * 10_000 + 20 * LEAST_RECORD)
+        self.assertEqual(link.reading._spent - spent, wire.stuffing - before + len(TONE % 1) * 2)
+        await self.all_is_well_but_the_tap()
 
     async def test_full(self) -> None:
         """Records of 16 KiB carry hundreds of tones each, a tone of three megabytes, and padding around one byte."""

@@ -46,7 +46,7 @@ class NoteTests(SynchronousTestCase):
         self.assertEqual(self.notes, [1000, 67_000, 0])
 
     def test_long_line_in_the_wire(self) -> None:
-        """A long line that fills the wire is in memory until the wire is drained, or given up; a short one is nothing."""
+        """A long line that fills the wire is in memory until that is drained, or given up; a short one is not."""
         for end in ("drained", "forget", "close"):
             self.setUp()
             self.writes.full_after = 1
