@@ -75,7 +75,7 @@ class StatusTests(ControlTestCase):
         found = limits(self.one)
         self.assertEqual(self.asks.ask("status")["limits"], found)
         self.assertTrue(all(isinstance(value, int | float) for value in found.values()))
-        self.assertEqual((found["max_tone_bytes"], found["tls_handshake_bytes"]), (4 * 1024 * 1024, 32 * 1024))
+        self.assertEqual((found["max_tone_bytes"], found["tls_handshake_bytes"]), (4 * 1024 * 1024, 12 * 1024))
 
 
 class PeersTests(ControlTestCase):
