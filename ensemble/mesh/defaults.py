@@ -48,4 +48,4 @@ MAX_STATEMENTS: Final = 16_384  # of each kind, kept: as many as rows, about 600
 LINK_STATEMENTS: Final = 32  # looked at on one link; an honest one has two
 
 STOP_SECONDS: Final = 1.5  # from the goodbye of a shutdown until links are cut; all of it has two
-MESSAGE_CHARACTERS: Final = 256  # of a goodbye's message: it goes to the log only
+MESSAGE_CHARACTERS: Final = 256  # of a goodbye's message, and of its reason: they go to the log

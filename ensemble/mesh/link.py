@@ -373,12 +373,9 @@ class Link:
             self._parted = True
             self._heard_out = self.shaken is not None and "bye-1" in self.shaken.features
             body = decode_checked(line)
-            reason, message = body.get("reason"), body.get("message")
-            self._owner.link_goodbye(
-                self,
-                reason if isinstance(reason, str) else "",
-                message[:MESSAGE_CHARACTERS] if isinstance(message, str) else "",
-            )
+            said = (body.get("reason"), body.get("message"))
+            reason, message = (each[:MESSAGE_CHARACTERS] if isinstance(each, str) else "" for each in said)
+            self._owner.link_goodbye(self, reason, message)
 
     def _push_own(self, tone: Mapping[str, object], whatever: bool = False) -> None:
         if self.state is State.UP:  # behind our goodbye there is nothing, not even a pong

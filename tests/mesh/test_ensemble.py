@@ -197,6 +197,15 @@ class LinkTests(SynchronousTestCase):
                 peer.say(*[{"chi": "goodbye", "reason": "shutdown", "message": "bye " * 60}] * 50)
             self.assertEqual(len([event for event in events if "goodbye" in event["log_format"]]), 1, features)
 
+    def test_a_long_goodbye(self) -> None:
+        """Of what a goodbye says no more than 256 characters each reach the log, however much it is."""
+        peer = PlainPeer(self.world, self.a)
+        peer.say(peer.hello())
+        with capturedLogs() as events:
+            peer.say({"chi": "goodbye", "reason": "r" * 300_000, "message": "m" * 300_000})
+        (told,) = [event for event in events if "goodbye" in event["log_format"]]
+        self.assertEqual((told["reason"], told["text"]), ("r" * 256, "m" * 256))
+
     def test_nothing_behind_its_goodbye(self) -> None:
         """A goodbye is a peer's last line on a link: what it says behind that is nobody's, moved or not."""
         keys = sorted((self.world.key(), self.world.key()), key=lambda key: key.humd_id())
