@@ -16,12 +16,10 @@ from datetime import timedelta
 from typing import Any, Final, TextIO
 from unicodedata import combining, east_asian_width
 
-from ensemble.config import pasteable
+from ensemble.config import CONTROLS, CONTROLS_BUT_LINES, escaped_json, pasteable
 from ensemble.errors import EnsembleError
 from ensemble.tone import write_document
 
-_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_CONTROLS_BUT_LINES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
@@ -31,14 +29,18 @@ def visible(text: str, lines: bool = False) -> str:
 
     :param lines: line ends and tabs stay as they are.
     """
-    pattern = _CONTROLS_BUT_LINES if lines else _CONTROLS
-    return pattern.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    pattern = CONTROLS_BUT_LINES if lines else CONTROLS
+    return pattern.sub(_spelt_out, text)
+
+
+def _spelt_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def json_line(value: Any) -> str:
     """One line of JSON that a terminal cannot mistake for commands, either."""
-    text = write_document(value, fallback=str)
-    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+    return escaped_json(write_document(value, fallback=str)) + "\n"
 
 
 def brief(humd_id: str) -> str:

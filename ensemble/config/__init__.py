@@ -1,6 +1,7 @@
 """Where things are, and what the operator wrote there."""
 
 from ensemble.config.atomic import alone, create_text, write_text
+from ensemble.config.controls import CONTROLS, CONTROLS_BUT_LINES, escaped_json
 from ensemble.config.pasting import pasteable
 from ensemble.config.paths import LOCK, MAX_THRUM, Paths, ThrumPathTooLong, refuse_shared_state, served
 from ensemble.config.peers import (
@@ -27,6 +28,8 @@ from ensemble.config.rekeying import (
 from ensemble.config.trust import Edit, Trust, trust_peer, untrust_peer
 
 __all__ = [
+    "CONTROLS",
+    "CONTROLS_BUT_LINES",
     "LEVELS",
     "LOCK",
     "MAX_THRUM",
@@ -41,6 +44,7 @@ __all__ = [
     "alone",
     "begin_rotation",
     "create_text",
+    "escaped_json",
     "finish_rotation",
     "keep_revocation",
     "next_key_trouble",

@@ -33,6 +33,7 @@ from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 from zope.interface import provider
 
+from ensemble.config import CONTROLS_BUT_LINES, escaped_json
 from ensemble.errors import ConfigurationError
 from ensemble.tone import BadDocument, write_document
 
@@ -51,7 +52,6 @@ LEVELS: Final[Mapping[str, Level]] = {
 # Words of the envelope of an event; none of them is a field.
 _NOT_FIELDS: Final = frozenset({"event", "failure", "format", "isError", "message", "system", "time", "why"})
 _TAKEN: Final = frozenset({"level", "source", "traceback"})
-_CONTROLS: Final = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}")
 _WORDS_IN_A_NAME: Final = 5
 
 
@@ -67,9 +67,9 @@ def unknown_level(environ: Mapping[str, str]) -> str | None:
 
 
 def text_line(event: LogEvent) -> str | None:
-    """An event as C{twistd} shows it, without characters that move a cursor."""
+    """An event as C{twistd} shows it, without control characters."""
     text = formatEventAsClassicLogText(event)
-    return None if text is None else text.translate(_CONTROLS)
+    return None if text is None else CONTROLS_BUT_LINES.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def json_line(event: LogEvent) -> str | None:
@@ -90,10 +90,10 @@ def json_line(event: LogEvent) -> str | None:
     if isinstance(failure, Failure):
         told["traceback"] = failure.getTraceback()
     try:
-        return write_document(told, fallback=str) + "\n"
+        return escaped_json(write_document(told, fallback=str)) + "\n"
     except BadDocument:
         plain = {key: str(value).encode(errors="replace").decode() for key, value in told.items()}
-        return write_document(plain) + "\n"
+        return escaped_json(write_document(plain)) + "\n"
 
 
 def make_observer(file: IO[Any], log_format: str, least: Level) -> ILogObserver:

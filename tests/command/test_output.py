@@ -11,6 +11,8 @@ from ensemble.command.output import Screen, duration, json_line, visible, wants_
 from ensemble.tone import read_document
 from tests.command.calling import Terminal
 
+TURNS = (0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))  # of lines, and of their direction
+
 
 class TextTests(SynchronousTestCase):
     """Text that somebody else wrote."""
@@ -19,6 +21,10 @@ class TextTests(SynchronousTestCase):
         """What a terminal would obey is spelt out, line ends too, except in running text."""
         self.assertEqual(visible("a\x1b[31mb\n\x9b"), "a\\x1b[31mb\\x0a\\x9b")
         self.assertEqual(visible("a\n\tb\x07", lines=True), "a\n\tb\\x07")
+        for code in TURNS:
+            for lines in (True, False):
+                self.assertEqual(visible(f"a{chr(code)}b", lines), f"a\\u{code:04x}b")
+            self.assertEqual(json_line(chr(code)), f'"\\u{code:04x}"\n')
 
     @given(st.text())
     def test_json_lines_are_harmless(self, text: str) -> None:

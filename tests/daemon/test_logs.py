@@ -116,6 +116,16 @@ class TextTests(LineTestCase):
         self.assertTrue(first.endswith(shown))
         self.assertEqual(second, "\tfake")
 
+    def test_nobody_turns_the_text(self) -> None:
+        """Nor do characters reach the log that begin a line, or change the order of what is read, in either format."""
+        turns = "".join(map(chr, (0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))))
+        (text,) = self.lines("text", lambda log: log.info("{text}", text=f"a{turns}b"))
+        self.assertTrue(text.endswith("a" + "\N{REPLACEMENT CHARACTER}" * len(turns) + "b"))
+        for also in ("", "\ud800"):  # which no JSON has
+            (line,) = self.lines("json", lambda log, more=also: log.info("{text}", text=turns + "\x9b" + more))
+            self.assertFalse({*turns, "\x9b"} & {*line})
+            self.assertTrue(json.loads(line)["text"].startswith(turns + "\x9b"))
+
     def test_nothing_to_say(self) -> None:
         """An event without a format is no line."""
         self.assertIsNone(text_line({}))
