@@ -166,10 +166,10 @@ class Peer:
         tones, size = self._limits.pace(known)
         if self.allowance is None and (tones or size):
             self.allowance = Allowance()
-            for link in self._links.links():
-                link.reading.count_for(self.allowance)
         if self.allowance is not None:
             self.allowance.set_pace(tones, size, self._limits.burst_seconds, self._clock.seconds())
+            for link in self._links.links():
+                link.reading.count_for(self.allowance)
 
     # LineHolder: what is held, among all queues
 

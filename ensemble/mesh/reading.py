@@ -79,8 +79,10 @@ class Reading:
         self._held.extend(lines)
 
     def count_for(self, allowance: Allowance | None) -> None:
-        """From now on what is read is spent from C{allowance}; None for no limit."""
+        """From now on what is read is spent from C{allowance}, None for no limit; what was owed before is forgotten."""
         self.allowance, self._spent = allowance, self._wire.received + self._wire.stuffing
+        if self._timer is not None:
+            self._timer.reset(0)  # not now: somebody is in the middle of new rules
 
     def spend(self, tones: int) -> bool:
         """

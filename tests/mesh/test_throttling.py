@@ -80,6 +80,29 @@ class ThrottlingTests(SynchronousTestCase):
         self.flood(3020, 3021)
         self.assertEqual(len(self.came), 3020)
 
+    def test_a_row_ends_a_pause(self) -> None:
+        """A stranger that is not read because of what it owes is read at once when it gets a row, in order."""
+        self.flood(0, 1000)
+        self.flood(1000, 1001)
+        self.humd.judge_again(Policy(known=(KnownPeer(self.peer.id),)))
+        self.assertEqual(len(self.came), 1000)
+        self.world.settle()
+        self.flood(1001, 1002)
+        self.assertEqual(self.came, list(range(1002)))
+        self.world.advance(12)  # as long as the handshake's timer may take
+        self.assertEqual(self.humd.counters["links.throttled"], 1)
+
+    def test_a_second_link_pays_no_debt(self) -> None:
+        """Whoever links again still owes what it sent on the link before."""
+        self.flood(0, 100)
+        second = PlainPeer(self.world, self.humd, self.peer.key)
+        second.say(second.hello(features=["ping-1", "bye-1"]))
+        link = self.humd.link_to(self.peer.id)
+        assert link is not None
+        self.assertIsNotNone(self.peer.lost)  # it was replaced
+        self.flood(100, 101, second)
+        self.assertFalse(link.reading.on)
+
     def test_pace_that_comes_later(self) -> None:
         """A peer that had no limit at all while it had a row gets one when the row is gone."""
         humd = self.world.humd(limits=SLOW, policy=Policy(known=(KnownPeer(self.peer.id),)))
