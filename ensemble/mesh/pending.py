@@ -20,17 +20,18 @@ has to go cost us more than it cost him, and a hundred honest peers of one addre
 each other out.  So whoever accepts asks L{PendingLinks.has_room} first, and refuses a newcomer whose address is full
 of links that are younger than L{SETTLED_SECONDS}, before anything is made of it.
 
-Each step costs the logarithm of the number of addresses and a look at the links of one: a heap of crowds, with
-entries that are no longer true skipped when they come to the top.  Deadlines need no heap: they are looked
-through when one is due.
+Each step costs a few logarithms: the crowds stand in a heap, with entries that are no longer true skipped when they
+come to the top; the links of a crowd, and all deadlines, stand in lists by age, where nearly all come to the end.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
+from math import inf
 from operator import itemgetter
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from attrs import define
 
@@ -39,21 +40,23 @@ from ensemble.protocols import crowd_of
 
 L = TypeVar("L", bound=Hashable)
 
+_FIRST: Final = itemgetter(0)
+
 
 class _Crowds(Generic[L]):
     """Links by crowd, and which one is to go: the oldest of the largest."""
 
     def __init__(self) -> None:
-        self._members: dict[str, dict[L, int]] = {}  # crowd: link: its number; not by age, for links speak in any order
+        self._members: dict[str, list[tuple[int, L]]] = {}  # crowd: number and link, the oldest first
         self._heap: list[tuple[int, int, str]] = []  # (-size, number of the oldest, crowd)
 
     def add(self, link: L, crowd: str, number: int) -> None:
-        self._members.setdefault(crowd, {})[link] = number
+        insort(self._members.setdefault(crowd, []), (number, link), key=_FIRST)  # links speak in any order
         self._note(crowd)
 
-    def discard(self, link: L, crowd: str) -> None:
+    def discard(self, crowd: str, number: int) -> None:
         members = self._members[crowd]
-        del members[link]
+        del members[bisect_left(members, number, key=_FIRST)]
         if members:
             self._note(crowd)
         else:
@@ -64,7 +67,7 @@ class _Crowds(Generic[L]):
 
     def oldest_of(self, crowd: str) -> L:
         """The oldest link of this crowd; there must be one."""
-        return min(self._members[crowd].items(), key=itemgetter(1))[0]
+        return self._members[crowd][0][1]
 
     def worst(self) -> L:
         """The link that is to go first; there must be one."""
@@ -76,7 +79,7 @@ class _Crowds(Generic[L]):
         members = self._members.get(crowd)
         if members is None:
             return None
-        return -len(members), min(members.values()), crowd
+        return -len(members), members[0][0], crowd
 
     def _note(self, crowd: str) -> None:
         entry = self._entry(crowd)
@@ -110,7 +113,8 @@ class PendingLinks(Generic[L]):
         """
         self._limit, self._seconds = max(1, limit), seconds
         self._per_address = max(1, self._limit if per_address is None else per_address)
-        self._links: dict[L, _Pending] = {}  # in the order in which they came
+        self._links: dict[L, _Pending] = {}
+        self._deadlines: list[tuple[tuple[float, int], L]] = []  # with the number of each, the first first
         self._accepted = 0
         self._numbers = 0
         self._silent: _Crowds[L] = _Crowds()
@@ -170,35 +174,36 @@ class PendingLinks(Generic[L]):
         pending = self._links.get(link)
         if pending is None or pending.crowd is None or pending.admissible:
             return
-        self._silent.discard(link, pending.crowd)
+        self._silent.discard(pending.crowd, pending.number)
         pending.admissible = True
         self._spoke.add(link, pending.crowd, pending.number)
 
     def gone(self, link: L) -> None:
         """It is up, refused or lost.  Nothing for a link that is not pending."""
         pending = self._links.pop(link, None)
-        if pending is None or pending.crowd is None:
+        if pending is None:
             return
-        self._accepted -= 1
-        (self._spoke if pending.admissible else self._silent).discard(link, pending.crowd)
+        del self._deadlines[bisect_left(self._deadlines, (pending.until, pending.number), key=_FIRST)]
+        if pending.crowd is not None:
+            self._accepted -= 1
+            (self._spoke if pending.admissible else self._silent).discard(pending.crowd, pending.number)
 
     def tick(self, now: float) -> list[L]:
         """:returns: the links whose time is over, oldest first; they are forgotten here already."""
-        late = sorted(
-            (link for link, pending in self._links.items() if pending.until <= now),
-            key=lambda link: self._links[link].until,
-        )
-        for link in late:
+        late = [link for _, link in self._deadlines[: bisect_right(self._deadlines, (now, inf), key=_FIRST)]]
+        for link in reversed(late):  # a list is cheaper to shorten behind
             self.gone(link)
         return late
 
     def next_deadline(self) -> float | None:
         """When to call L{tick}; None while nothing is pending."""
-        return min((pending.until for pending in self._links.values()), default=None)
+        return self._deadlines[0][0][0] if self._deadlines else None
 
     def _size(self, crowd: str) -> int:
         return self._silent.size(crowd) + self._spoke.size(crowd)
 
     def _begin(self, link: L, crowd: str | None, now: float) -> None:
         self._numbers += 1
-        self._links[link] = _Pending(now + self._seconds, self._numbers, crowd)
+        until = now + self._seconds
+        self._links[link] = _Pending(until, self._numbers, crowd)
+        insort(self._deadlines, ((until, self._numbers), link), key=_FIRST)  # a dial tells of itself after TLS

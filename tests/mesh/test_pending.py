@@ -24,6 +24,33 @@ def counted(calls: list[str]) -> type:
     return Link
 
 
+class Weighed(float):
+    """A number that notes how often one like it is looked at: what a search costs."""
+
+    looks = 0
+
+    def __add__(self, other: float) -> Weighed:
+        return Weighed(float(self) + other)
+
+    def __eq__(self, other: object) -> bool:
+        Weighed.looks += 1
+        return float.__eq__(self, other)
+
+    def __lt__(self, other: float) -> bool:
+        Weighed.looks += 1
+        return float.__lt__(self, other)
+
+    def __gt__(self, other: float) -> bool:
+        Weighed.looks += 1
+        return float.__gt__(self, other)
+
+    def __le__(self, other: float) -> bool:
+        Weighed.looks += 1
+        return float.__le__(self, other)
+
+    __hash__ = float.__hash__
+
+
 class CrowdTests(SynchronousTestCase):
     """Which addresses count as one."""
 
@@ -203,6 +230,23 @@ class LimitTests(SynchronousTestCase):
             self.assertLess(len(calls) / 3000, 12.0)
             self.assertLess(len(pending._silent._heap), 4 * 256 + 66)
 
+    def test_thousands_at_once(self) -> None:
+        """Nor does it grow with the number that is pending, of one address or of many, nor what a deadline costs."""
+        for addresses in (1, 2000):
+            pending: PendingLinks[int] = PendingLinks(4000)
+            self.patch(pending, "_numbers", Weighed(0))
+            Weighed.looks = 0
+            for number in range(6000):
+                pending.accepted(number, str(number % addresses), Weighed(number / 1000))
+                pending.next_deadline()
+                if number % 3 == 0:
+                    pending.admissible(number)
+            self.assertEqual(len(pending), 4000)
+            for now in range(10_000, 16_002, 2):
+                pending.tick(now / 1000)
+            self.assertEqual(len(pending), 0)
+            self.assertLess(Weighed.looks / 6000, 200)
+
 
 class DeadlineTests(SynchronousTestCase):
     """Ten seconds from the beginning to up."""
@@ -220,6 +264,16 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual(pending.tick(500.0), ["b"])
         self.assertEqual(pending.tick(500.0), [])
         self.assertEqual(len(pending), 0)
+
+    def test_in_any_order(self) -> None:
+        """A dial is told of when TLS is done, so its deadline may be before those that were there: the first counts."""
+        pending: PendingLinks[str] = PendingLinks()
+        for link, began in (("c", 103.0), ("a", 101.0), ("d", 103.0), ("b", 102.0)):
+            pending.dialled(link, began)
+        self.assertEqual(pending.next_deadline(), 101.0 + PENDING_SECONDS)
+        self.assertEqual(pending.tick(102.0 + PENDING_SECONDS), ["a", "b"])
+        pending.gone("c")
+        self.assertEqual(pending.tick(103.0 + PENDING_SECONDS), ["d"])
 
     def test_speaking_does_not_help(self) -> None:
         """An admissible hello does not move the deadline."""
