@@ -128,19 +128,20 @@ class PendingLinks(Generic[L]):
         """Is it pending?"""
         return link in self._links
 
-    def accepted(self, link: L, address: str, now: float) -> L | None:
+    def accepted(self, link: L, address: str, now: float) -> tuple[L, bool] | None:
         """
         A connection was accepted.
 
         :param address: the host that it came from, without port.
         :param now: when it was connected, before TLS was spoken.
-        :returns: the link that has to go; it is forgotten here already.
+        :returns: the link that has to go, and True where only its address has too many; it is forgotten here already.
         """
         crowd = crowd_of(address)
         self._begin(link, crowd, now)
         self._accepted += 1
         self._silent.add(link, crowd, self._numbers)
-        if self._size(crowd) > self._per_address:
+        of_address = self._size(crowd) > self._per_address
+        if of_address:
             worst = self._silent.oldest_of(crowd)
             if worst == link:  # the only one of its address that has not spoken
                 worst = self._spoke.oldest_of(crowd)  # there is one: both limits are at least 1
@@ -151,7 +152,7 @@ class PendingLinks(Generic[L]):
         else:
             return None
         self.gone(worst)
-        return worst
+        return worst, of_address and self._per_address < self._limit
 
     def has_room(self, address: str, now: float) -> bool:
         """

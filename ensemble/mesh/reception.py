@@ -50,10 +50,10 @@ class Reception:
         return False
 
     def came(self, wire: IWire) -> None:
-        full = len(self._pending) >= self._limits.pending_links
-        evicted = self._pending.accepted(wire, wire.address, self._began(wire))
-        if evicted is not None:
-            self._crowded("pending.limit" if full else "pending.address", evicted.address)
+        too_many = self._pending.accepted(wire, wire.address, self._began(wire))
+        if too_many is not None:
+            evicted, of_address = too_many
+            self._crowded("pending.address" if of_address else "pending.limit", evicted.address)
             self._links.get(evicted, evicted).abort()
         self._arm()
 

@@ -81,7 +81,7 @@ class LimitTests(SynchronousTestCase):
         pending: PendingLinks[int] = PendingLinks()
         self.assertEqual({pending.accepted(n, "192.0.2.7", 0.0) for n in range(PENDING_LINKS)}, {None})
         self.assertEqual(len(pending), PENDING_LINKS)
-        self.assertEqual(pending.accepted(PENDING_LINKS, "192.0.2.7", 0.0), 0)
+        self.assertEqual(pending.accepted(PENDING_LINKS, "192.0.2.7", 0.0), (0, False))
         self.assertEqual(len(pending), PENDING_LINKS)
 
     def test_largest_crowd(self) -> None:
@@ -89,22 +89,22 @@ class LimitTests(SynchronousTestCase):
         pending: PendingLinks[str] = PendingLinks(4)
         for link, address in (("a1", "a"), ("b1", "b"), ("b2", "b"), ("c1", "c")):
             pending.accepted(link, address, 0.0)
-        self.assertEqual(pending.accepted("d1", "d", 0.0), "b1")
-        self.assertEqual(pending.accepted("d2", "d", 0.0), "d1")
+        self.assertEqual(pending.accepted("d1", "d", 0.0), ("b1", False))
+        self.assertEqual(pending.accepted("d2", "d", 0.0), ("d1", False))
 
     def test_crowd_of_the_newcomer(self) -> None:
         """The newcomer counts with its crowd."""
         pending: PendingLinks[str] = PendingLinks(2)
         pending.accepted("a1", "a", 0.0)
         pending.accepted("b1", "2001:db8::1", 0.0)
-        self.assertEqual(pending.accepted("b2", "2001:db8::2", 0.0), "b1")
+        self.assertEqual(pending.accepted("b2", "2001:db8::2", 0.0), ("b1", False))
 
     def test_equal_crowds(self) -> None:
         """Of addresses with the same number the oldest link goes."""
         pending: PendingLinks[str] = PendingLinks(3)
         for link in ("b1", "a1", "c1"):
             pending.accepted(link, link[0], 0.0)
-        self.assertEqual(pending.accepted("d1", "d", 0.0), "b1")
+        self.assertEqual(pending.accepted("d1", "d", 0.0), ("b1", False))
 
     def test_who_spoke_stays(self) -> None:
         """A link with an admissible hello stays while there is one without, whatever their addresses."""
@@ -113,7 +113,7 @@ class LimitTests(SynchronousTestCase):
             pending.accepted(link, "a", 0.0)
             pending.admissible(link)
         pending.accepted("b1", "b", 0.0)
-        self.assertEqual(pending.accepted("c1", "c", 0.0), "b1")
+        self.assertEqual(pending.accepted("c1", "c", 0.0), ("b1", False))
 
     def test_all_spoke(self) -> None:
         """Where all have spoken the oldest of the largest crowd goes, and the newcomer gets its time to speak."""
@@ -121,9 +121,9 @@ class LimitTests(SynchronousTestCase):
         for link, address in (("b1", "b"), ("a1", "a"), ("a2", "a")):
             pending.accepted(link, address, 0.0)
             pending.admissible(link)
-        self.assertEqual(pending.accepted("c1", "c", 0.0), "a1")
+        self.assertEqual(pending.accepted("c1", "c", 0.0), ("a1", False))
         pending.admissible("c1")
-        self.assertEqual(pending.accepted("d1", "d", 0.0), "b1")
+        self.assertEqual(pending.accepted("d1", "d", 0.0), ("b1", False))
 
     def test_our_dials(self) -> None:
         """Our own dials are not counted, do not go, and are not asked for their hello."""
@@ -132,7 +132,7 @@ class LimitTests(SynchronousTestCase):
         pending.admissible("ours")
         self.assertEqual(len(pending), 0)
         self.assertIsNone(pending.accepted("a1", "a", 0.0))
-        self.assertEqual(pending.accepted("a2", "a", 0.0), "a1")
+        self.assertEqual(pending.accepted("a2", "a", 0.0), ("a1", False))
         pending.gone("ours")
         self.assertEqual(len(pending), 1)
 
@@ -154,7 +154,7 @@ class LimitTests(SynchronousTestCase):
         pending: PendingLinks[str] = PendingLinks(0)
         self.assertIsNone(pending.accepted("a1", "a", 0.0))
         pending.admissible("a1")
-        self.assertEqual(pending.accepted("a2", "b", 0.0), "a1")
+        self.assertEqual(pending.accepted("a2", "b", 0.0), ("a1", False))
 
     def test_oldest_of_those_that_spoke(self) -> None:
         """Of links that all spoke the oldest goes, in whatever order they spoke."""
@@ -163,7 +163,7 @@ class LimitTests(SynchronousTestCase):
             pending.accepted(link, "a", 0.0)
         for link in (2, 1):
             pending.admissible(link)
-        self.assertEqual(pending.accepted(3, "a", 0.0), 1)
+        self.assertEqual(pending.accepted(3, "a", 0.0), (1, False))
 
     @given(st.lists(st.tuples(st.sampled_from("aaabc+-"), st.integers(0, 30)), max_size=80))
     def test_as_the_rule_says(self, steps: list[tuple[str, int]]) -> None:
@@ -189,7 +189,7 @@ class LimitTests(SynchronousTestCase):
                 addresses = [model[link][0] for link in pool]
                 most = max(map(addresses.count, addresses))
                 expected = next(link for link in pool if addresses.count(model[link][0]) == most)
-                self.assertEqual(went, expected)
+                self.assertEqual(went, (expected, False))
                 del model[expected]
             self.assertEqual(len(pending), len(model))
 
@@ -199,9 +199,9 @@ class LimitTests(SynchronousTestCase):
         for link in ("a1", "b1", "a2"):
             self.assertIsNone(pending.accepted(link, link[0], 0.0))
         pending.admissible("a1")
-        self.assertEqual(pending.accepted("a3", "a", 0.0), "a2")
+        self.assertEqual(pending.accepted("a3", "a", 0.0), ("a2", True))
         pending.admissible("a3")
-        self.assertEqual(pending.accepted("a4", "a", 0.0), "a1")
+        self.assertEqual(pending.accepted("a4", "a", 0.0), ("a1", True))
         self.assertIsNone(pending.accepted("b2", "b", 0.0))
         self.assertEqual((len(pending), "b1" in pending, "a1" in pending), (4, True, False))
 

@@ -60,7 +60,7 @@ class ManyAddressesTests(SynchronousTestCase):
             evicted = pending.accepted(number, address, 0.0)
             queue.add(number, address)
             if evicted is not None:
-                queue.discard(evicted)
+                queue.discard(evicted[0])
             if number % 4 == 0:
                 shaking.append(queue.next())
                 if len(shaking) == 10:
@@ -135,6 +135,18 @@ class PendingTlsTests(SynchronousTestCase):
         crowd[0].end()
         counters = self.humd.counters
         self.assertEqual((self.humd.pending, counters["pending.limit"], counters["tls.handshake"]), (6, 1, 0))
+
+    def test_of_one_address_where_all_is_full(self) -> None:
+        """Where both limits are reached the one that made a link go is counted and named."""
+        crowd = [self.accept() for _ in range(4)]
+        for number in range(2, 4):
+            self.accept(f"192.0.2.{number}")
+        with capturedLogs() as events:
+            self.accept()
+        (told,) = [event["mend"] for event in events if "mend" in event]
+        self.assertIn("--limit address_pending_links=", told)
+        self.assertTrue(crowd[0].disconnecting)
+        self.assertEqual((self.humd.counters["pending.address"], self.humd.counters["pending.limit"]), (1, 0))
 
     def test_one_place_all_along(self) -> None:
         """The link that comes of a connection has its place and its ten seconds, and is evicted as a link."""
