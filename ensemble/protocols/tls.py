@@ -52,6 +52,7 @@ from ensemble.protocols.tls_sessions import LEAST_RECORD, KeyUpdates, TlsSession
 
 HANDSHAKE_SECONDS: Final = 10.0  # from accept to the end of the TLS handshake; a dial has its own deadline
 HANDSHAKE_BYTES: Final = 12 * 1024  # of the peer's until then: OpenSSL decodes and keeps every certificate of a chain
+TLS_FAILED: Final = "TLS failed"  # so begins what is told of the loss of a wire whose session the peer broke
 
 Admits = Callable[["HumdId | None", Sequence[Succession]], "str | None"]
 """
@@ -381,7 +382,7 @@ class TlsWire(StreamWire):
                 cause += "; is it a tcp: port, or does the other humd have too many newcomers?"
         if session is not None and session.broken:
             cause = f"the TLS handshake failed: {session.broken}"
-            reason = Failure(ConnectionLost(f"TLS failed: {session.broken}"))
+            reason = Failure(ConnectionLost(f"{TLS_FAILED}: {session.broken}"))
         elif session is not None and session.ended:
             reason = connectionDone  # as it is without TLS, whatever TCP says of an end that was read already
         elif session is not None and isinstance(reason.value, ConnectionDone):

@@ -295,6 +295,7 @@ class EndTests(Records):
             rogue.send(sealer.seal(said))
             rogue.transport.loseConnection()  # type: ignore[union-attr]
             self.assertEqual(await self.lost(rogue), "cut off")
+        self.assertEqual(self.counted("links.broke"), 0)
         self.nothing_leaked()
         await self.all_is_well()
 
@@ -324,7 +325,23 @@ class EndTests(Records):
             rogue, sealer = await self.linked_over_tls()
             rogue.send(sealer.seal(content, kind) + sealer.seal(TONE % 1))
             self.assertIn("TLS failed: ", await self.lost(rogue), what)
+        self.assertEqual(self.counted("links.broke"), len(wrong))
         self.nothing_leaked()
+        await self.all_is_well()
+
+    async def test_before_a_hello(self) -> None:
+        """A record that was changed, or is too long, is counted and told also where no link is up yet."""
+        with capturedLogs() as events:
+            for size, last in ((1, b"x"), (FULL + 1, b"")):
+                rogue = await self.arena.rogue(self.victim)
+                assert rogue.sealer is not None
+                await self.arena.until(lambda: self.victim.ensemble.pending)
+                rogue.send(rogue.sealer.seal(bytes(size))[: -len(last) or None] + last)
+                await self.arena.until(lambda: not self.victim.ensemble.pending)
+        self.assertEqual((self.counted("handshake.line"), self.counted("links.broke")), (2, 0))
+        told, *_ = [event for event in events if event.get("counter") == "handshake.line"]
+        self.assertEqual(told["peer"], "127.0.0.1")
+        self.assertIn("TLS failed: ", told["cause"])
         await self.all_is_well()
 
     async def test_plain_text(self) -> None:
