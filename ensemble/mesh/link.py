@@ -54,7 +54,6 @@ class Link:
         "max_tone",
         "peer",
         "peer_text",
-        "proving",
         "reading",
         "shaken",
         "state",
@@ -90,7 +89,6 @@ class Link:
         self.began = clock.seconds()
         self.up_at = 0.0
         self.wrote = False  # tones, not only lines of the link's own
-        self.proving = False  # our proof is on its way: this dial is the one that counts
         self.statements = 0  # of keys, that came on it
         self._silent = ""  # why we gave the peer up
         self._parted = False  # it said goodbye; it does that once, and each is a line in the log
@@ -132,7 +130,7 @@ class Link:
     @property
     def may_be_dropped(self) -> bool:
         """True for a dial whose last handshake line is unsent."""
-        return self.wire.dialled and self.state is State.PENDING and not self.proving
+        return self.wire.dialled and self.state is State.PENDING
 
     def send(self, line: bytes, droppable: bool = False) -> bool:
         """
@@ -309,7 +307,7 @@ class Link:
                 if self._owner.link_may_prove(self, self.peer):
                     self._handle(self._handshake.prove(self._wall_ms()))
                 else:
-                    self._refuse(Refused("another link to it is up or further on", "dial.superseded", "", self.peer))
+                    self._refuse(Refused("another link to it is up", "dial.superseded", "", self.peer))
             elif isinstance(event, Refused):
                 self._refuse(event)
             elif not isinstance(event, Send):

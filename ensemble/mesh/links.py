@@ -76,11 +76,7 @@ class Links:
     # LinkOwner
 
     def link_may_prove(self, link: Link, peer: HumdId) -> bool:
-        known = self._members.expected(peer)
-        if known.linked or any(other.proving for other in known.coming if other is not link):
-            return False
-        link.proving = True
-        return True
+        return not self._members.expected(peer).linked  # whoever proves is up in the same call
 
     def link_refused(self, link: Link, refused: Refused) -> None:
         self._reception.refused(link, refused)

@@ -200,7 +200,7 @@ class Peer:
         for dial in [other for other in self.coming if self.linked and other.wire.dialled]:
             if dial.may_be_dropped and not both:
                 self._owner.link_superseded(dial, "another link to it came up")
-            elif not dial.proving:
+            else:
                 self._do(self._links.dial_committed(dial, self._clock.seconds()))
 
     def goodbye_read(self, link: Link, reason: str) -> None:
