@@ -13,13 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ensemble.errors import LinkRefused, QueueFull, RemoteWireError, SendFailed, ToneTooLarge
 from ensemble.identity import HumdId
 from ensemble.interfaces import IWire, IWireSink
-from ensemble.mesh.defaults import CLOSE_SECONDS, MESSAGE_CHARACTERS, PENDING_SECONDS
+from ensemble.mesh.defaults import MESSAGE_CHARACTERS, PENDING_SECONDS
 from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.mesh.link_owner import LinkOwner, State
 from ensemble.mesh.pulse import Pulse
@@ -47,7 +47,6 @@ class Link:
         "_parted",
         "_pulse",
         "_silent",
-        "_timer",
         "_turn",
         "_wall_ms",
         "began",
@@ -98,7 +97,6 @@ class Link:
         room, note = partial(owner.link_has_room, self), partial(queues.note, self)
         self._outbox = Outbox(wire, turn, queue_bytes, room, note)
         self._pulse: Pulse | None = None
-        self._timer: IDelayedCall | None = None
         self.reading = Reading(wire, clock, self._tones)
 
     def begin(self) -> None:
@@ -197,14 +195,12 @@ class Link:
         self._push_own(tone, whatever=True)
 
     def close(self) -> None:
-        """Orderly: what is queued leaves as far as the wire takes it."""
+        """Orderly: what is queued leaves as far as the wire takes it; who cuts it when that takes long is its owner."""
         if self.state is State.GONE:
             return
         self.state = State.CLOSING
         self._outbox.flush()
         if self._outbox.size:
-            self._stop_timer()
-            self._timer = self._clock.callLater(CLOSE_SECONDS, self.wire.abort)
             self._outbox.when_empty(self.wire.close)
         else:
             self.wire.close()
@@ -264,7 +260,6 @@ class Link:
         self._outbox.drained()
 
     def wire_lost(self, reason: str, clean: bool) -> None:
-        self._stop_timer()
         self.state = State.GONE
         self.reading.stop()
         self._handshake = None
@@ -314,7 +309,6 @@ class Link:
                 self._came_up(event)
 
     def _came_up(self, up: Up) -> None:
-        self._stop_timer()
         self._handshake = None
         self.shaken, self.peer, self.peer_text = up, up.peer, up.peer.full
         self.up_at = self._clock.seconds()
@@ -332,7 +326,6 @@ class Link:
     def _refuse(self, refused: Refused) -> None:
         """Before a link is up a refusal is a silent close, told in our own log."""
         self._handshake = None
-        self._stop_timer()
         self._owner.link_refused(self, refused)
         self.wire.abort()
 
@@ -386,8 +379,3 @@ class Link:
     def _given_up(self, cause: str) -> None:
         self._silent = cause
         self.abort()
-
-    def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()

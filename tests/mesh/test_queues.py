@@ -125,6 +125,15 @@ class QueueTests(SynchronousTestCase):
         self.world.settle()
         self.assertEqual((len(lazy.heard), lazy.heard[-1]["reason"]), (IN_WIRE + 11, "removed"))
 
+    def test_it_does_not_drain_for_ever(self) -> None:
+        """A peer that we left and that takes nothing is cut after half a minute, with all that waits for it."""
+        lazy = self.filled(10)
+        self.humd.remove_peer(lazy.id)
+        self.world.advance(29)
+        self.assertEqual(len(self.humd._links), 1)
+        self.world.advance(2)
+        self.assertEqual((len(self.humd._links), self.humd.queues.total), (0, 0))
+
     def test_gone_before_it_is_shed(self) -> None:
         """A link that ends in the same turn is lost once, and a newer one of its peer stays."""
         lazy = self.filled(100)
