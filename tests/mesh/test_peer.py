@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import CancelledError
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -58,6 +59,23 @@ class ManyLinksTests(SynchronousTestCase):
         self.assertEqual((self.a.peers(), self.diary.told), ([self.b.me], [("up",)]))
         for race in races:
             self.flush(race)
+
+    def test_too_late_to_give_up(self) -> None:
+        """Whoever is told of a link first may cancel its install, and the link stays: it is up."""
+        link = self.world.join(self.a, self.b)
+        self.a.watch(lambda *_: link.up[0].cancel())
+        self.world.settle()
+        self.failureResultOf(link.up[0], CancelledError)
+        self.assertTrue(self.a.linked(self.b.me) and self.b.linked(self.a.me))
+
+    def test_a_dial_began_before_tls(self) -> None:
+        """The ten seconds of a dial count from its connect, though it is installed when TLS is done."""
+        self.patch(InMemoryEndpoint, "began", self.world.clock.seconds() - 4.0)
+        dial = PlainPeer(self.world, self.a, dials=False)
+        self.world.advance(5.9)
+        self.assertIsNone(dial.lost)
+        self.world.advance(0.2)
+        self.assertIsNotNone(dial.lost)
 
     def flush(self, race: Any) -> None:
         """The other side's ends of dropped dials fail, and that is no news."""

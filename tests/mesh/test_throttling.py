@@ -162,6 +162,15 @@ class ThrottlingTests(SynchronousTestCase):
         self.world.advance(6)
         self.assertEqual([what[1] for what in diary.told if what[0] == "tone"], ["0", "1"])
 
+    def test_no_pause_is_endless(self) -> None:
+        """Whatever is owed, the next chunk is read after a minute: it may be a goodbye."""
+        self.flood(0, 10_000)  # a thousand seconds
+        self.flood(10_000, 10_001)
+        self.world.advance(59.5, step=0.5)
+        self.assertEqual(len(self.came), 10_000)
+        self.world.advance(1)
+        self.assertEqual(len(self.came), 10_001)
+
     def test_silence_does_not_count(self) -> None:
         """While it is not read the peer is pinged every three seconds, and is not given up."""
         self.flood(0, 1210)
@@ -258,6 +267,14 @@ class ReadingTests(SynchronousTestCase):
         again.hold([b"held"])
         again.resume(Reason.SETTLING)
         self.assertFalse(again.on or self.arrived())
+
+    def test_nothing_behind_the_end(self) -> None:
+        """What was in hand when the wire ended is nobody's."""
+        self.reading.pause(Reason.SETTLING)
+        self.reading.hold([b"held"])
+        self.reading.stop()
+        self.reading.resume(Reason.SETTLING)
+        self.assertEqual(self.handled, [])
 
     def test_one_timer(self) -> None:
         """While a debt is being paid, more of it sets no second timer."""
