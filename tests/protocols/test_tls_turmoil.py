@@ -38,6 +38,7 @@ class TurmoilTests(SynchronousTestCase):
     @example([*UP, ("stall", 0, 0), ("write", 0, 1), ("pieces", 0, 5), ("pieces", 0, 7), ("flow", 0, 0)])
     @example([*UP, ("say", 0, 1), ("alert", 0, 1), ("flow", 0, 0)])  # an end behind a user_canceled
     @example([*UP, ("message", 0, 30), ("alert", 0, 2), ("flow", 0, 0)])  # the same, then the end
+    @example([("come", 0, 1), ("carry", 0, 40), ("stall", 0, 0), ("say", 0, 1)])  # full before it is built
     @example([("expect", 3, 2), *UP, ("say", 0, 2), ("alert", 0, 1), ("flow", 0, 0), ("wire", 0, 3), UP[1]])
     @given(st.lists(ANY_STEP, min_size=20, max_size=60))
     def test_all_is_well_that_ends(self, steps: list[Step]) -> None:
