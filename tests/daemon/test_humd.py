@@ -274,6 +274,13 @@ class ReloadTests(HumdTestCase):
 class SettingsTests(HumdTestCase):
     """Settings that reach the parts."""
 
+    def test_shared_ceilings(self) -> None:
+        """What waits to be written, and what is unfinished, counts over peers and programs together."""
+        humd = self.humd(self.settings(limits=Limits(client_queue_bytes=3 * 2**20)))
+        self.assertIs(humd.thrum._queues, humd.ensemble.queues)
+        self.assertEqual(humd.thrum._queue_bytes, 3 * 2**20)
+        self.assertIs(humd.tls._budget, humd.ensemble.budget)
+
     def test_level_and_ceilings(self) -> None:
         """The level, who is admitted and the ceiling of a tone are those of the options."""
         humd = self.humd(self.settings(level=Level.SIGNED, admit_any=True, max_tone=20 * 1024 * 1024))

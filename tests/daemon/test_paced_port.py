@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
+from ensemble.daemon.descriptors import Descriptors
+from ensemble.daemon.listeners import Listeners
 from ensemble.daemon.paced_port import ACCEPTS_AT_ONCE, PacedPort
 from ensemble.protocols import Porch
 from ensemble.protocols.share import FLOW_BYTES
@@ -36,6 +41,36 @@ class Port:
 
     def connectionLost(self, reason: Failure) -> None:
         self.lost = True
+
+
+@implementer(IReadDescriptor)
+class Opened(Port):
+    """One that somebody opens, and closes."""
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "127.0.0.1", 1)
+
+    def stopListening(self) -> None:
+        """It is a port's owner that reads it no more."""
+
+
+class ListenersTests(SynchronousTestCase):
+    """Where there are such ports."""
+
+    def test_every_port(self) -> None:
+        """Whoever listens has something else read each port in its place, until it stops."""
+        reactor: Any = MemoryReactorClock()
+
+        def listen(*_: object, **more: object) -> Opened:
+            reactor.addReader(port := Opened(reactor))
+            return port
+
+        reactor.listenTCP = listen
+        listeners = Listeners(reactor, ["tcp:1", "tls:2"], Descriptors())
+        listeners.bind()
+        self.assertEqual([type(reader) for reader in reactor.getReaders()], [PacedPort, PacedPort])
+        listeners.stopService()
+        self.assertEqual(reactor.getReaders(), [])
 
 
 class PacedPortTests(SynchronousTestCase):
