@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from OpenSSL import SSL
@@ -201,6 +202,23 @@ class PendingTlsTests(SynchronousTestCase):
         self.assertEqual({each.producerState for each in (first, third)}, {"producing"})
         self.shake(first)
         self.assertEqual((self.humd.pending, len(self.humd.porch)), (2, 0))
+
+    def test_the_end_counts(self) -> None:
+        """What the end of a handshake costs is the share's to pay, too; that of one that never began is nothing."""
+        sockets = [self.accept() for _ in range(2)]
+        work, steps = self.humd.porch.work, []
+
+        def counting(step: Callable[[], None]) -> None:
+            steps.append(step)
+            work(step)
+
+        self.world.settle()
+        waiting = self.accept()
+        self.patch(self.humd.porch, "work", counting)
+        sockets[0].end()
+        self.assertEqual(len(steps), 1)
+        waiting.end()
+        self.assertEqual((len(steps), self.humd.counters["tls.handshake"]), (1, 2))
 
     def test_plain_ones(self) -> None:
         """Plain connections share the table with them."""

@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.identity import certificate_of
 from ensemble.protocols.tls_sessions import RECORD, TlsSession, TlsSessions
-from tests.protocols.tls_peers import ALICE, BOB
+from tests.protocols.tls_peers import ALICE, BOB, Credential, Sessions
+from tests.protocols.tls_sealing import ALERT, CLOSE_NOTIFY, SealingSession
 
 ALICES, BOBS = TlsSessions(ALICE), TlsSessions(BOB)
 HEADER = 5  # bytes of a record (RFC 8446 5.1)
@@ -76,6 +77,11 @@ class ShakingTests(SynchronousTestCase):
         self.assertIn("wants another key than ours", listening.broken)
         self.assertIsNone(listening.leaf())
         self.assertEqual((dialling.seal(b"hello"), dialling.close(), dialling.read()), (b"", b"", b""))
+
+    def test_nothing_is_kept_of_a_session(self) -> None:
+        """OpenSSL would remember each session for five minutes, though none is ever resumed."""
+        for context in (BOBS._listening, BOBS._dialling, BOBS._settled):
+            self.assertEqual(context.get_session_cache_mode(), SSL.SESS_CACHE_OFF)
 
     def test_tickets_count(self) -> None:
         """OpenSSL's messages behind the handshake are counted, those of the handshake are not."""
@@ -144,6 +150,18 @@ class EndTests(SynchronousTestCase):
         self.assertTrue(listening.ended)
         self.assertEqual(carry(listening.seal(b"late") + listening.close(), dialling), b"late")
         self.assertEqual((dialling.ended, dialling.broken, listening.broken), (True, "", ""))
+
+    def test_behind_a_user_canceled(self) -> None:
+        """An end may begin with a user_canceled (RFC 8446 6.1), and is no less an end."""
+        far, near = SealingSession(Sessions(Credential.humd(ALICE)), listens=False), BOBS.accept()
+        near.receive(far.shake())
+        near.shake()
+        near.receive(far.receive(near.outgoing()))
+        self.assertTrue(near.shake())
+        assert far.sealer is not None
+        said = far.sealer.seal(b"last") + far.sealer.seal(b"\x01\x5a", ALERT) + far.sealer.seal(CLOSE_NOTIFY, ALERT)
+        self.assertEqual(carry(said, near), b"last")
+        self.assertEqual((near.ended, near.broken), (True, ""))
 
     def test_in_the_handshake(self) -> None:
         """A handshake that is not over has nothing to end."""

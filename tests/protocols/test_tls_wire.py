@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -15,7 +16,7 @@ from ensemble.identity import HumdAddr
 from ensemble.protocols import StreamWire, TlsTransport
 from ensemble.protocols.stream import CLOSE_SECONDS
 from ensemble.protocols.tls import HANDSHAKE_BYTES, TlsWire
-from ensemble.protocols.tls_sessions import TlsSession, TlsSessions
+from ensemble.protocols.tls_sessions import KEY_UPDATES, TlsSession, TlsSessions, TooManyKeyUpdates
 from tests.protocols.recording import RecordingSink
 from tests.protocols.tls_peers import ALICE, BOB, Credential
 
@@ -132,6 +133,14 @@ class TlsWireTests(SynchronousTestCase):
         self.end()
         ((counter, cause, _),) = told
         self.assertEqual((counter, "http request" in cause), ("tls.handshake", True))
+
+    def test_too_many_key_updates(self) -> None:
+        """Whoever changes its keys again and again is cut at once: there may be answers that it does not read."""
+        self.start()
+        self.wire._session.messages = KEY_UPDATES + 1
+        self.wire.dataReceived(self.alice.seal(b"one\n"))
+        self.assertEqual([type(error) for error in self.sink.errors], [TooManyKeyUpdates])
+        self.assertTrue(self.socket.disconnected)
 
     def test_paused_inside(self) -> None:
         """A sink that pauses at the first of many records gets the rest when it resumes, in order."""
@@ -270,6 +279,24 @@ class DialledTests(SynchronousTestCase):
         """
         for accepted in (True, False):
             self.dial(HumdAddr((BOB if accepted else ALICE).humd_id()), accepted)
+
+    def test_a_second_look(self) -> None:
+        """Were OpenSSL not to ask whether a leaf is the right one, or not to heed the answer, nobody would be built."""
+
+        class Careless(TlsSessions):
+            def dial(self, accepts: Callable[[bytes], bool]) -> TlsSession:
+                return super().dial(lambda der: True)
+
+        socket, failed = Socket(), []
+        wanted = HumdAddr(ALICE.humd_id())
+        wire = TlsWire(Clock(), self.fail, lambda *told: failed.append(told), Careless(ALICE), peer=wanted)
+        wire.makeConnection(socket)
+        bob = TlsSessions(BOB).accept()
+        bob.receive(socket.taken())
+        bob.shake()
+        wire.dataReceived(bob.outgoing())
+        self.assertEqual([told[0] for told in failed], ["tls.leaf"])
+        self.assertTrue(socket.disconnected)
 
     def dial(self, wanted: HumdAddr, accepted: bool) -> None:
         """From Alice, to whom Bob answers."""
