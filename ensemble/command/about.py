@@ -9,7 +9,7 @@ from ensemble.command.here import Here, below_home
 from ensemble.command.hints import trust_line
 from ensemble.command.outcome import OK
 from ensemble.command.output import duration
-from ensemble.config import read_own_statements, row_json
+from ensemble.config import read_own_statements, row_json, without_home
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, certificate_of, fingerprint, load
 
@@ -23,7 +23,9 @@ def identify(here: Here) -> int:
         key = load(paths.key)
     except KeyFileMissing as error:
         if status is None:
-            raise KeyFileMissing(f"{error}; `ensemble init` makes one") from None
+            home, mend = without_home(paths)
+            mend = f"{home}: {mend}" if home else "`ensemble init` makes one"
+            raise KeyFileMissing(f"{error}; {mend}") from None
     except KeyFileError:
         if status is None:
             raise

@@ -17,7 +17,7 @@ from ensemble import __version__
 from ensemble.command.control import AS_ITS_USER
 from ensemble.command.findings import Finding, fail, ok, warn
 from ensemble.command.here import shown
-from ensemble.config import Paths, PeersFile, next_key_trouble, read_own_statements, read_peers
+from ensemble.config import Paths, PeersFile, next_key_trouble, read_own_statements, read_peers, without_home
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, load, others_write
 
@@ -79,6 +79,12 @@ def statements(state_dir: Path, key_file: Path, own: HumdId | None) -> tuple[boo
         return False, [fail("key", what, f"put {mend}")]
     what = f"{own.full} is to go on as {begun.heir.full}"
     return False, [warn("key", what, "`ensemble rotate --finish`, when all who should know were linked")]
+
+
+def home(paths: Paths) -> list[Finding]:
+    """Whether the places are where somebody wanted them."""
+    what, mend = without_home(paths)
+    return [warn("state", what, mend)] if what else []
 
 
 def folder(path: Path, little: int = LITTLE_ROOM) -> Finding:

@@ -3,7 +3,7 @@
 from ensemble.config.atomic import alone, create_text, write_text
 from ensemble.config.controls import CONTROLS, CONTROLS_BUT_LINES, escaped_json
 from ensemble.config.pasting import pasteable
-from ensemble.config.paths import LOCK, MAX_THRUM, Paths, ThrumPathTooLong, refuse_shared_state, served
+from ensemble.config.paths import LOCK, MAX_THRUM, Paths, ThrumPathTooLong, refuse_shared_state, served, without_home
 from ensemble.config.peers import (
     LEVELS,
     BadAlias,
@@ -59,6 +59,7 @@ __all__ = [
     "row_json",
     "trust_peer",
     "untrust_peer",
+    "without_home",
     "write_empty_peers",
     "write_revocation",
     "write_text",

@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from ensemble.config.atomic import at_once
 from ensemble.errors import ConfigurationError
@@ -54,12 +54,17 @@ class ThrumPathTooLong(ConfigurationError):
 
 @frozen
 class Paths:
-    """Every place that the daemon and the command share."""
+    """
+    Every place that the daemon and the command share.
+
+    :ivar homeless: the places that are below the current folder, as nothing said where else, each by its option.
+    """
 
     state_dir: Path
     key: Path
     peers_file: Path
     thrum: Path
+    homeless: Mapping[str, Path] = field(factory=dict)
 
     @property
     def control(self) -> Path:
@@ -88,6 +93,7 @@ class Paths:
         :raises ConfigurationError: one of them is relative, and the current folder is gone.
         """
         state = _given(state_dir) or _xdg(environ, "XDG_STATE_HOME", ".local/state") / "hum"
+        peers_file = _given(peers) or _xdg(environ, "XDG_CONFIG_HOME", ".config") / "hum" / "peers.json"
         socket = (
             _given(thrum)
             or _given(environ.get("HUM_THRUM_SOCK"))
@@ -101,9 +107,26 @@ class Paths:
         return cls(
             state_dir=state,
             key=_given(key) or state / "humd.key",
-            peers_file=_given(peers) or _xdg(environ, "XDG_CONFIG_HOME", ".config") / "hum" / "peers.json",
+            peers_file=peers_file,
             thrum=socket,
+            homeless={
+                option: place
+                for option, given, variable, place in (
+                    ("--state-dir", state_dir, "XDG_STATE_HOME", state),
+                    ("--peers", peers, "XDG_CONFIG_HOME", peers_file),
+                )
+                if not (given or os.path.isabs(environ.get(variable, "")) or environ.get("HOME"))
+            },
         )
+
+
+def without_home(paths: Paths) -> tuple[str, str]:
+    """What is to be said where places are below the current folder for want of a home, and the mend; else empty."""
+    if not paths.homeless:
+        return "", ""
+    places = " and ".join(map(str, paths.homeless.values()))
+    options = " and ".join(paths.homeless)
+    return f"HOME is not set, so below the current folder: {places}", f"give {options}, or set HOME"
 
 
 def served(paths: Paths) -> Paths:

@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
+from ensemble.config import without_home
 from ensemble.daemon.descriptors import Descriptors
 from ensemble.daemon.humd import Humd
 from ensemble.daemon.listeners import Listeners
@@ -172,6 +173,9 @@ class Program(Service):
                 levels=", ".join(LEVELS),
                 event="log-level",
             )
+        what, mend = without_home(self._settings.paths)
+        if what:
+            self.log.warn("{what}: {mend}", what=what, mend=mend, event="no-home")
         state = self._open_state(self._settings.paths)
         humd = Humd(
             self._settings,

@@ -85,6 +85,13 @@ class IdTests(CommandTestCase):
         self.assertEqual((said.status, said.out), (1, ""))
         self.assertIn(f"there is no key file {self.key}; `ensemble init` makes one", said.err)
 
+    def test_no_home(self) -> None:
+        """Where no home says where the key is, that is the cause; another key is not to be made."""
+        del self.environ["HOME"]
+        said = self.call("id")
+        self.assertIn("HOME is not set, so below the current folder: ", said.err)
+        self.assertNotIn("ensemble init", said.err)
+
     def test_socket_path_does_not_matter(self) -> None:
         """A socket path that is too long does not hide the key."""
         key = self.mint()

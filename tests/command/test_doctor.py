@@ -70,6 +70,12 @@ class DoctorTests(CommandTestCase):
         self.assertRegex(said, r"fail +daemon +no humd answers on the control socket  -> systemctl --user start humd")
         self.assertEqual(said.splitlines()[-1], "2 to mend, 3 to look at")
 
+    def test_no_home(self) -> None:
+        """Places below the current folder for want of a home are worth a look."""
+        del self.environ["HOME"]
+        found = [each for each in self.checks("--state-dir", str(self.home), expect=1) if each["check"] == "state"]
+        self.assertEqual([each["mend"] for each in found], ["give --peers, or set HOME", ""])
+
     def test_without_a_daemon(self) -> None:
         """The peers of the file are tried even where no humd runs."""
         self.healthy(linked())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.config import MAX_THRUM, Paths, ThrumPathTooLong
+from ensemble.config import MAX_THRUM, Paths, ThrumPathTooLong, without_home
 from ensemble.errors import ConfigurationError
 
 HOME = {"HOME": "/home/op"}
@@ -57,6 +57,20 @@ class FileTests(PathsCase):
             paths = self.resolve(environ, thrum="/t.sock")
             self.assertEqual(paths.key, Path.cwd() / ".local/state/hum/humd.key")
             self.assertEqual(paths.peers_file, Path.cwd() / ".config/hum/peers.json")
+
+    def test_where_no_home_counts(self) -> None:
+        """Only places that are below the working folder for want of a home are said to be, with their options."""
+        state, peers = (Path.cwd() / each for each in (".local/state/hum", ".config/hum/peers.json"))
+        for environ, options, places, mend in (
+            ({}, {}, f"{state} and {peers}", "give --state-dir and --peers, or set HOME"),
+            ({"HOME": "", "XDG_STATE_HOME": "s"}, {"peers": "p"}, f"{state}", "give --state-dir, or set HOME"),
+            ({"XDG_STATE_HOME": "/s"}, {}, f"{peers}", "give --peers, or set HOME"),
+        ):
+            said = f"HOME is not set, so below the current folder: {places}"
+            self.assertEqual(without_home(self.resolve(environ, thrum="/t.sock", **options)), (said, mend))
+        for environ in (HOME, {"XDG_STATE_HOME": "/s", "XDG_CONFIG_HOME": "/c"}):
+            self.assertEqual(without_home(self.resolve(environ)), ("", ""))
+        self.assertEqual(without_home(self.resolve({}, state_dir="s", peers="p")), ("", ""))
 
     def test_folder_that_is_gone(self) -> None:
         """A relative path in a working folder that was removed is the operator's to mend."""

@@ -14,6 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.python.monkey import MonkeyPatcher
 
+from ensemble.config import Paths
 from ensemble.daemon.settings import Settings
 from ensemble.daemon.signals import Signals
 from ensemble.daemon.startup import Launch, Program
@@ -137,6 +138,15 @@ class ProgramTests(StartupTestCase):
                 self.end(self.start(self.program(environ={"HUM_LOG_LEVEL": word})))
             told = [event for event in events if event.get("event") == "log-level"]
             self.assertEqual([event["value"] for event in told], ["loud"] * count)
+
+    def test_no_home(self) -> None:
+        """A humd whose files are below the current folder for want of a home says so."""
+        paths = Paths.resolve({"XDG_RUNTIME_DIR": str(self.folder())}, 0, state_dir=self.folder())
+        with capturedLogs() as events:
+            self.end(self.start(self.program(Settings(paths=paths))))
+            self.end(self.start(self.program()))
+        (told,) = (event for event in events if event.get("event") == "no-home")
+        self.assertEqual(told["mend"], "give --peers, or set HOME")
 
     def test_signals(self) -> None:
         """SIGTERM stops the reactor, once however often it comes; SIGHUP reads the peers again."""
