@@ -135,7 +135,8 @@ def judge(
     hints = _hints(row)
     failure = f"; last: {row['last_failure']}".removesuffix(f"; {mend}") if row.get("last_failure") else ""
     tried = [reached[hint] for hint in hints if hint in reached]
-    open_hints = [each.hint for each in tried if not each.trouble]
+    undialled = [hint for hint in hints if row.get("secure_only") and hint.startswith("tcp:")]
+    open_hints = [each.hint for each in tried if not each.trouble and each.hint not in undialled]
     for each in tried:
         if each.found not in (None, row.get("id")) and each.pin not in map(str.lower, hints):
             return fail(
@@ -153,12 +154,12 @@ def judge(
             mend or f"is the id right, and does it know us? if not, over there: {paste}",
         )
     if tried:
-        troubles = ", ".join(f"{each.hint} ({each.trouble})" for each in tried)
-        return fail(
-            "peer",
-            f"{name}: not linked, {troubles}{failure}",
-            mend or "is its humd running, the address right, its firewall open?",
-        )
+        plain = "not dialled, for its row also names a secure hint"
+        troubles = ", ".join(f"{each.hint} ({plain if each.hint in undialled else each.trouble})" for each in tried)
+        usual = "is its humd running, the address right, its firewall open?"
+        if any(reached[hint].trouble == "" for hint in undialled):
+            usual = f"mend the secure hint, or `ensemble trust {row.get('id')} --plain`"
+        return fail("peer", f"{name}: not linked, {troubles}{failure}", mend or usual)
     if hints:
         return fail(
             "peer",

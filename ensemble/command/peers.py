@@ -80,6 +80,7 @@ def unknown_row(row: PeerRow) -> dict[str, Any]:
         "alias": row.alias,
         "state": "unknown",
         "hints": list(row.hints),
+        "secure_only": row.secure_only,
     }
 
 

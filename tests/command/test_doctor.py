@@ -264,6 +264,19 @@ class PeerTests(CommandTestCase):
         for mine, there in ((row, {HINT: Reached(HINT, found=BETA.full)}), (pinned, other)):
             self.assertIn("no link comes up", judge(mine, there, ALPHA, [HINT]).what)
 
+    def test_plain_beside_secure(self) -> None:
+        """A plain hint that nobody dials, as its row names a secure one too, is not what the peer refuses."""
+        tls = "tls:192.0.2.2:14731"
+        row = linked(state="dialling", hints=[HINT, tls], secure_only=True)
+        dead = {HINT: Reached(HINT), tls: Reached(tls, "refused")}
+        found = judge(row, dead, ALPHA, [HINT])
+        said = f"not linked, {HINT} (not dialled, for its row also names a secure hint), {tls} (refused)"
+        self.assertIn(said, found.what)
+        self.assertEqual(found.mend, f"mend the secure hint, or `ensemble trust {BETA.full} --plain`")
+        self.assertIn(f"{HINT} accepts", judge({**row, "secure_only": False}, dead, ALPHA, [HINT]).what)
+        self.assertIn(f"{tls} accepts", judge(row, {**dead, tls: Reached(tls)}, ALPHA, [HINT]).what)
+        self.assertIn("firewall", judge(row, {**dead, HINT: Reached(HINT, "refused")}, ALPHA, [HINT]).mend)
+
     def test_unreachable(self) -> None:
         """Who cannot be reached is told with the cause of each hint."""
         found = self.judge(linked(state="down"), trouble="connection refused")

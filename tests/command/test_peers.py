@@ -61,7 +61,7 @@ class PeersTests(CommandTestCase):
         self.assertIn("row 2", said.err)
         self.assertIn("no humd answers", said.err)
         document = self.call("peers", "--json").document
-        row = {"id": BETA.full, "alias": "beta", "state": "unknown", "hints": [HINT]}
+        row = {"id": BETA.full, "alias": "beta", "state": "unknown", "hints": [HINT], "secure_only": False}
         self.assertEqual(document, {"ok": True, "daemon": False, "peers": [row]})
 
     def test_file_that_is_no_json(self) -> None:

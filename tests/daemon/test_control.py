@@ -88,7 +88,8 @@ class PeersTests(ControlTestCase):
             self.one,
             {"humd_id": "11" * 32, "hints": ["tcp:192.0.2.7:1"], "alias": "far"},
             {"humd_id": "22" * 32},
-            {"humd_id": self.two.me.full, "alias": "two"},
+            {"humd_id": self.two.me.full, "alias": "two", "hints": ["tls:192.0.2.8:1"], "plain": True},
+            {"humd_id": "33" * 32, "alias": "safe", "hints": ["tls:192.0.2.9:1", "tcp:192.0.2.9:1"]},
         )
         self.one.reload()
         self.join(self.one, self.two)
@@ -101,9 +102,11 @@ class PeersTests(ControlTestCase):
                 ("far", "dialling", False, None),
                 (None, "down", False, None),
                 ("two", "linked", False, True),
+                ("safe", "dialling", False, None),
                 (None, "linked", True, False),
             ],
         )
+        self.assertEqual([row["secure_only"] for row in rows], [False, False, False, True, False])
         self.assertEqual(rows[0]["hints"], ["tcp:192.0.2.7:1"])
         self.assertEqual(rows[2]["level"], "proven")
         self.assertEqual(rows[2]["since_s"], 5)
