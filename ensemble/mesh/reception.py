@@ -124,7 +124,7 @@ class Reception:
                 "; the other side closed it: does its peers.json have a row for us (`ensemble id` shows what to run "
                 "there), does it want more proof"
             )
-            told += ", or is it a tls: port?" if link.wire.kind == "tcp" else "?"
+            told += ", does it refuse plain TCP, or is it a tls: port?" if link.wire.kind == "tcp" else "?"
         self.ended(link, LinkRefused(told))
 
     def close(self) -> None:
