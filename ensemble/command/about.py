@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.command.here import Here, below_home
-from ensemble.command.hints import trust_line
+from ensemble.command.hints import near_only, trust_line
 from ensemble.command.outcome import OK
 from ensemble.command.output import duration
 from ensemble.config import read_own_statements, row_json, without_home
@@ -70,6 +70,8 @@ def identify(here: Here) -> int:
         screen.line("For others, to run there, or as a row of their peers.json:")
         screen.line(f"  {trust_line(humd_id, hints)}")
         screen.line(f"  {row_json(humd_id, hints)}")
+        if hints and (near := near_only(hints)):
+            screen.line(f"  ({near})")
         if status is None:
             screen.note(
                 "its hints are empty, for no humd answers to say where it listens: start it with --listen tls:14731 "

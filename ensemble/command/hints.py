@@ -81,6 +81,12 @@ def own_address() -> str | None:
     return None
 
 
+def near_only(hints: Iterable[str]) -> str:
+    """What is to be said of hints that lead to this machine only from itself; empty where one may from elsewhere."""
+    places = [hint for hint in hints if not hint.startswith("tls-fp:")]
+    return "only programs on this machine can reach that address" if all(map(is_loopback, places)) else ""
+
+
 def is_loopback(text: str) -> bool:
     """Whether a hint can only mean this machine."""
     try:

@@ -19,7 +19,7 @@ from typing import Final
 from attrs import asdict, frozen
 
 from ensemble.command.here import Here, below_home, shown
-from ensemble.command.hints import advertised, is_loopback, of_listeners, own_address, trust_line
+from ensemble.command.hints import advertised, near_only, of_listeners, own_address, trust_line
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.unit import UNIT, given_words, humd_words, twistd, unit_path, unit_text
 from ensemble.config import Paths, create_text, read_peers, row_json, write_empty_peers, write_text
@@ -220,11 +220,10 @@ def _tell_next(here: Here, report: Report, paths: Paths) -> None:
 def _remarks(report: Report) -> list[str]:
     if not report.hints:
         return ["it names no address: this humd dials, others cannot dial it; --listen tls:14731 changes that"]
-    places = [hint for hint in report.hints if not hint.startswith("tls-fp:")]
-    if all(map(is_loopback, places)):
-        return ["only programs on this machine can reach that address"]
+    if near := near_only(report.hints):
+        return [near]
     if report.guessed:
-        wire = places[0].partition(":")[0]
+        wire = next(hint for hint in report.hints if not hint.startswith("tls-fp:")).partition(":")[0]
         return [f"the address is what this machine calls itself; others may need another: --advertise {wire}:HOST:PORT"]
     return []
 

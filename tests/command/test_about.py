@@ -60,6 +60,13 @@ class IdTests(CommandTestCase):
             (["tcp:192.0.2.1:14730"], key.public.hex(), True),
         )
 
+    def test_near_only(self) -> None:
+        """Hints that lead nowhere but to this machine are offered with that remark, the same as that of init."""
+        for listening, said in ((["tls:127.0.0.1:1", "tls-fp:" + "ab" * 32], True), (["tls:a.example:1"], False)):
+            fake = self.serve_control(status=status(listening=listening))
+            self.assertIs("\n  (only programs on this machine can reach" in self.call("id").out, said)
+            fake.stop()
+
     def test_daemon_counts(self) -> None:
         """A daemon with another key than the file is believed, and the file's public key is not passed off as its."""
         self.mint()
