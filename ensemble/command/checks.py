@@ -206,18 +206,28 @@ def descriptors(status: dict[str, Any] | None) -> Finding:
 
 def same_places(paths: Paths, status: dict[str, Any]) -> list[Finding]:
     """Whether the daemon that answers is the one that the options mean."""
-    found = []
-    for option, ours in (("state_dir", paths.state_dir), ("peers_file", paths.peers_file)):
-        theirs = status.get(option)
+    found, key = [], paths.key
+    if key == paths.state_dir / "humd.key":  # not given, and so found once the folder is
+        key = Path(str(status.get("state_dir", paths.state_dir))) / "humd.key"
+    for told, option, ours in (
+        ("state_dir", "--state-dir", paths.state_dir),
+        ("key", "--key", key),
+        ("peers_file", "--peers", paths.peers_file),
+    ):
+        theirs = status.get(told)
         if isinstance(theirs, str) and theirs != shown(ours):
-            words = "--state-dir" if option == "state_dir" else "--peers"
             found.append(
-                warn("daemon", f"it uses {theirs}, this looks at {shown(ours)}", f"add {words} {shlex.quote(theirs)}")
+                warn("daemon", f"it uses {theirs}, this looks at {shown(ours)}", f"add {option} {shlex.quote(theirs)}")
             )
-    version = status.get("version")
-    if version != __version__:
-        found.append(warn("daemon", f"it is {version}, this command is {__version__}", "restart humd"))
     return found
+
+
+def same_version(status: dict[str, Any]) -> list[Finding]:
+    """Whether the daemon that answers is of our version."""
+    version = status.get("version")
+    if version == __version__:
+        return []
+    return [warn("daemon", f"it is {version}, this command is {__version__}", "restart humd")]
 
 
 def _greeting(path: Path) -> str:

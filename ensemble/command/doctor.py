@@ -204,18 +204,14 @@ def _daemon(paths: Paths, status: dict[str, Any] | None, own: HumdId | None) -> 
                 "systemctl --user start humd, or `twistd humd`; `ensemble init` writes the unit",
             )
         ]
-    theirs = _own(status)
+    theirs, elsewhere = _own(status), checks.same_places(paths, status)
     if own is not None and theirs is not None and own != theirs:
-        return [
-            fail(
-                "daemon",
-                f"it runs as {theirs.short}, the key file is that of {own.short}",
-                "restart humd, or name its key with --key and its folder with --state-dir",
-            )
-        ]
+        what = f"it runs as {theirs.short}, the key file is that of {own.short}"
+        restart = status.get("key") == shown(paths.key)
+        return [*elsewhere, fail("daemon", what, "restart humd" if restart else "look again, with what it uses")]
     links = status.get("links")
     up = links.get("up", 0) if isinstance(links, dict) else 0
-    return checks.same_places(paths, status) or [
+    return elsewhere + checks.same_version(status) or [
         ok("daemon", f"humd {status.get('version')}, pid {status.get('pid')}, {up} linked")
     ]
 

@@ -109,9 +109,21 @@ class DoctorTests(CommandTestCase):
 
     def test_another_key(self) -> None:
         """A daemon that runs with another key than the file's is told."""
-        self.healthy(id=ALPHA.full)
+        self.healthy(id=ALPHA.full, key=str(self.key))
         (found,) = [each for each in self.checks(expect=1) if each["check"] == "daemon"]
         self.assertIn(f"it runs as {ALPHA.short}", found["what"])
+        self.assertEqual(found["mend"], "restart humd")
+
+    def test_another_key_elsewhere(self) -> None:
+        """Where its files are others than those that were looked at, that comes first, and a restart is no mend."""
+        self.healthy()
+        other = f"{self.home}/o"
+        for key, words in ((f"{other}/humd.key", ["--state-dir"]), (f"{other}/k", ["--state-dir", "--key"])):
+            self.control.unlink()
+            self.serve_control(status=status(state_dir=other, key=key, peers_file=f"{other}/p"))
+            *places, found = [each for each in self.checks(expect=1) if each["check"] == "daemon"]
+            self.assertEqual([each["mend"].split()[1] for each in places], [*words, "--peers"])
+            self.assertEqual(found["mend"], "look again, with what it uses")
 
     def test_other_places(self) -> None:
         """A daemon with other files, or of another version, is told with the option that finds them."""
