@@ -38,12 +38,14 @@ def identify(here: Here) -> int:
     if pin is None and status is not None and isinstance(status.get("fingerprint"), str):
         pin = status["fingerprint"]
     screen, revoked = here.screen, _is_revoked(paths.state_dir, humd_id)
+    heir = _heir(paths.state_dir, humd_id, key)
     if screen.json:
         screen.document(
             {
                 "ok": True,
                 "id": humd_id.full,
                 "revoked": revoked,
+                "heir": heir.full if heir is not None else None,
                 "hints": hints,
                 "public_key": public,
                 "fingerprint": pin,
@@ -62,7 +64,12 @@ def identify(here: Here) -> int:
             pairs.append(("hints", "(no humd answers)"))
         else:
             pairs.append(("hints", " ".join(hints) or "(it listens nowhere)"))
+        if heir is not None:
+            pairs.append(("goes on as", heir.full))
         screen.fields(pairs)
+        if heir is not None:
+            screen.note("its key was rotated: restart the humd, then `ensemble id` shows what to tell others")
+            return OK
         if revoked:
             screen.note("this key was revoked, and others refuse it; `ensemble doctor` says what to do")
             return OK
@@ -78,6 +85,17 @@ def identify(here: Here) -> int:
                 "and ask again, or write them in yourself, such as tls:192.0.2.10:14731"
             )
     return OK
+
+
+def _heir(state_dir: Path, running: HumdId, key: HumdKey | None) -> HumdId | None:
+    """Who the running humd is from its next start on, where that is somebody else by its own word."""
+    if key is None or key.humd_id() == running:
+        return None
+    try:
+        chain = read_own_statements(state_dir).leading_to(key.humd_id())
+    except ConfigurationError:
+        return None  # `ensemble doctor` tells
+    return key.humd_id() if any(each.who == running for each in chain) else None
 
 
 def _is_revoked(state_dir: Path, who: HumdId) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ensemble.config import MAX_THRUM, keep_revocation
+from ensemble.config import MAX_THRUM, begin_rotation, finish_rotation, keep_revocation
 from ensemble.identity import certificate_of, fingerprint, revoke
 from tests.command.calling import ALPHA, CommandTestCase, status
 
@@ -29,6 +29,7 @@ class IdTests(CommandTestCase):
                 "ok": True,
                 "id": key.humd_id().full,
                 "revoked": False,
+                "heir": None,
                 "hints": [],
                 "public_key": key.public.hex(),
                 "fingerprint": pin,
@@ -76,6 +77,22 @@ class IdTests(CommandTestCase):
         said = self.call("id")
         self.assertIn("the key file has another key", said.out)
         self.assertIn("it listens nowhere", said.out)
+
+    def test_rotated(self) -> None:
+        """Between C{rotate --finish} and the restart nothing is offered to others, and the id to come is named."""
+        old = self.mint().humd_id()
+        self.serve_control(status=status(id=old.full))
+        begin_rotation(self.key, self.key.parent, 1)
+        self.assertIn("ensemble trust", self.call("id").out)
+        new = finish_rotation(self.key, self.key.parent).heir
+        said = self.call("id")
+        self.assertRegex(said.out, f"goes on as +{new.full}")
+        self.assertNotIn("ensemble trust", said.out)
+        self.assertIn("restart the humd", said.err)
+        document = self.call("id", "--json").document
+        self.assertEqual((document["id"], document["heir"]), (old.full, new.full))
+        (self.key.parent / "successions.json").write_text("{")
+        self.assertIn("ensemble trust", self.call("id").out)
 
     def test_daemon_without_a_readable_key(self) -> None:
         """Where the key file cannot be read the daemon's word is enough."""
