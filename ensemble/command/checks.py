@@ -17,6 +17,7 @@ from ensemble import __version__
 from ensemble.command.control import AS_ITS_USER
 from ensemble.command.findings import Finding, fail, ok, warn
 from ensemble.command.here import shown
+from ensemble.command.hints import near_only
 from ensemble.config import Paths, PeersFile, next_key_trouble, read_own_statements, read_peers, without_home
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, load, others_write
@@ -228,6 +229,14 @@ def same_version(status: dict[str, Any]) -> list[Finding]:
     if version == __version__:
         return []
     return [warn("daemon", f"it is {version}, this command is {__version__}", "restart humd")]
+
+
+def admission(status: dict[str, Any], listening: Iterable[str]) -> list[Finding]:
+    """Whether strangers may pass for others, from elsewhere."""
+    if (status.get("admit"), status.get("auth")) != ("any", "open") or near_only(listening):
+        return []
+    what = "whoever reaches it may link, under any id that never proved itself here and has no stricter row"
+    return [warn("admission", f"--admit any with --auth open: {what}", "leave out one of the two, or both")]
 
 
 def _greeting(path: Path) -> str:

@@ -51,7 +51,7 @@ def doctor(here: Here) -> int:
     # With another key than the daemon's we would be strangers, to ourselves, too, who leave a refusal in a log.
     reached = reach([*listening, *unlinked] if same else unlinked, key if same else None)
     if status is not None:
-        findings += own_hints(listening, reached)
+        findings += own_hints(listening, reached) + checks.admission(status, listening)
         if file is not None and status.get("peers_file") == shown(paths.peers_file):
             findings += unread(file, rows, own)
     # That nobody links with a key that was revoked is not to be mended peer by peer.
@@ -182,13 +182,16 @@ def judge(
 def _linked(name: str, row: dict[str, Any]) -> Finding:
     trip = milliseconds(row.get("round_trip_ms"))
     what = f"{name}: linked over {row.get('wire')} ({row.get('level')}), round trip {trip}"
-    skew = row.get("skew_ms")
-    if not isinstance(skew, int | float):
-        return ok("peer", what)
-    seconds = skew / 1000
-    what = f"{what}, its clock {seconds:+z.1f} s"
+    skew, slowed = row.get("skew_ms"), row.get("throttled")
+    seconds = skew / 1000 if isinstance(skew, int | float) else 0.0
+    if isinstance(skew, int | float):
+        what = f"{what}, its clock {seconds:+z.1f} s"
+    if slowed:
+        what = f"{what}, slowed as it sends faster than its pace"
     if abs(seconds) <= SKEW_WARN:
-        return ok("peer", what)
+        who = "stranger" if row.get("stranger") else "known"
+        pace = f"--limit {who}_tones_per_second=… and {who}_bytes_per_second=… allow more"
+        return warn("peer", what, pace) if slowed else ok("peer", what)
     mend = "set the clock that is wrong: `timedatectl set-ntp true`; signed hellos are refused at 60 s"
     return fail("peer", what, mend) if abs(seconds) > SKEW_FAIL else warn("peer", what, mend)
 

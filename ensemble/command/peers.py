@@ -125,7 +125,11 @@ def _remark(row: dict[str, Any]) -> str:
     if row.get("heir_of"):
         said.append(f"has the row of {row['heir_of']}")
     if row.get("state") == "linked":
-        for key, what in (("queued_bytes", "bytes queued"), ("dropped", "tones dropped")):
+        for key, what in (
+            ("queued_bytes", "bytes queued"),
+            ("dropped", "tones dropped"),
+            ("throttled", "pauses, as it sends faster than its pace"),
+        ):
             if row.get(key):
                 said.append(f"{row[key]} {what}")
         skew = row.get("skew_ms")

@@ -145,6 +145,22 @@ class DoctorTests(CommandTestCase):
         self.assertIn("(for this machine only)", found[0]["what"])
         self.assertIn("connection refused", found[1]["what"])
 
+    def test_lets_anybody_in(self) -> None:
+        """A humd that others reach, and that lets in anybody as whom they say they are, is worth a look."""
+        place = "tcp:192.0.2.1:1"
+        self.healthy()
+        for admit, auth, listening, grades in (
+            ("any", "open", [place], ["warn"]),
+            ("any", "open", ["tcp:127.0.0.1:1"], []),
+            ("any", "open", [], []),
+            ("any", "signed", [place], []),
+            ("known", "open", [place], []),
+        ):
+            self.control.unlink()
+            self.serve_control(status=status(admit=admit, auth=auth, listening=listening))
+            found = [each for each in self.checks(expect=1) if each["check"] == "admission"]
+            self.assertEqual([each["grade"] for each in found], grades)
+
     def test_file_that_was_not_read(self) -> None:
         """Rows that the humd has not read yet are worth a look."""
         self.healthy(linked())
@@ -215,6 +231,15 @@ class PeerTests(CommandTestCase):
             self.assertEqual(found.grade, grade, milliseconds)
             self.assertEqual("timedatectl" in found.mend, grade != "ok")
         self.assertIn("its clock +0.0 s", self.judge(linked(skew_ms=-12)).what)  # not -0.0
+
+    def test_pace(self) -> None:
+        """A peer that is slowed is worth a look, with the limits that it ran into; a clock comes first."""
+        for stranger, who in ((False, "known"), (True, "stranger")):
+            found = self.judge(linked(throttled=3, stranger=stranger))
+            self.assertEqual(found.grade, Grade.WARN)
+            self.assertIn(f"{who}_tones_per_second", found.mend)
+        self.assertIn("timedatectl", self.judge(linked(throttled=3, skew_ms=9000)).mend)
+        self.assertEqual(self.judge(linked(throttled=0)).grade, Grade.OK)
 
     def test_name(self) -> None:
         """A peer is named by its alias and its short id; without an alias the id is enough."""

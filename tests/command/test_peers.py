@@ -36,10 +36,12 @@ class PeersTests(CommandTestCase):
 
     def test_remarks(self) -> None:
         """What a person should know of a link is said behind it."""
-        row = linked(stranger=True, queued_bytes=7, dropped=2, skew_ms=-9000)
+        row = linked(stranger=True, queued_bytes=7, dropped=2, throttled=3, skew_ms=-9000)
         self.serve_control(peers={"ok": True, "peers": [row]})
         self.assertIn(
-            "no row in peers.json; 7 bytes queued; 2 tones dropped; its clock is -9 s off", self.call("peers").out
+            "no row in peers.json; 7 bytes queued; 2 tones dropped; 3 pauses, as it sends faster than its pace; "
+            "its clock is -9 s off",
+            self.call("peers").out,
         )
 
     def test_colour(self) -> None:
