@@ -137,4 +137,6 @@ def _remark(row: dict[str, Any]) -> str:
             said.append(f"its clock is {skew / 1000:+.0f} s off")
     elif row.get("last_failure"):
         said.append(str(row["last_failure"]))
+    elif row.get("state") == "down" and not (row.get("hints") or row.get("refused")):
+        said.append("no hint, so it must dial us")
     return "; ".join(said)

@@ -44,6 +44,15 @@ class PeersTests(CommandTestCase):
             self.call("peers").out,
         )
 
+    def test_no_hint(self) -> None:
+        """A peer that we cannot dial, as its row has no hint, is said to be one that must dial us."""
+        rows = [{"id": ALPHA.full, "state": "down", "hints": []}]
+        rows.append({**rows[0], "refused": "revoked"})
+        rows.append({**rows[0], "hints": [HINT]})
+        self.serve_control(peers={"ok": True, "peers": rows})
+        remarks = [line.rpartition("  ")[2] for line in self.call("peers").out.splitlines()[1:]]
+        self.assertEqual(remarks, ["no hint, so it must dial us", "refused: revoked", "-"])
+
     def test_colour(self) -> None:
         """On a terminal the state is in colour."""
         self.serve_control(peers={"ok": True, "peers": [linked()]})
