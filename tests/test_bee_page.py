@@ -19,20 +19,21 @@ SECONDS = 20  # until it has started, on a busy machine
 
 class BeePageTests(SynchronousTestCase):
     def test_answers(self) -> None:
-        """The bee of the page answers what a humd passes on, a call without a callId too, and ends with the socket."""
+        """The bee of the page answers what a humd passes on, a call without a callId too, and says hello again."""
         (block,) = re.findall(r"\.\. code-block:: python\n\n((?:   .*\n|\n)+)", PAGE.read_text())
-        with socket.socket(socket.AF_UNIX) as listening:
-            where = self.mktemp()
-            os.makedirs(os.path.dirname(where), exist_ok=True)
-            path = os.path.relpath(where)  # a Unix socket's name is short
-            listening.bind(path)
-            listening.listen()
-            listening.settimeout(SECONDS)
-            bee = subprocess.Popen(
-                [sys.executable, "-c", textwrap.dedent(block)], env={**os.environ, "HUM_THRUM_SOCK": path}
-            )
-            self.addCleanup(bee.kill)
-            wire, _ = listening.accept()
+        listening = self.enterContext(socket.socket(socket.AF_UNIX))
+        where = self.mktemp()
+        os.makedirs(os.path.dirname(where), exist_ok=True)
+        path = os.path.relpath(where)  # a Unix socket's name is short
+        listening.bind(path)
+        listening.listen()
+        listening.settimeout(SECONDS)
+        bee = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(block)], env={**os.environ, "HUM_THRUM_SOCK": path}
+        )
+        self.addCleanup(bee.wait)
+        self.addCleanup(bee.kill)
+        wire, _ = listening.accept()
         wire.settimeout(SECONDS)
         lines = wire.makefile("rwb")
         hello = json.loads(lines.readline())
@@ -56,4 +57,7 @@ class BeePageTests(SynchronousTestCase):
         self.assertEqual(said[0]["delta"], "HM?")
         lines.close()
         wire.close()
-        self.assertEqual(bee.wait(SECONDS), 0)
+        again, _ = listening.accept()
+        again.settimeout(SECONDS)
+        with again, again.makefile("rb") as hellos:
+            self.assertEqual(json.loads(hellos.readline()), hello)
