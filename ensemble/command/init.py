@@ -2,7 +2,7 @@
 C{ensemble init}: all that this machine needs to run a humd, and what to tell the other side.
 
 What is there already stays as it is, whatever it says; only the unit can be replaced, with C{--force}.  Without it,
-C{--listen}, C{--advertise} and C{--limit} need not be given again: those of the unit hold.
+those of the daemon's options that are given on to it need not be given again: those of the unit hold.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from ensemble.tone import read_document
 LISTEN: Final = "--listen"
 ADVERTISE: Final = "--advertise"
 LIMIT: Final = "--limit"
+MAX_TONE: Final = "--max-tone"
+GIVEN_ON: Final = (LISTEN, ADVERTISE, LIMIT, "--auth", "--admit", MAX_TONE, "--log-format")  # the daemon's own
 SYSTEMCTL_SECONDS: Final = 90.0  # that one call may take; a start waits until the daemon is ready
 _JOURNAL: Final = f"see `journalctl --user -u {UNIT} -n 20`"
 
@@ -66,6 +68,17 @@ class Report:
         """The row for the other side."""
         return row_json(self.humd_id, self.hints)
 
+    @property
+    def replaced(self) -> bool:
+        """There was another unit, with which the humd may run."""
+        return self.steps[-1].state == "replaced"
+
+    @property
+    def starts(self) -> list[list[str]]:
+        """The calls of systemctl that start the humd with the unit that is there now."""
+        enable = [["enable", UNIT], ["restart", UNIT]] if self.replaced else [["enable", "--now", UNIT]]
+        return [["daemon-reload"], *enable]
+
 
 def init(here: Here) -> int:
     """
@@ -74,13 +87,13 @@ def init(here: Here) -> int:
     :raises ConfigurationError: something cannot be read or written.
     """
     options, unit = here.options, unit_path(here.environ)
-    given = {LISTEN: options.listen, ADVERTISE: options.advertise, LIMIT: options.limit}
+    given = {option: _values(getattr(options, option[2:].replace("-", "_"))) for option in GIVEN_ON}
     kept = {} if options.force else _kept(unit, [option for option, values in given.items() if not values])
     passed = given | kept
     listen, advertise = passed[LISTEN], passed[ADVERTISE]
     hints = advertised(advertise)
     of_listeners(listen, None)  # judged before anything is written
-    _check_limits(options.limit)
+    _check_numbers({option: given[option] for option in (LIMIT, MAX_TONE)})
     paths = here.paths_given()
     key, minted = load_or_mint(paths.key)
     steps = [
@@ -110,7 +123,7 @@ def init(here: Here) -> int:
             + (" (nothing was started)" if options.start else ""),
         )
     if options.start:
-        _start(here.environ)
+        _start(here.environ, report.starts)
     if here.screen.json:
         here.screen.document(
             {
@@ -140,21 +153,27 @@ def _words(options: Mapping[str, Iterable[str]]) -> list[str]:
     return [word for option, values in options.items() for value in values for word in (option, value)]
 
 
-def _check_limits(limits: Sequence[str]) -> None:
+def _values(given: list[str] | str | None) -> list[str]:
+    return [given] if isinstance(given, str) else given or []
+
+
+def _check_numbers(given: Mapping[str, Sequence[str]]) -> None:
     """
     Have the daemon look at them: it alone knows their names and ranges.
 
     :raises BadUsage: it would not start with them.
     """
-    if not limits:
+    if not any(given.values()):
         return
-    if not all("=" in limit for limit in limits):
+    if not all("=" in limit for limit in given[LIMIT]):
         raise BadUsage("--limit needs NAME=VALUE; `twistd humd --limit help` lists them")
-    words = [str(twistd()), "humd", *_words({LIMIT: limits}), "--version"]
+    words = [str(twistd()), "humd", *_words(given), "--version"]
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True)
     if done.returncode:
         said = done.stderr.strip().splitlines()
-        raise BadUsage(said[-1].removeprefix("twistd humd: ") if said else f"--limit: exit status {done.returncode}")
+        raise BadUsage(
+            said[-1].removeprefix("twistd humd: ") if said else f"twistd humd: exit status {done.returncode}"
+        )
 
 
 def _write_unit(path: Path, text: str, force: bool) -> Step:
@@ -206,8 +225,9 @@ def _tell_next(here: Here, report: Report, paths: Paths) -> None:
         line()
     line("Next:")
     if not here.options.start:
-        line(f"  systemctl --user daemon-reload && systemctl --user enable --now {UNIT}")
-        line("      starts it, now and at each login (as `ensemble init --start` does); without systemd:")
+        line("  " + " && ".join(shlex.join(["systemctl", "--user", *words]) for words in report.starts))
+        too = "" if report.replaced else " (as `ensemble init --start` does)"
+        line(f"      starts it, now and at each login{too}; without systemd:")
         line(f"      {shlex.join(report.command)}")
     line("  loginctl enable-linger")
     line("      keeps it running while you are logged out")
@@ -228,13 +248,13 @@ def _remarks(report: Report) -> list[str]:
     return []
 
 
-def _start(environ: Mapping[str, str]) -> None:
+def _start(environ: Mapping[str, str], calls: Iterable[Sequence[str]]) -> None:
     if shutil.which("systemctl", path=environ.get("PATH", os.defpath)) is None:
         raise CommandFailed(
             "init.no-systemd", "there is no systemctl here: run the daemon by hand, the command is in `ensemble init`"
         )
-    _systemctl(environ, "daemon-reload")
-    _systemctl(environ, "enable", "--now", UNIT)
+    for words in calls:
+        _systemctl(environ, *words)
 
 
 def _systemctl(environ: Mapping[str, str], *words: str) -> None:

@@ -11,7 +11,7 @@ from ensemble import __version__
 from ensemble.command import about, completion, doctor, init, listen, peers, rekey, send, trust
 from ensemble.command.here import Here
 from ensemble.command.outcome import BadUsage
-from ensemble.config import LEVELS
+from ensemble.config import ADMIT, LEVELS, LOG_FORMATS
 from ensemble.tone import THRUM_VERSION
 
 Run: TypeAlias = Callable[[Here], int]
@@ -189,6 +189,10 @@ def build() -> Parser:
         default=[],
         help="set one of the humd's limits; `twistd humd --limit help` lists them (may be given again)",
     )
+    one.add_argument("--auth", choices=LEVELS, help="what a peer must show of who it is (the humd's default: proven)")
+    one.add_argument("--admit", choices=ADMIT, help="whom the humd links with (its default: known)")
+    one.add_argument("--max-tone", metavar="BYTES", help="the longest tone that the humd accepts from a peer")
+    one.add_argument("--log-format", choices=LOG_FORMATS, help="how the humd writes its log (its default: text)")
     one.add_argument("--force", action="store_true", help="replace a unit that differs")
     one.add_argument("--start", action="store_true", help="enable the unit and start it")
 

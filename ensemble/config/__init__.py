@@ -26,12 +26,15 @@ from ensemble.config.rekeying import (
     write_revocation,
 )
 from ensemble.config.trust import Edit, Trust, trust_peer, untrust_peer
+from ensemble.config.words import ADMIT, LOG_FORMATS
 
 __all__ = [
+    "ADMIT",
     "CONTROLS",
     "CONTROLS_BUT_LINES",
     "LEVELS",
     "LOCK",
+    "LOG_FORMATS",
     "MAX_THRUM",
     "BadAlias",
     "Edit",

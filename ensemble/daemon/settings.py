@@ -18,9 +18,6 @@ MOST_MAX_TONE = DEFAULT_LINE_BUDGET  # bytes: no unfinished line may be longer t
 
 MAX_PORT = 65535
 
-ADMIT = ("known", "any")
-LOG_FORMATS = ("text", "json")
-
 
 @frozen
 class Settings:

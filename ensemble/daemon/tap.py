@@ -18,12 +18,10 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from ensemble import __version__
-from ensemble.config import LEVELS, Paths
+from ensemble.config import ADMIT, LEVELS, LOG_FORMATS, Paths
 from ensemble.daemon.listeners import endpoint_of
 from ensemble.daemon.logs import LogPlan, level_of, rewording
 from ensemble.daemon.settings import (
-    ADMIT,
-    LOG_FORMATS,
     Settings,
     check_advertise,
     check_listen,
@@ -65,7 +63,13 @@ class Options(usage.Options):
         ["thrum", None, None, "Path of the socket for local programs; default: in the XDG runtime directory."],
         ["auth", None, "proven", f"What a peer must show of who it is: {', '.join(LEVELS)}."],
         ["admit", None, "known", "Whom we link with: known (those in the peers file) or any."],
-        ["max-tone", None, str(DEFAULT_MAX_LINE), "Bytes of one tone that we accept from a peer."],
+        [
+            "max-tone",
+            None,
+            DEFAULT_MAX_LINE,
+            "Bytes of one tone that we accept from a peer.",
+            lambda text: _usable(read_max_tone, text),
+        ],
         ["log-format", None, "text", f"How the log is written: {' or '.join(LOG_FORMATS)} (one object per line)."],
     ]
 
@@ -130,7 +134,6 @@ class Options(usage.Options):
         _usable(lambda text: one_of("auth", text, LEVELS), self["auth"])
         _usable(lambda text: one_of("admit", text, ADMIT), self["admit"])
         _usable(lambda text: one_of("log-format", text, LOG_FORMATS), self["log-format"])
-        self["max-tone"] = _usable(read_max_tone, self["max-tone"])
         if self["max-tone"] > self["limits"].unfinished_lines_bytes:
             raise usage.UsageError("--max-tone must not pass --limit unfinished_lines_bytes: raise that, too")
         if self["limits"].thrum_max_tone_bytes > self["limits"].unfinished_lines_bytes:

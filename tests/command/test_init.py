@@ -106,6 +106,21 @@ class InitTests(InitTestCase):
             self.assertIn(why, said.err)
         self.assertFalse(self.key.exists())
 
+    def test_other_options(self) -> None:
+        """The daemon's other options reach the unit, too, and hold until others are given."""
+        words = ("--auth", "signed", "--admit", "any", "--max-tone", "8192", "--log-format", "json")
+        self.assertEqual(self.call("init", *words, "--json").document["command"][-8:], [*words])
+        self.assertEqual(self.states(), ["there", "there", "there"])
+        self.assertEqual(self.states("--admit", "any"), ["there", "there", "there"])
+        said = self.call("init", "--auth", "open")
+        self.assertIn("--force replaces it (with --admit any --max-tone 8192 --log-format json, or", said.err)
+        for bad, why in (
+            (("--auth", "x"), "'x' (choose from"),
+            (("--max-tone", "9"), "--max-tone 9: a number of bytes"),
+        ):
+            said = self.call("init", *bad)
+            self.assertEqual((said.status, why in said.err), (2, True), said.err)
+
     def test_differs_in_something_else(self) -> None:
         """Where the unit must be replaced, the words to repeat are named: --force takes only what it is given."""
         self.call("init", "--listen", "tcp:1")
@@ -213,6 +228,16 @@ class StartTests(InitTestCase):
         self.assertIn("humd.service runs", said.out)
         self.assertNotIn("daemon-reload", said.out)
         self.assertTrue(self.call("init", "--start", "--json").document["started"])
+
+    def test_replaced(self) -> None:
+        """A humd that runs with the unit before is restarted, or that is what to do next."""
+        self.systemctl()
+        self.call("init")
+        said = self.call("init", "--force", "--listen", "tcp:1")
+        restart = ["--user daemon-reload", "--user enable humd.service", "--user restart humd.service"]
+        self.assertIn(" && ".join(f"systemctl {words}" for words in restart), said.out)
+        self.assertEqual(self.call("init", "--force", "--start").status, 0)
+        self.assertEqual(self.log.read_text().splitlines(), restart)
 
     def test_no_systemd(self) -> None:
         """Without systemctl it says how to go on; what was made stays."""
