@@ -102,6 +102,8 @@ class Envelope(
         return self.to if isinstance(self.to, str) and self.to else None
 
 
+_Fields = [(name, msgspec.Raw | msgspec.UnsetType, ABSENT) for name in Envelope.__struct_encode_fields__]
+_outline: Final = msgspec.json.Decoder(msgspec.defstruct("_Outline", _Fields, gc=False)).decode
 _peek: Final = msgspec.json.Decoder(Envelope).decode
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _convert: Final = msgspec.convert
@@ -126,7 +128,7 @@ def peek(line: bytes) -> Envelope:
     try:
         envelope = _peek(line)
     except msgspec.ValidationError:
-        return read(line)[0]  # of a field that is there twice, only the first may have been wrong
+        envelope = _of_the_last(line)  # of a field that is there twice, only the first may have been wrong
     except _UNREADABLE as error:
         _refuse(error)
     return _inspect(line, envelope)
@@ -173,6 +175,14 @@ def read(line: bytes) -> tuple[Envelope, dict[str, Any]]:
 def decode_checked(line: bytes) -> dict[str, Any]:
     """The whole tone of a line that L{peek} has accepted."""
     return _decode(line)
+
+
+def outline(line: bytes) -> bytes | None:
+    """The fields of L{Envelope} alone, each once and as it is in C{line}; None where that is no JSON object."""
+    try:
+        return _write(_outline(line))
+    except _UNREADABLE:
+        return None
 
 
 def _in_parts(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
@@ -231,6 +241,13 @@ def _inspect(line: bytes, envelope: Envelope) -> Envelope:
         except _UNREADABLE as error:
             _refuse(error)
     return envelope
+
+
+def _of_the_last(line: bytes) -> Envelope:
+    try:
+        return _envelope_in(_decode(_write(_outline(line))))  # all else is not built
+    except _UNREADABLE as error:
+        _refuse(error)
 
 
 def _envelope_in(tone: dict[str, Any]) -> Envelope:

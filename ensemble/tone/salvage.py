@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from itertools import islice
+from typing import Final
 
 from attrs import frozen
 
-from ensemble.tone.codec import MAX_TEXT, BadDocument, read_document
+from ensemble.tone.codec import MAX_TEXT, BadDocument, outline, read_document
 
 PARSED: Final = 1024 * 1024
-"""Bytes of a line that is looked at whole: it may be good JSON and yet no tone."""
+"""Bytes of a line that is looked at whole: it may be good JSON and yet no tone.  What is no field is skipped."""
 
 SCANNED: Final = 8192
 """Bytes of a broken line, or of a longer one, that are looked at."""
 
+TOKENS: Final = 100
+"""Of those bytes: two dozen fields.  Whoever writes tones has the rid before them, and a flood is given up on soon."""
+
 # A string that is not closed is a token too, or looking for the next one would begin in its middle.
-_TOKEN: Final = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\.)*+("?)|[{}\[\]:,]')
+_TOKEN: Final = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\.)*+("?)|[{}\[\]:,]')
 _FIELDS: Final = {"chi": "chi", "rid": "rid", "sid": "sid", "callId": "call_id"}
 _KEYS: Final = {b'"%s"' % key.encode(): name for key, name in _FIELDS.items()}
 
@@ -37,36 +41,24 @@ def salvage(line: bytes) -> Salvaged:
 
     :param line: refused by a reader, or the beginning of one that was too long.
     """
-    if len(line) <= PARSED:
-        try:
-            document: Any = read_document(line)
-        except BadDocument:
-            pass  # broken JSON: as far as it goes, then
-        else:
-            return _from_document(document)
-    return _from_scan(line[:SCANNED])
-
-
-def _from_document(document: object) -> Salvaged:
-    if not isinstance(document, dict):
-        return Salvaged()
-    return Salvaged(**{name: _usable(document.get(key)) for key, name in _FIELDS.items()})
+    fields = outline(line) if len(line) <= PARSED else None
+    return _from_scan((line if fields is None else fields)[:SCANNED])  # broken JSON: as far as it goes
 
 
 def _from_scan(head: bytes) -> Salvaged:
     """Read members of the outermost object for as long as its tokens make sense."""
-    found: dict[str, str | None] = {}
+    found: dict[str, bytes] = {}
     depth = 0
     key: str | None = None  # of the outermost object, its colon not yet seen
     member: str | None = None  # its colon seen: the next token is its value
     last = b""
-    for match in _TOKEN.finditer(head):
+    for match in islice(_TOKEN.finditer(head), TOKENS):
         token = match[0]
         if token.startswith(b'"'):
             if not match[1]:
                 break
             if depth == 1 and member is not None:
-                found[member] = _text(token)
+                found[member] = token
                 member = None
             elif depth == 1 and last in (b"{", b","):
                 key = _KEYS.get(token)
@@ -79,15 +71,12 @@ def _from_scan(head: bytes) -> Salvaged:
         if depth < 1:
             break
         last = token
-    return Salvaged(**found)
+    return Salvaged(**{name: _text(token) for name, token in found.items()})
 
 
 def _text(token: bytes) -> str | None:
     try:
-        return _usable(read_document(token))
+        text: str = read_document(token)
     except BadDocument:
         return None
-
-
-def _usable(value: object) -> str | None:
-    return value if isinstance(value, str) and len(value) <= MAX_TEXT else None
+    return text if len(text) <= MAX_TEXT else None

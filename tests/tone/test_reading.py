@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import RemoteWireError
@@ -11,6 +13,7 @@ from ensemble.tone import (
     MAX_TEXT,
     Envelope,
     MalformedTone,
+    codec,
     decode,
     decode_checked,
     peek,
@@ -223,6 +226,22 @@ class RefusedTests(SynchronousTestCase):
     def test_of_two_equal_keys_the_last_is_wrong(self) -> None:
         """Where a key is there twice, a last one of the wrong type is refused."""
         self.refuse(b'{"chi":"x","chi":5}', b'{"chi":"x","rid":"r","rid":5}', b'{"chi":"x","chi":""}')
+
+    def test_a_wrong_field_is_refused_cheaply(self) -> None:
+        """Of a line with a wrong field only the envelope is built, though the last of two fields counts."""
+        built: list[bytes] = []
+        decode_anything = codec._decode
+
+        def counting(line: bytes) -> dict[str, Any]:
+            built.append(line)
+            return decode_anything(line)
+
+        self.patch(codec, "_decode", counting)
+        large = b'"b":[' + b'{"a":0},' * 10_000 + b"0]"
+        with self.assertRaises(MalformedTone):
+            peek(b'{"chi":7,' + large + b"}")
+        self.assertEqual(peek(b'{"chi":7,' + large + b',"chi":"x"}').chi, "x")
+        self.assertEqual(built, [b'{"chi":7}', b'{"chi":"x"}'])
 
 
 class AcceptedTests(SynchronousTestCase):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.tone import MAX_TEXT, MalformedTone, Salvaged, peek, salvage
-from ensemble.tone.salvage import PARSED, SCANNED
+from ensemble.tone import MAX_TEXT, MalformedTone, Salvaged, peek, read_document, salvage
+from ensemble.tone.salvage import PARSED, SCANNED, TOKENS
 
 ALL = Salvaged(chi="prompt", rid="r", sid="s", call_id="c")
 HEAD = b'"chi":"prompt","rid":"r","sid":"s","callId":"c"'
@@ -61,6 +63,28 @@ class SalvageTests(SynchronousTestCase):
         """Of a line that was cut off because of its length, its first bytes are looked at."""
         self.check(b"{" + HEAD + b',"text":"' + b"t" * PARSED, ALL)
         self.check(b'{"text":"' + b"t" * SCANNED + b'",' + HEAD + b',"x', Salvaged())
+
+    def test_few_tokens(self) -> None:
+        """A line is given up on after so many tokens, whether it is broken or only its fields are wrong."""
+        self.check(b'{"x":[' + b"," * (TOKENS - 10) + b'],"rid":"r",', Salvaged(rid="r"))
+        self.check(b'{"x":[' + b"," * TOKENS + b'],"rid":"r",', Salvaged())
+        self.check(b'{"rid":"r","x":[' + b"," * TOKENS, Salvaged(rid="r"))
+        self.check(b'{"dusk":[' + b"0," * TOKENS + b'0],"rid":"r"}', Salvaged(rid="r"))
+        self.check(b'{"chi":[' + b"0," * TOKENS + b'0],"rid":"r"}', Salvaged())
+
+    def test_nothing_else_is_built(self) -> None:
+        """Of a line only the few texts that are looked for are built, each once, whatever else is in it."""
+        built: list[bytes] = []
+
+        def counting(text: bytes) -> object:
+            built.append(text)
+            return read_document(text)
+
+        self.patch(import_module("ensemble.tone.salvage"), "read_document", counting)
+        large = b"[" + b'{"a":0},' * 100_000 + b"0]"
+        self.check(b'{"x":' + large + b',"wane":-1,"rid":"' + b"r" * 4096 + b'"}', Salvaged(rid="r" * 4096))
+        self.check(b'{"chi":"x",' + b'"rid":"\xff",' * 20, Salvaged(chi="x"))
+        self.assertEqual([len(text) for text in built], [4098, 3, 3])
 
     def test_work_is_bounded(self) -> None:
         """Lines made to be searched for long are given up on: quotes that never close, and brackets."""
