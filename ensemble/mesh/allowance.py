@@ -1,9 +1,10 @@
 """
-What one peer may send: token buckets for its tones and its bytes.
+What one peer may send: token buckets for its tones, its bytes, and its lines that are no tones.
 
 A bucket holds what may come at once and fills at its pace.  What has come is always taken, also where the bucket runs
 into debt: the answer is to read nothing more until the debt is paid, so nothing is lost, and the sender is slowed
-by its own full buffers.  Time is an argument; one call for each chunk that was read, never one for each tone.
+by its own full buffers.  Time is an argument; one call for each chunk that was read, never one for each tone.  Only
+lines that are no tones are taken one by one: the first that is too much ends what is done with a chunk.
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ from ensemble.protocols import Bucket
 LEAST_PAUSE: Final = 0.1  # seconds; a shorter one would cost more turns than it slows, and the bucket fills meanwhile
 MOST_PAUSE: Final = 60.0  # seconds; then the next chunk is read, debt or not: it may be a goodbye
 
+# What is no tone is paid for by its work, in lines that are only counted (some four microseconds each): to look for a
+# rid costs up to forty times that.  Who is honest sends none, so these are the same for all: whatever the pace of a
+# peer, such lines take us milliseconds at once and few percent of the time, and 64 KiB of them eight seconds or so.
+MALFORMED_PER_SECOND: Final = 4000
+MALFORMED_AT_ONCE: Final = 500
+
 
 class Allowance:
     """
@@ -23,12 +30,13 @@ class Allowance:
     :ivar throttled: how often its reading was paused.
     """
 
-    __slots__ = ("_bytes", "_tones", "throttled")
+    __slots__ = ("_bytes", "_malformed", "_tones", "throttled")
 
     def __init__(self) -> None:
         """Without a pace."""
         self._tones: Bucket | None = None
         self._bytes: Bucket | None = None
+        self._malformed: Bucket | None = None
         self.throttled = 0
 
     def set_pace(self, tones: int, size: int, burst: int, now: float) -> None:
@@ -41,6 +49,7 @@ class Allowance:
         """
         self._tones = Bucket(tones, tones * burst, now) if tones else None
         self._bytes = Bucket(size, size * burst, now) if size else None
+        self._malformed = Bucket(MALFORMED_PER_SECOND, MALFORMED_AT_ONCE, now) if tones or size else None
 
     def spend(self, tones: int, size: int, now: float) -> float:
         """
@@ -53,7 +62,17 @@ class Allowance:
         pause = self._tones.take(tones, now) if self._tones is not None else 0.0
         if self._bytes is not None:
             pause = max(pause, self._bytes.take(size, now))
-        if not pause:
-            return 0.0
-        self.throttled += 1
-        return min(max(pause, LEAST_PAUSE), MOST_PAUSE)
+        return _bounded(pause)
+
+    def spend_malformed(self, work: int, now: float) -> float:
+        """
+        One of the lines that were read was no tone.
+
+        :param work: with it, in lines that are only counted.
+        :returns: as L{spend}.
+        """
+        return _bounded(self._malformed.take(work, now)) if self._malformed is not None else 0.0
+
+
+def _bounded(pause: float) -> float:
+    return min(max(pause, LEAST_PAUSE), MOST_PAUSE) if pause else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from twisted.logger import LogLevel
 
@@ -18,6 +18,10 @@ from ensemble.tone import (
     salvage,
     stamp,
 )
+
+# Work with a line that is no tone, in lines that are only counted; in between it is its length that tells.
+ANSWERED: Final = 4
+SEARCHED: Final = 40  # for as long as salvage does
 
 
 class Inbound:
@@ -54,15 +58,22 @@ class Inbound:
         named = _humd_id(text)
         return named is not None and self._me.is_meant_by(named)
 
-    def malformed(self, peer: HumdId, line: bytes, error: MalformedTone) -> None:
-        """Count a line that is no tone; answered where its rid could be read."""
+    def malformed(self, peer: HumdId, line: bytes, error: MalformedTone) -> int:
+        """
+        Count a line that is no tone; answered where its rid could be read.
+
+        :returns: the work with it: 1 where it was only counted.
+        """
         self._refusals.refused("tones.malformed", str(error), peer.full, level=LogLevel.debug)
+        if line.find(b'"rid"') < 0:
+            return 1
         found = salvage(line)
         if found.rid is not None and found.chi not in NEVER_ANSWERED_PEER:
             self._answer(
                 peer,
                 error_tone(Qualifier.TONE_MALFORMED, str(error), rid=found.rid, sid=found.sid, call_id=found.call_id),
             )
+        return min(ANSWERED + len(line) // 8, SEARCHED)
 
     def refuse(self, peer: HumdId, envelope: Envelope, qualifier: Qualifier, message: str) -> None:
         """Count a refusal; answered unless the tone is of a kind that never is."""

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from ensemble.identity import HumdId
 from ensemble.mesh.inbound import Inbound
 from ensemble.mesh.link import Link
+from ensemble.mesh.link_owner import State
 from ensemble.mesh.membership import Membership
 from ensemble.mesh.reception import Reception
 from ensemble.mesh.refusals import Refusals
@@ -127,7 +128,10 @@ class Links:
 
     def link_malformed(self, link: Link, line: bytes, error: MalformedTone) -> None:
         assert link.peer is not None
-        self._inbound.malformed(link.peer, line, error)
+        work = self._inbound.malformed(link.peer, line, error)
+        if link.state is State.UP and link.reading.spend_malformed(work):
+            cause, mend = "it sends too many lines that are no tones", "is it a humd?"
+            self._refusals.refused("links.throttled", cause, link.peer_text, mend, "slowed")
 
     def link_goodbye(self, link: Link, reason: str, message: str) -> None:
         assert link.peer is not None

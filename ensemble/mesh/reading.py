@@ -27,6 +27,7 @@ class Reason(Flag):
 
 
 _NONE = Reason(0)
+_PACK = 256  # lines that are held as one: a chunk of short ones would else take many times its size, for seconds
 
 
 class Reading:
@@ -69,14 +70,15 @@ class Reading:
         if self.pulse is not None:
             self.pulse.resumed()
         held, self._held = self._held, []
-        if held:
-            self._handle(held)
+        while held and self.on:
+            self._handle(held.pop(0).split(b"\n"))
+        self._held += held
         if self.on:
             self._wire.resume()
 
     def hold(self, lines: list[bytes]) -> None:
         """These were in hand when it was paused."""
-        self._held.extend(lines)
+        self._held += (b"\n".join(lines[at : at + _PACK]) for at in range(0, len(lines), _PACK))
 
     def count_for(self, allowance: Allowance | None) -> None:
         """From now on what is read is spent from C{allowance}, None for no limit; what was owed before is forgotten."""
@@ -94,9 +96,30 @@ class Reading:
         assert self.allowance is not None
         came = self._wire.received + self._wire.stuffing
         size, self._spent = came - self._spent, came
-        seconds = self.allowance.spend(tones, size, self._clock.seconds())
-        if not seconds or self._timer is not None:
+        now = self._clock.seconds()
+        return self._wait(self.allowance.spend(tones, size, now), now)
+
+    def spend_malformed(self, work: int) -> bool:
+        """
+        Count a line that is no tone; where it was too much, those that are in hand behind it wait as well.
+
+        :param work: with it, in lines that are only counted.
+        :returns: True where it paused.
+        """
+        if self.allowance is None:
             return False
+        now = self._clock.seconds()
+        return self._wait(self.allowance.spend_malformed(work, now), now)
+
+    def _wait(self, seconds: float, now: float) -> bool:
+        if not seconds:
+            return False
+        if self._timer is not None:  # paused in the middle of a chunk, and the whole of it owes more
+            if now + seconds > self._timer.getTime():
+                self._timer.reset(seconds)
+            return False
+        assert self.allowance is not None
+        self.allowance.throttled += 1
         self.pause(Reason.THROTTLED)
         self._timer = self._clock.callLater(seconds, self._paid)
         return True

@@ -8,6 +8,7 @@ from twisted.internet.task import deferLater
 
 from ensemble.errors import RouteError
 from ensemble.mesh import KnownPeer, Limits, Policy
+from ensemble.mesh.allowance import MALFORMED_AT_ONCE, MALFORMED_PER_SECOND
 from ensemble.mesh.limits import KIB, MIB
 from ensemble.protocols import StreamWire
 from ensemble.tone import encode
@@ -54,6 +55,22 @@ class GreedTests(Scene):
         friend = self.victim.ensemble.link_to(self.friend.ensemble.me)
         assert friend is not None and friend.reading.allowance is not None
         self.assertEqual(friend.reading.allowance.throttled, 0)
+        self.assertFalse(rogue.lost)
+
+    async def test_a_flood_of_lines_that_are_no_tones(self) -> None:
+        """Bad lines in one chunk are read at a pace of their own; the friend's tones and the rogue's own pass."""
+        rogue = await self.linked()
+        assert isinstance(rogue, RealRogue)
+        begun, at = self.counted("tones.received"), reactor.seconds()
+        rogue.say(*[b"x"] * 4000, {"chi": "x-evil"})
+        await self.arena.until(lambda: self.counted("links.throttled") > 0)
+        self.assertLess(self.counted("tones.malformed"), 4000)
+        self.friend.ensemble.route({"chi": NEWS, "n": 1, "to": self.victim.ensemble.me.full})
+        await self.arena.until(lambda: len(self.of_the_friend()) == 1)
+        paid = MALFORMED_AT_ONCE + MALFORMED_PER_SECOND * (reactor.seconds() - at)
+        self.assertLessEqual(self.counted("tones.malformed"), paid + 1)
+        await self.arena.until(lambda: self.counted("tones.received") == begun + 2)
+        self.assertEqual(self.counted("tones.malformed"), 4000)
         self.assertFalse(rogue.lost)
 
     async def test_a_hundred_that_read_nothing(self) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from ensemble.mesh import inbound
 from ensemble.testing import World
+from ensemble.tone import Salvaged
 from tests.mesh.plain_peer import PlainPeer
 
 
@@ -66,6 +68,18 @@ class WhoseToneTests(SynchronousTestCase):
             self.peer.say(line)
         self.assertEqual((self.peer.heard[before:], self.a.peers()), ([], [self.peer.id]))
         self.assertEqual(self.a.counters["tones.malformed"], 7)
+
+    def test_not_searched_in_vain(self) -> None:
+        """A bad line that has no rid anywhere is counted, and nothing else is done with it."""
+        searched: list[bytes] = []
+
+        def searching(line: bytes) -> Salvaged:
+            searched.append(line)
+            return Salvaged()
+
+        self.patch(inbound, "salvage", searching)
+        self.peer.say(b'{"chi":"x","b":[' + b"," * 8000, b"x", b"\xff", b'{"rid":')
+        self.assertEqual((searched, self.a.counters["tones.malformed"]), ([b'{"rid":'], 4))
 
     def test_an_expired_tone_is_told(self) -> None:
         """Without anybody to deliver to, a tone past its dusk is answered with tone.expired."""

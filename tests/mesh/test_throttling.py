@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from sys import getsizeof
+
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.identity import HumdAddr
 from ensemble.mesh import KnownPeer, Limits, Policy
-from ensemble.mesh.allowance import Allowance
+from ensemble.mesh.allowance import MALFORMED_AT_ONCE, MALFORMED_PER_SECOND, Allowance
+from ensemble.mesh.inbound import SEARCHED
 from ensemble.mesh.limits import UNPACED
 from ensemble.mesh.reading import Reading, Reason
 from ensemble.protocols import InMemoryEndpoint
@@ -195,6 +198,78 @@ class ThrottlingTests(SynchronousTestCase):
         self.assertEqual(self.humd.counters["links.throttled"], 0)
 
 
+class MalformedTests(SynchronousTestCase):
+    """A peer that may send tones as fast as it likes, and says what is none."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.humd = self.world.humd(limits=Limits(stranger_bytes_per_second=0, stranger_tones_per_second=10**9))
+        self.diary = Diary(self.humd)
+        self.peer = PlainPeer(self.world, self.humd)
+        self.peer.say(self.peer.hello())
+
+    def counted(self) -> tuple[int, int]:
+        return self.humd.counters["tones.malformed"], self.humd.counters["links.throttled"]
+
+    def came(self) -> list[str]:
+        return [what[1] for what in self.diary.told if what[0] == "tone"]
+
+    def test_one_chunk(self) -> None:
+        """Of a chunk of bad lines a few are handled before anything else is; none is lost, nor the tones among them."""
+        bad, good = [b"x"] * 2 * MALFORMED_PER_SECOND, [b'{"chi":"x","rid":"%d"}' % number for number in range(3)]
+        with capturedLogs() as events:
+            self.peer.say(good[0], *bad, good[1], *bad, good[2])
+        self.assertEqual((self.counted(), self.came()), ((MALFORMED_AT_ONCE + 1, 1), ["0"]))
+        [told] = [event for event in events if event.get("counter") == "links.throttled"]
+        self.assertEqual((told["event"], told["peer"]), ("slowed", self.peer.id.full))
+        self.assertIn("no tones", told["cause"])
+        for second in (1, 2, 3):
+            self.world.advance(1, step=0.05)
+            self.assertLessEqual(self.counted()[0], MALFORMED_AT_ONCE + second * MALFORMED_PER_SECOND + 1)
+        self.assertEqual(self.came(), ["0", "1"])
+        self.world.advance(2, step=0.05)
+        self.assertEqual((self.counted()[0], self.came()), (2 * len(bad), ["0", "1", "2"]))
+        self.assertEqual(self.humd.peers(), [self.peer.id])
+
+    def test_what_came_later_waits(self) -> None:
+        """What comes behind a chunk of bad lines comes after what was in it."""
+        self.peer.say(*[b"x"] * 3 * MALFORMED_AT_ONCE, {"chi": "x", "rid": "0"})
+        self.peer.say({"chi": "x", "rid": "1"})
+        self.assertEqual(self.came(), [])
+        self.world.advance(1, step=0.05)
+        self.assertEqual(self.came(), ["0", "1"])
+
+    def test_the_work_counts(self) -> None:
+        """Lines that are searched for somebody to answer cost more: fewer of them are handled at once."""
+        self.peer.say(*[b'{"rid":"r","x":[' + b"," * 1000] * MALFORMED_AT_ONCE)
+        self.assertEqual(self.counted(), (MALFORMED_AT_ONCE // SEARCHED + 1, 1))
+        self.assertEqual(len([tone for tone in self.peer.heard if tone["chi"] == "error"]), self.counted()[0])
+
+    def test_a_few_are_free(self) -> None:
+        """A peer with a few bad lines is not slowed."""
+        self.peer.say(*[b'{"chi":7,"rid":"r"}'] * 20)
+        self.assertEqual(self.counted(), (20, 0))
+
+    def test_bad_lines_do_not_shorten_a_pause(self) -> None:
+        """Too many tones are waited for as long as ever, also where bad lines among them made a short pause."""
+        humd = self.world.humd(limits=SLOW)
+        peer = PlainPeer(self.world, humd)
+        peer.say(peer.hello())
+        peer.say(*[b"x"] * (MALFORMED_AT_ONCE + 5), *[b'{"chi":"x"}'] * 20)
+        self.world.advance(50, step=1)
+        self.assertEqual(humd.counters["tones.received"], 0)
+        self.world.advance(11, step=1)
+        self.assertEqual(humd.counters["tones.received"], 20)
+        self.assertEqual(humd.counters["links.throttled"], 1)
+
+    def test_no_limits_no_pause(self) -> None:
+        """A program that sets no limits slows nobody for that either."""
+        humd = self.world.humd()
+        peer = PlainPeer(self.world, humd)
+        peer.say(peer.hello(), *[b"x"] * 2 * MALFORMED_AT_ONCE)
+        self.assertEqual(humd.counters["tones.malformed"], 2 * MALFORMED_AT_ONCE)
+
+
 class MiddleTests(SynchronousTestCase):
     """A pause in the middle of a chunk."""
 
@@ -276,12 +351,40 @@ class ReadingTests(SynchronousTestCase):
         self.reading.resume(Reason.SETTLING)
         self.assertEqual(self.handled, [])
 
+    def test_held_small(self) -> None:
+        """Lines that wait take hardly more than their bytes, however short they are, and keep their order."""
+        lines = [b"%d" % number for number in range(20_000)] + [b"", b""]
+        self.reading.pause(Reason.SETTLING)
+        self.reading.hold(lines)
+        held = self.reading._held
+        self.assertLess(sum(map(getsizeof, held)) + getsizeof(held), 1.1 * sum(len(line) + 1 for line in lines))
+        self.reading.resume(Reason.SETTLING)
+        self.assertEqual(self.handled, lines)
+
+    def test_held_again(self) -> None:
+        """What handling leaves of what was held stays in front of the rest of it."""
+
+        def handle(lines: list[bytes]) -> None:
+            self.handled.extend(lines[:100])
+            if lines[100:]:
+                again.pause(Reason.SETTLING)
+                again.hold(lines[100:])
+
+        again = Reading(self.reading._wire, self.clock, handle)
+        lines = [b"%d" % number for number in range(1000)]
+        again.pause(Reason.SETTLING)
+        again.hold(lines)
+        for _ in range(20):
+            again.resume(Reason.SETTLING)
+        self.assertEqual((self.handled, again.on), (lines, True))
+
     def test_one_timer(self) -> None:
         """While a debt is being paid, more of it sets no second timer."""
         self.reading.allowance = Allowance()
         self.reading.allowance.set_pace(10, 0, 1, self.clock.seconds())
         self.assertTrue(self.reading.spend(20))
         self.assertFalse(self.reading.spend(20))
+        self.assertEqual(self.reading.allowance.throttled, 1)
         self.assertEqual(len([call for call in self.clock.getDelayedCalls() if call.getTime() > 0]), 1)
         self.reading.stop()
         self.assertFalse([call for call in self.clock.getDelayedCalls() if call.getTime() > 0])
