@@ -64,6 +64,10 @@ _Unsigned63 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _MAX_WANE: Final = 2**64 - 1  # msgspec takes no bound above 63 bits
 
 
+class _Skipped(msgspec.Struct, gc=False):
+    """An object of which nothing is built."""
+
+
 # Without the garbage collector's attention: it never refers back to itself, and there are many.
 class Envelope(
     msgspec.Struct,
@@ -75,7 +79,8 @@ class Envelope(
     What every tone may say about itself.  C{null} is C{None}, and so is a field that is absent, but for two.
 
     C{sender}, which is the wire's C{from}, and C{to} are L{ABSENT} then: L{stamp} need not look for them in the line.
-    L{target} is whom C{to} names.  C{callId} belongs to a body, so any JSON is legal there: L{call_id} reads it.
+    L{target} is whom C{to} names.  C{callId} belongs to a body, so any JSON is legal there: L{call_id} reads it.  Of
+    C{ext} there are only the keys.
     """
 
     chi: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
@@ -88,7 +93,7 @@ class Envelope(
     wane: _Unsigned63 | None = None
     sent_at: _Signed64 | None = None
     dusk: _Signed64 | None = None
-    ext: dict[str, dict[str, Any]] | None = None
+    ext: dict[str, _Skipped] | None = None
 
     @property
     def call_id(self) -> str | None:
@@ -127,8 +132,11 @@ def peek(line: bytes) -> Envelope:
     """
     try:
         envelope = _peek(line)
-    except msgspec.ValidationError:
-        envelope = _of_the_last(line)  # of a field that is there twice, only the first may have been wrong
+    except msgspec.ValidationError as error:
+        fields = outline(line)
+        if fields is None:
+            _refuse(error)
+        envelope = read(fields)[0]  # of a field that is there twice, only the first may have been wrong
     except _UNREADABLE as error:
         _refuse(error)
     return _inspect(line, envelope)
@@ -241,13 +249,6 @@ def _inspect(line: bytes, envelope: Envelope) -> Envelope:
         except _UNREADABLE as error:
             _refuse(error)
     return envelope
-
-
-def _of_the_last(line: bytes) -> Envelope:
-    try:
-        return _envelope_in(_decode(_write(_outline(line))))  # all else is not built
-    except _UNREADABLE as error:
-        _refuse(error)
 
 
 def _envelope_in(tone: dict[str, Any]) -> Envelope:

@@ -154,8 +154,10 @@ class ReaderTests(SynchronousTestCase):
         found = (envelope.chi, envelope.rid, envelope.sid, envelope.sigil, envelope.wane)
         self.assertEqual(found, tuple(map(tone.get, ("chi", "rid", "sid", "sigil", "wane"))))
         self.assertEqual((envelope.sender, envelope.to), (tone.get("from", ABSENT), tone.get("to", ABSENT)))
-        rest = (envelope.sent_at, envelope.dusk, envelope.ext, envelope.raw_call_id)
-        self.assertEqual(rest, tuple(map(tone.get, ("sentAt", "dusk", "ext", "callId"))))
+        rest = (envelope.sent_at, envelope.dusk, envelope.raw_call_id)
+        self.assertEqual(rest, tuple(map(tone.get, ("sentAt", "dusk", "callId"))))
+        ext = tone.get("ext")
+        self.assertEqual(envelope.ext and list(envelope.ext), ext and list(ext))
 
     @SOME
     @given(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -243,6 +244,15 @@ class RefusedTests(SynchronousTestCase):
         self.assertEqual(peek(b'{"chi":7,' + large + b',"chi":"x"}').chi, "x")
         self.assertEqual(built, [b'{"chi":7}', b'{"chi":"x"}'])
 
+    def test_what_nobody_reads_is_not_built(self) -> None:
+        """A tone with a large C{ext} takes hardly more memory than its line."""
+        line = b'{"chi":"x","ext":{"a":{"b":[' + b"1.5," * 50_000 + b"0]}}}"
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        envelope = peek(line)
+        self.assertLess(tracemalloc.get_traced_memory()[1], 4 * len(line))
+        self.assertEqual(list(envelope.ext or ()), ["a"])
+
 
 class AcceptedTests(SynchronousTestCase):
     """Lines that are tones, however odd; every reader must take them."""
@@ -273,11 +283,11 @@ class AcceptedTests(SynchronousTestCase):
                 wane=2**64 - 1,
                 sent_at=-(2**63),
                 dusk=2**63 - 1,
-                ext={"bee": {"k": [1]}},
+                ext=envelope.ext,
                 raw_call_id="c",
             ),
         )
-        self.assertEqual(envelope.call_id, "c")
+        self.assertEqual((envelope.call_id, list(envelope.ext or ())), ("c", ["bee"]))
         self.assertEqual(len(tone), 11)
 
     def test_absent_and_null(self) -> None:
