@@ -84,6 +84,7 @@ class IWire(Interface):
     secure: bool = Attribute("True where what is read is known to come from whom the handshake proved")
     max_line: int = Attribute("bytes before the LF that are accepted; settable, counts from the next bytes on")
     received: int = Attribute("bytes received so far, LFs included")
+    broken: bool = Attribute("True once it was lost because the other end broke what lies below the lines, as TLS")
     stuffing: int = Attribute("bytes received so far that are in no line: what TLS adds beyond the least that it must")
     sent: int = Attribute("bytes written so far, LFs included; they may not have left yet")
     send_now: Callable[[bytes], int] | None = Attribute(

@@ -17,7 +17,7 @@ from ensemble.mesh.reception import Reception
 from ensemble.mesh.refusals import Refusals
 from ensemble.mesh.rules import Rules
 from ensemble.mesh.tap import Tap
-from ensemble.protocols import TLS_FAILED, Refused
+from ensemble.protocols import Refused
 from ensemble.tone import Envelope, MalformedTone, Qualifier, is_expired
 
 
@@ -153,7 +153,7 @@ class Links:
 
     def link_gone(self, link: Link, reason: str, clean: bool) -> None:
         self._links.discard(link)
-        if reason.startswith(TLS_FAILED):
+        if link.wire.broken:
             if link.shaken is not None:
                 self.link_broke(link, reason)
             elif not link.wire.dialled:  # of a dial whoever dialled tells

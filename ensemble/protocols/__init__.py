@@ -34,7 +34,7 @@ from ensemble.protocols.share import Share, Traffic, crowd_of
 from ensemble.protocols.stream import StreamWire
 from ensemble.protocols.stream_factory import StreamWireFactory
 from ensemble.protocols.tcp import TcpTransport
-from ensemble.protocols.tls import HANDSHAKE_BYTES, TLS_FAILED, TlsWire
+from ensemble.protocols.tls import HANDSHAKE_BYTES, TlsWire
 from ensemble.protocols.tls_sessions import TlsSessions
 from ensemble.protocols.tls_transport import TlsTransport
 from ensemble.protocols.turn import Turn
@@ -107,6 +107,5 @@ __all__ = [
     "TlsSessions",
     "TlsTransport",
     "HANDSHAKE_BYTES",
-    "TLS_FAILED",
     "TlsWire",
 ]

@@ -45,7 +45,7 @@ class InMemoryEndpoint:
     leaf = None
     began = None
     send_now = None
-    stuffing = 0
+    stuffing, broken = 0, False
     secure = True  # nobody can sit on it
 
     __slots__ = (

@@ -77,7 +77,7 @@ class StreamWire(Protocol):
     log = Logger()
 
     transport: Any  # ITransport, IPushProducer and IConsumer, as every stream transport of Twisted is
-    binding, secure, stuffing = "none", False, 0
+    binding, secure, stuffing, broken = "none", False, 0, False
     leaf: HumdId | None = None
     began: float | None = None
 

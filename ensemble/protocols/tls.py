@@ -52,7 +52,6 @@ from ensemble.protocols.tls_sessions import LEAST_RECORD, KeyUpdates, TlsSession
 
 HANDSHAKE_SECONDS: Final = 10.0  # from accept to the end of the TLS handshake; a dial has its own deadline
 HANDSHAKE_BYTES: Final = 12 * 1024  # of the peer's until then: OpenSSL decodes and keeps every certificate of a chain
-TLS_FAILED: Final = "TLS failed"  # so begins what is told of the loss of a wire whose session the peer broke
 
 Admits = Callable[["HumdId | None", Sequence[Succession]], "str | None"]
 """
@@ -87,6 +86,7 @@ class TlsWire(StreamWire):
         "_updates",
         "began",
         "binding",
+        "broken",
         "leaf",
         "refused",
         "stuffing",
@@ -118,7 +118,7 @@ class TlsWire(StreamWire):
             clock, built, kind="tls", peer=peer, dialled=peer is not None, budget=budget, max_line=max_line
         )
         self.leaf: HumdId | None = None
-        self.binding, self.began, self._came, self.stuffing = "none", 0.0, 0, 0
+        self.binding, self.began, self._came, self.stuffing, self.broken = "none", 0.0, 0, 0, False
         self._admits = admits
         self._failed: Told | None = failed  # while the handshake runs
         self._refusal = ""  # why the leaf was not accepted
@@ -382,8 +382,9 @@ class TlsWire(StreamWire):
             if self.dialled:
                 cause += "; is it a tcp: port, or does the other humd have too many newcomers?"
         if session is not None and session.broken:
+            self.broken = True
             cause = f"the TLS handshake failed: {session.broken}"
-            reason = Failure(ConnectionLost(f"{TLS_FAILED}: {session.broken}"))
+            reason = Failure(ConnectionLost(f"TLS failed: {session.broken}"))
         elif session is not None and session.ended:
             reason = connectionDone  # as it is without TLS, whatever TCP says of an end that was read already
         elif session is not None and isinstance(reason.value, ConnectionDone):
