@@ -26,10 +26,9 @@ from ensemble.protocols.bucket import Bucket
 W = TypeVar("W", bound=Hashable)
 
 BURST_SECONDS: Final = 0.05  # of work that needs no waiting after a rest
-FLOW_SECONDS: Final = 1.0  # tones flow where so many bytes a second came and went within this:
-FLOW_BYTES: Final = (
-    256 * 1024
-)  # less gets its turn beside any flood, for a turn is short and takes 64 KiB from each link
+FLOW_SECONDS: Final = 1.0  # tones flow where FLOW_BYTES a second came and went within this
+# What is less gets its turn beside any flood, for a turn is short and takes 64 KiB from each link.
+FLOW_BYTES: Final = 256 * 1024
 LOOK_SECONDS: Final = 0.1  # between two looks at the traffic
 LONGEST_SECONDS: Final = 1.0  # of one piece of work; what seems longer is a suspend, or a clock that was set
 
