@@ -19,8 +19,14 @@ MOST_PAUSE: Final = 60.0  # seconds; then the next chunk is read, debt or not: i
 # What is no tone is paid for by its work, in lines that are only counted (some four microseconds each): to look for a
 # rid costs up to forty times that.  Who is honest sends none, so these are the same for all: whatever the pace of a
 # peer, such lines take us milliseconds at once and few percent of the time, and 64 KiB of them eight seconds or so.
+# Strangers have one bucket together, for there can be many.
 MALFORMED_PER_SECOND: Final = 4000
 MALFORMED_AT_ONCE: Final = 500
+
+
+def malformed_bucket(now: float) -> Bucket:
+    """:returns: a full one, for lines that are no tones."""
+    return Bucket(MALFORMED_PER_SECOND, MALFORMED_AT_ONCE, now)
 
 
 class Allowance:
@@ -39,17 +45,18 @@ class Allowance:
         self._malformed: Bucket | None = None
         self.throttled = 0
 
-    def set_pace(self, tones: int, size: int, burst: int, now: float) -> None:
+    def set_pace(self, tones: int, size: int, burst: int, malformed: Bucket, now: float) -> None:
         """
         Begin anew, with full buckets.
 
         :param tones: per second; 0 for no limit.
         :param size: bytes per second; 0 for no limit.
         :param burst: seconds of it that may come at once.
+        :param malformed: for lines that are no tones, where there is any limit; it may be shared.
         """
         self._tones = Bucket(tones, tones * burst, now) if tones else None
         self._bytes = Bucket(size, size * burst, now) if size else None
-        self._malformed = Bucket(MALFORMED_PER_SECOND, MALFORMED_AT_ONCE, now) if tones or size else None
+        self._malformed = malformed if tones or size else None
 
     def spend(self, tones: int, size: int, now: float) -> float:
         """

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from ensemble.errors import Untargeted
 from ensemble.identity import BadHumdId, HumdId
+from ensemble.mesh.allowance import malformed_bucket
 from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.link_actions import GoodbyeReason
@@ -46,6 +47,7 @@ class Membership:
         self.watchers: list[Watcher] = []
         self._me, self._clock, self._reception, self._counters = me, clock, reception, counters
         self._limits, self._queues = limits, queues
+        self._strangers = malformed_bucket(clock.seconds())
         self._peers: dict[str, Peer] = {}  # by full id: as tones name them, and hashed faster than an id
         self._linked: tuple[Peer, ...] | None = None  # until something changes
 
@@ -105,7 +107,7 @@ class Membership:
         assert link.peer is not None
         peer = self.expected(link.peer)
         if not peer.linked:
-            peer.set_pace(known)
+            peer.set_pace(known, self._strangers)
         peer.came_up(link)
 
     def has_room(self, link: Link) -> None:
@@ -137,7 +139,7 @@ class Membership:
             links = peer.up_links
             if not links:
                 continue
-            peer.set_pace(peer.id in policy.known)
+            peer.set_pace(peer.id in policy.known, self._strangers)
             if any(policy.admits(peer.id, link.wire.secure) is not None for link in links):
                 barred = policy.barred.get(peer.id)
                 peer.leave(GoodbyeReason.REMOVED, f"this humd refuses {peer.id.full}: {barred}" if barred else "")

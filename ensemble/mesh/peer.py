@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ensemble.errors import QueueFull, ToneTooLarge, UnknownPeer
 from ensemble.identity import HumdId
-from ensemble.mesh.allowance import Allowance
+from ensemble.mesh.allowance import Allowance, malformed_bucket
 from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.link_owner import State
@@ -32,7 +32,7 @@ from ensemble.mesh.peer_links import (
     WriteOn,
 )
 from ensemble.mesh.reading import Reason
-from ensemble.protocols import BudgetExceeded, Level, LineBudget
+from ensemble.protocols import Bucket, BudgetExceeded, Level, LineBudget
 from ensemble.tone import Qualifier
 
 
@@ -157,17 +157,20 @@ class Peer:
             return self._hold_size * 2 > self._limits.peer_hold_bytes
         raise no_link(self.id)
 
-    def set_pace(self, known: bool) -> None:
+    def set_pace(self, known: bool, strangers: Bucket) -> None:
         """
         How fast it may send, from now on.
 
         :param known: it has a row.
+        :param strangers: for lines that are no tones, of all that have none.
         """
         tones, size = self._limits.pace(known)
         if self.allowance is None and (tones or size):
             self.allowance = Allowance()
         if self.allowance is not None:
-            self.allowance.set_pace(tones, size, self._limits.burst_seconds, self._clock.seconds())
+            now = self._clock.seconds()
+            malformed = malformed_bucket(now) if known else strangers
+            self.allowance.set_pace(tones, size, self._limits.burst_seconds, malformed, now)
             for link in self._links.links():
                 link.reading.count_for(self.allowance)
 

@@ -11,6 +11,7 @@ from ensemble.mesh.allowance import (
     MALFORMED_PER_SECOND,
     MOST_PAUSE,
     Allowance,
+    malformed_bucket,
 )
 from ensemble.protocols import Bucket
 
@@ -64,27 +65,27 @@ class AllowanceTests(SynchronousTestCase):
     def test_none(self) -> None:
         """Without a pace nothing is ever too much, and 0 is no pace."""
         self.assertEqual(self.allowance.spend(10**9, 10**12, 0.0), 0.0)
-        self.allowance.set_pace(0, 0, 1, 0.0)
+        self.allowance.set_pace(0, 0, 1, malformed_bucket(0.0), 0.0)
         self.assertEqual(self.allowance.spend(10**9, 10**12, 0.0), 0.0)
         self.assertEqual(self.allowance.spend_malformed(10**9, 0.0), 0.0)
 
     def test_the_longer_counts(self) -> None:
         """Tones and bytes are counted each for itself; the debt that takes longer is waited for."""
-        self.allowance.set_pace(10, 1000, 2, 0.0)
+        self.allowance.set_pace(10, 1000, 2, malformed_bucket(0.0), 0.0)
         self.assertEqual(self.allowance.spend(30, 100, 0.0), 1.0)
         self.assertEqual(self.allowance.spend(0, 4900, 1.0), 2.9)
 
     def test_only_one_of_them(self) -> None:
         """A pace for bytes alone leaves tones alone, and the other way round."""
-        self.allowance.set_pace(0, 1000, 1, 0.0)
+        self.allowance.set_pace(0, 1000, 1, malformed_bucket(0.0), 0.0)
         self.assertEqual(self.allowance.spend(10**6, 1000, 0.0), 0.0)
-        self.allowance.set_pace(10, 0, 1, 0.0)
+        self.allowance.set_pace(10, 0, 1, malformed_bucket(0.0), 0.0)
         self.assertEqual(self.allowance.spend(10, 10**9, 0.0), 0.0)
 
     def test_malformed_whatever_the_pace(self) -> None:
         """The work with what is no tone is the same for all, counted for itself, and waited for like the rest."""
         for pace in ((1, 0), (0, 1), (10**9, 10**12)):
-            self.allowance.set_pace(*pace, 1, 0.0)
+            self.allowance.set_pace(*pace, 1, malformed_bucket(0.0), 0.0)
             self.assertEqual(self.allowance.spend_malformed(MALFORMED_AT_ONCE, 0.0), 0.0)
             self.assertEqual(self.allowance.spend_malformed(1, 0.0), LEAST_PAUSE)
             self.assertEqual(self.allowance.spend_malformed(2 * MALFORMED_PER_SECOND - 1, 0.0), 2.0)
@@ -92,6 +93,6 @@ class AllowanceTests(SynchronousTestCase):
 
     def test_pauses_have_bounds(self) -> None:
         """A pause of a moment would cost more than it slows; one without end could hide a goodbye."""
-        self.allowance.set_pace(1000, 0, 1, 0.0)
+        self.allowance.set_pace(1000, 0, 1, malformed_bucket(0.0), 0.0)
         self.assertEqual(self.allowance.spend(1001, 0, 0.0), LEAST_PAUSE)
         self.assertEqual(self.allowance.spend(10**9, 0, 0.0), MOST_PAUSE)

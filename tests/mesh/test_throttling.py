@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.identity import HumdAddr
 from ensemble.mesh import KnownPeer, Limits, Policy
-from ensemble.mesh.allowance import MALFORMED_AT_ONCE, MALFORMED_PER_SECOND, Allowance
+from ensemble.mesh.allowance import MALFORMED_AT_ONCE, MALFORMED_PER_SECOND, Allowance, malformed_bucket
 from ensemble.mesh.inbound import SEARCHED
 from ensemble.mesh.limits import UNPACED
 from ensemble.mesh.reading import Reading, Reason
@@ -262,6 +262,31 @@ class MalformedTests(SynchronousTestCase):
         self.assertEqual(humd.counters["tones.received"], 20)
         self.assertEqual(humd.counters["links.throttled"], 1)
 
+    def test_a_crowd_of_strangers(self) -> None:
+        """All strangers share what is done with their bad lines, and one who comes back has no more of it."""
+        crowd = [self.peer] + [PlainPeer(self.world, self.humd) for _ in range(9)]
+        for peer in crowd[1:]:
+            peer.say(peer.hello())
+        for peer in crowd:
+            peer.say(*[b"x"] * MALFORMED_AT_ONCE)
+        self.assertEqual(self.counted(), (MALFORMED_AT_ONCE + 9, 9))
+        crowd[1].wire.close()
+        again = PlainPeer(self.world, self.humd, crowd[1].key)
+        again.say(again.hello(), *[b"x"] * MALFORMED_AT_ONCE)
+        self.assertEqual(self.counted(), (MALFORMED_AT_ONCE + 10, 10))
+        self.world.advance(1, step=0.05)
+        self.assertLess(self.counted()[0], 1.2 * (MALFORMED_AT_ONCE + MALFORMED_PER_SECOND))
+
+    def test_who_has_a_row_has_a_share_of_its_own(self) -> None:
+        """What strangers send is not waited for by those whom the owner knows, nor what the one sends by the other."""
+        known = [PlainPeer(self.world, self.humd) for _ in range(2)]
+        self.humd.judge_again(Policy(known=tuple(KnownPeer(peer.id) for peer in known)))
+        for peer in known:
+            peer.say(peer.hello())
+        for peer in (self.peer, *known):
+            peer.say(*[b"x"] * MALFORMED_AT_ONCE)
+        self.assertEqual(self.counted(), (3 * MALFORMED_AT_ONCE, 0))
+
     def test_no_limits_no_pause(self) -> None:
         """A program that sets no limits slows nobody for that either."""
         humd = self.world.humd()
@@ -381,7 +406,7 @@ class ReadingTests(SynchronousTestCase):
     def test_one_timer(self) -> None:
         """While a debt is being paid, more of it sets no second timer."""
         self.reading.allowance = Allowance()
-        self.reading.allowance.set_pace(10, 0, 1, self.clock.seconds())
+        self.reading.allowance.set_pace(10, 0, 1, malformed_bucket(0.0), self.clock.seconds())
         self.assertTrue(self.reading.spend(20))
         self.assertFalse(self.reading.spend(20))
         self.assertEqual(self.reading.allowance.throttled, 1)
