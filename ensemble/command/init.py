@@ -22,7 +22,7 @@ from ensemble.command.here import Here, below_home, shown
 from ensemble.command.hints import advertised, near_only, of_listeners, own_address, trust_line
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.unit import UNIT, given_words, humd_words, twistd, unit_path, unit_text
-from ensemble.config import Paths, create_text, read_peers, row_json, write_empty_peers, write_text
+from ensemble.config import Paths, create_text, read_peers, row_json, without_home, write_empty_peers, write_text
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId, certificate_of, fingerprint, load_or_mint
 from ensemble.tone import read_document
@@ -84,9 +84,15 @@ def init(here: Here) -> int:
     """
     C{init}.
 
-    :raises ConfigurationError: something cannot be read or written.
+    :raises ConfigurationError: something cannot be read or written, or nothing says where home is.
     """
-    options, unit = here.options, unit_path(here.environ)
+    paths, options = here.paths_given(), here.options
+    what, mend = without_home(paths)
+    if what:
+        raise ConfigurationError(f"{what}: {mend}")
+    unit = unit_path(here.environ)
+    if unit is None:
+        raise ConfigurationError("HOME is not set, so a unit of systemd has no place: set it, or XDG_CONFIG_HOME")
     given = {option: _values(getattr(options, option[2:].replace("-", "_"))) for option in GIVEN_ON}
     kept = {} if options.force else _kept(unit, [option for option, values in given.items() if not values])
     passed = given | kept
@@ -94,7 +100,6 @@ def init(here: Here) -> int:
     hints = advertised(advertise)
     of_listeners(listen, None)  # judged before anything is written
     _check_numbers({option: given[option] for option in (LIMIT, MAX_TONE)})
-    paths = here.paths_given()
     key, minted = load_or_mint(paths.key)
     steps = [
         Step("key", "made" if minted else "there", shown(paths.key)),

@@ -91,7 +91,8 @@ def _finish(here: Here, places: _Places) -> int:
     line()
     line("Next:")
     if restart:
-        how = f" (`systemctl --user restart {UNIT}`)" if unit_path(here.environ).exists() else ""
+        unit = unit_path(here.environ)
+        how = f" (`systemctl --user restart {UNIT}`)" if unit is not None and unit.exists() else ""
         line(f"  restart the humd{how}: until then it goes on as the old id")
     else:
         line("  start the humd: it goes on as the new id, and its hellos say whose heir it is")

@@ -31,10 +31,16 @@ _WORD: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s"]+')
 _ESCAPED: Final = re.compile(r'%%|\$\$|\\(?:[\\"ntr]|x[0-9a-f]{2})')
 
 
-def unit_path(environ: Mapping[str, str]) -> Path:
-    """Where the user manager looks for it (systemd.unit(5), "User Unit Search Path")."""
-    base = environ.get("XDG_CONFIG_HOME", "")
-    folder = Path(base) if base.startswith("/") else Path(environ.get("HOME", "/")) / ".config"
+def unit_path(environ: Mapping[str, str]) -> Path | None:
+    """
+    Where the user manager looks for it (systemd.unit(5), "User Unit Search Path").
+
+    :returns: None where nothing says where home is.
+    """
+    base, home = environ.get("XDG_CONFIG_HOME", ""), environ.get("HOME", "")
+    if not (base.startswith("/") or home):
+        return None
+    folder = Path(base) if base.startswith("/") else Path(home) / ".config"
     return folder.absolute() / "systemd" / "user" / UNIT
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from pathlib import Path
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -69,6 +70,20 @@ class InitTests(InitTestCase):
         before = [path.read_bytes() for path in (self.key, self.peers_file, self.unit)]
         self.assertEqual(self.states("--listen", "tcp:1"), ["there", "there", "there"])
         self.assertEqual([path.read_bytes() for path in (self.key, self.peers_file, self.unit)], before)
+
+    def test_without_a_home(self) -> None:
+        """Where nothing says where home is it makes nothing, neither below the current folder nor below the root."""
+        del self.environ["HOME"]
+        before = set(self.home.rglob("*"))
+        said = self.call("init")
+        self.assertEqual((said.status, said.out), (1, ""))
+        self.assertIn("HOME is not set, so below the current folder: ", said.err)
+        self.assertIn(": give --state-dir and --peers, or set HOME", said.err)
+        said = self.call("init", "--state-dir", str(self.home / "s"), "--peers", str(self.home / "p"))
+        self.assertEqual((said.status, said.out), (1, ""))
+        self.assertIn("HOME is not set, so a unit of systemd has no place", said.err)
+        self.assertEqual(set(self.home.rglob("*")), before)
+        self.assertFalse(Path(".local").exists() or Path(".config").exists())
 
     def test_again_without_the_options(self) -> None:
         """What was listened on and advertised need not be said again, and is in the row all the same."""

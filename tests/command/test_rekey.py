@@ -97,6 +97,7 @@ class RotateTests(RekeyTestCase):
         self.runs(self.me.full)
         self.assertIn("restart the humd: until", self.call("rotate", "--finish").out)
         unit = unit_path(self.environ)
+        assert unit is not None
         unit.parent.mkdir(parents=True)
         unit.touch()
         self.assertIn("(`systemctl --user restart humd.service`)", self.call("rotate", "--finish").out)

@@ -161,6 +161,7 @@ class UnitTests(SynchronousTestCase):
         self.assertEqual(unit_path({"HOME": "/h"}), Path("/h/.config") / below)
         self.assertEqual(unit_path({"HOME": "/h", "XDG_CONFIG_HOME": "/c"}), Path("/c") / below)
         self.assertEqual(unit_path({"HOME": "/h", "XDG_CONFIG_HOME": "relative"}), Path("/h/.config") / below)
+        self.assertIsNone(unit_path({"HOME": "", "XDG_CONFIG_HOME": "relative"}))
 
     def test_twistd(self) -> None:
         """It is the one beside this python; where there is none the error names the folder."""
