@@ -56,7 +56,7 @@ class PeerBook:
                 problems.append("a row names this humd itself; it is skipped")
                 continue
             known = self.known[row.humd_id] = _known(row)
-            if known.hints and not self._can_dial(known):
+            if known.hints and not known.dial_order(self._dialable):
                 problems.append(self._undialable(known))
         return Change(
             added=tuple(peer for peer in self.known if peer not in before),
@@ -69,10 +69,6 @@ class PeerBook:
     def policy(self) -> Policy:
         """The rules for links that follow."""
         return Policy(self._level, self._admit_any, self.known.values())
-
-    def _can_dial(self, row: KnownPeer) -> bool:
-        """True where one of its hints is for a wire that we have, and may be used."""
-        return any(hint.scheme in self._dialable for hint in row.dial_order())
 
     def find(self, text: str) -> HumdId | None:
         """Whom an id or an alias means; an id need not have a row."""

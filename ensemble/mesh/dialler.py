@@ -46,7 +46,7 @@ class Redial:
         self._ensemble, self._dials, self._clock = ensemble, dials, clock
         self._failures: dict[Hint, tuple[str, str]] = {}  # of each hint the last: the cause, and the mend
         self._backoff = Backoff(random)
-        self._order = [hint for hint in row.dial_order() if hint.scheme in dials]
+        self._order = row.dial_order(dials)
         self._waiting: list[Hint] = []  # of this race, not started yet
         self._racing: dict[Deferred[Any], bool] = {}  # True while it connects; then the ensemble shakes hands on it
         self._timer: IDelayedCall | None = None

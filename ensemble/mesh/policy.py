@@ -7,7 +7,7 @@ Two independent questions.  I{Proof} is a L{Level}; I{permission} is whether the
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from attrs import field, frozen
 
@@ -63,11 +63,15 @@ class KnownPeer:
                 continue  # reported where the row was read
         return hints
 
-    def dial_order(self) -> list[Hint]:
-        """Whom to dial, best first: secure hints in the order of their schemes, then plain ones where allowed."""
+    def dial_order(self, schemes: Container[str]) -> list[Hint]:
+        """
+        Whom to dial, best first: secure hints in the order of their schemes, then plain ones where allowed.
+
+        :param schemes: those that can be dialled from here.
+        """
+        order = SECURE_SCHEMES if self.needs_secure else (*SECURE_SCHEMES, "tcp")
         hints = self.parsed_hints()
-        secure = [hint for scheme in SECURE_SCHEMES for hint in hints if hint.scheme == scheme]
-        return secure if self.needs_secure else secure + [hint for hint in hints if hint.scheme == "tcp"]
+        return [hint for scheme in order if scheme in schemes for hint in hints if hint.scheme == scheme]
 
 
 @frozen

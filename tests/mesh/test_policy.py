@@ -22,9 +22,10 @@ class RowTests(SynchronousTestCase):
         hints = ("tcp:a:1", "nonsense", "tls:b:2")
         row = KnownPeer(ALICE, hints)
         self.assertEqual([str(hint) for hint in row.parsed_hints()], ["tcp:a:1", "tls:b:2"])
-        self.assertEqual([str(hint) for hint in row.dial_order()], ["tls:b:2"])
+        self.assertEqual([str(hint) for hint in row.dial_order({"tcp", "tls"})], ["tls:b:2"])
+        self.assertEqual(row.dial_order({"tcp", "udp"}), [])
         plain = KnownPeer(ALICE, hints, plain=True)
-        self.assertEqual([str(hint) for hint in plain.dial_order()], ["tls:b:2", "tcp:a:1"])
+        self.assertEqual([str(hint) for hint in plain.dial_order({"tcp", "tls"})], ["tls:b:2", "tcp:a:1"])
         self.assertFalse(KnownPeer(ALICE, hints[:2]).needs_secure)
 
 
