@@ -15,14 +15,12 @@ from ensemble.identity import HumdId
 from ensemble.mesh.allowance import Allowance, malformed_bucket
 from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
-from ensemble.mesh.link_owner import State
-from ensemble.mesh.peer_links import (
+from ensemble.mesh.link_actions import (
     Action,
     CloseDrained,
     CloseNow,
     GoodbyeReason,
     PauseReading,
-    PeerLinks,
     PeerLost,
     PeerUp,
     Refuse,
@@ -31,6 +29,8 @@ from ensemble.mesh.peer_links import (
     TwoProcesses,
     WriteOn,
 )
+from ensemble.mesh.link_owner import State
+from ensemble.mesh.peer_links import PeerLinks
 from ensemble.mesh.reading import Reason
 from ensemble.protocols import Bucket, BudgetExceeded, Level, LineBudget
 from ensemble.tone import Qualifier

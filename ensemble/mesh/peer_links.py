@@ -64,22 +64,6 @@ from ensemble.mesh.link_actions import (
     WriteOn,
 )
 
-__all__ = [
-    "Action",
-    "CloseDrained",
-    "CloseNow",
-    "GoodbyeReason",
-    "PauseReading",
-    "PeerLinks",
-    "PeerLost",
-    "PeerUp",
-    "Refuse",
-    "ResumeReading",
-    "SayGoodbye",
-    "TwoProcesses",
-    "WriteOn",
-]
-
 L = TypeVar("L", bound=Hashable)
 
 

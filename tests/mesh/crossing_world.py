@@ -13,12 +13,11 @@ from attrs import define, field, frozen
 
 from ensemble.identity import HumdId
 from ensemble.mesh.defaults import PENDING_SECONDS
-from ensemble.mesh.peer_links import (
+from ensemble.mesh.link_actions import (
     Action,
     CloseDrained,
     CloseNow,
     PauseReading,
-    PeerLinks,
     PeerLost,
     PeerUp,
     Refuse,
@@ -26,6 +25,7 @@ from ensemble.mesh.peer_links import (
     SayGoodbye,
     WriteOn,
 )
+from ensemble.mesh.peer_links import PeerLinks
 
 SMALLER, LARGER = HumdId(b"\x01" * 32), HumdId(b"\x02" * 32)
 QUIET = 200.0  # seconds: long after the last ask, and after every deadline

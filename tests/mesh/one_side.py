@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ensemble.mesh.peer_links import Action, PeerLinks, PeerLost, WriteOn
+from ensemble.mesh.link_actions import Action, PeerLost, WriteOn
+from ensemble.mesh.peer_links import PeerLinks
 from tests.mesh.crossing_world import LARGER, SMALLER
 
 

@@ -13,13 +13,12 @@ from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.mesh.defaults import CLOSE_SECONDS, MOVE_SECONDS, SETTLE_SECONDS, WATCH_SECONDS
-from ensemble.mesh.peer_links import (
+from ensemble.mesh.link_actions import (
     Action,
     CloseDrained,
     CloseNow,
     GoodbyeReason,
     PauseReading,
-    PeerLinks,
     PeerLost,
     PeerUp,
     Refuse,
@@ -28,6 +27,7 @@ from ensemble.mesh.peer_links import (
     TwoProcesses,
     WriteOn,
 )
+from ensemble.mesh.peer_links import PeerLinks
 from tests.mesh.crossing import main, rough, smooth
 from tests.mesh.crossing_world import LARGER, SMALLER
 

@@ -11,7 +11,7 @@ from ensemble.mesh.defaults import (
     SETTLE_SECONDS,
     WATCH_SECONDS,
 )
-from ensemble.mesh.peer_links import (
+from ensemble.mesh.link_actions import (
     CloseDrained,
     CloseNow,
     GoodbyeReason,

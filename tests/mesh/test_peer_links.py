@@ -12,11 +12,10 @@ from ensemble.mesh.defaults import (
     CROSSED_SECONDS,
     REPLACED_SECONDS,
 )
-from ensemble.mesh.peer_links import (
+from ensemble.mesh.link_actions import (
     CloseDrained,
     CloseNow,
     GoodbyeReason,
-    PeerLinks,
     PeerLost,
     PeerUp,
     Refuse,
@@ -24,6 +23,7 @@ from ensemble.mesh.peer_links import (
     TwoProcesses,
     WriteOn,
 )
+from ensemble.mesh.peer_links import PeerLinks
 from tests.mesh.crossing_world import SMALLER
 from tests.mesh.one_side import LOST, Side, follower_with_two, leader_with_two
 
