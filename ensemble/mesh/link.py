@@ -299,7 +299,7 @@ class Link:
                 return  # also where the line itself was what ended it: it may change the rules
             if isinstance(event, ReadyToProve):
                 assert self._handshake is not None and self.peer is not None
-                if self._owner.link_may_prove(self, self.peer):
+                if self._owner.link_may_prove(self.peer):
                     self._handle(self._handshake.prove(self._wall_ms()))
                 else:
                     self._refuse(Refused("another link to it is up", "dial.superseded", "", self.peer))

@@ -41,10 +41,9 @@ _MESSAGES = {
 
 @frozen
 class Refuse(Generic[L]):
-    """Close C{link}, which was never ours; C{cause} is for the log, the peer is told nothing."""
+    """Close C{link}, which was never ours; the peer is told nothing."""
 
     link: L
-    cause: str
 
 
 @frozen

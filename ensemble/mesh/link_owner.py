@@ -27,8 +27,8 @@ class State(Enum):
 class LinkOwner(Protocol):
     """Who is told about a link.  Called in the order in which things happened."""
 
-    def link_may_prove(self, link: Link, peer: HumdId) -> bool:
-        """May this dial have our proof?  False drops it (of racing hints only one gets it)."""
+    def link_may_prove(self, peer: HumdId) -> bool:
+        """May a dial of this peer have our proof?  False drops it (of racing hints only one gets it)."""
 
     def link_hello_admissible(self, link: Link) -> None:
         """An accepted link showed a hello that would be let in: it is not the first to go when too many are pending."""

@@ -76,7 +76,7 @@ class Links:
 
     # LinkOwner
 
-    def link_may_prove(self, link: Link, peer: HumdId) -> bool:
+    def link_may_prove(self, peer: HumdId) -> bool:
         return not self._members.expected(peer).linked  # whoever proves is up in the same call
 
     def link_refused(self, link: Link, refused: Refused) -> None:

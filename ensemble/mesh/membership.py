@@ -117,7 +117,7 @@ class Membership:
 
     def shed(self, link: Link) -> None:
         """Part from the peer of C{link}, whose queue was thrown away; another link of it may be up by now."""
-        known = self._peers.get(link.peer.full) if link.peer is not None else None
+        known = self._of(link)
         if known is not None and known.writing is link:
             known.leave(GoodbyeReason.LIMIT)
         else:
@@ -127,7 +127,7 @@ class Membership:
         """The wire of C{link} is gone; a peer with nothing left is forgotten."""
         if link.dropped:
             self._counters["links.dropped"] += link.dropped
-        known = self._peers.get(link.peer.full) if link.peer is not None else None
+        known = self._of(link)
         if known is None:
             return
         known.gone(link, reason, clean)
@@ -172,9 +172,9 @@ class Membership:
         self._tell(peer.id, False)
         self._forget(peer)  # its links may be gone long since, while it moved from one to another
 
-    def link_superseded(self, link: Link, cause: str) -> None:
+    def link_superseded(self, link: Link) -> None:
         self._counters["links.superseded"] += 1
-        known = self._peers.get(link.peer.full) if link.peer is not None else None
+        known = self._of(link)
         if known is not None and known.linked:
             self._reception.ended(link, known.id)
         link.abort()
@@ -185,6 +185,9 @@ class Membership:
 
     def two_processes(self, peer: Peer) -> None:
         self.log.warn("{peer} was replaced three times in a minute: do two processes share its key?", peer=peer.id.full)
+
+    def _of(self, link: Link) -> Peer | None:
+        return None if link.peer is None else self.get(link.peer)
 
     def _forget(self, peer: Peer) -> None:
         if peer.idle and self._peers.get(peer.id.full) is peer:

@@ -56,7 +56,7 @@ class PeerOwner(Protocol):
     def has_room(self, link: Link) -> None:
         """What was held has left over C{link}, whose queue is at most half full with it."""
 
-    def link_superseded(self, link: Link, cause: str) -> None:
+    def link_superseded(self, link: Link) -> None:
         """A second link was refused."""
 
     def hold_shed(self, peer: Peer, cause: str) -> None:
@@ -202,7 +202,7 @@ class Peer:
         both = shaken.level is not Level.PROVEN and "bye-1" in shaken.features and not link.wire.dialled
         for dial in [other for other in self.coming if self.linked and other.wire.dialled]:
             if dial.may_be_dropped and not both:
-                self._owner.link_superseded(dial, "another link to it came up")
+                self._owner.link_superseded(dial)
             else:
                 self._do(self._links.dial_committed(dial, self._clock.seconds()))
 
@@ -253,7 +253,7 @@ class Peer:
         if isinstance(action, WriteOn):
             self._write_on(action.link)
         elif isinstance(action, Refuse):
-            self._owner.link_superseded(action.link, action.cause)
+            self._owner.link_superseded(action.link)
         elif isinstance(action, CloseNow):
             action.link.abort()
         elif isinstance(action, SayGoodbye):

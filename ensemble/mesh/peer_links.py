@@ -187,7 +187,7 @@ class PeerLinks(Generic[L]):
             return self._begin(new, now)
         old = state.up if isinstance(state, _One) else state.winner if isinstance(state, _Two) else state.loser
         if level < old.level:
-            return [Refuse(link, "a link on which the peer proved more is up"), *self._release()]
+            return [Refuse(link), *self._release()]  # one on which the peer proved more is up
         if isinstance(state, _One) and self._crossed(old, new) and now - old.since < CROSSED_SECONDS:
             return self._cross(state, new, now)
         if isinstance(state, _Moving) and self._crossed(old, new) and (began is None or began <= state.since):
