@@ -115,7 +115,7 @@ class Routes:
         elif to is not None and elsewhere:
             out = self._requests.to_peer(client_id, to, envelope, line, now)
         elif chi == "hello":
-            out = self.client_hello(client_id, decode_checked(line), now)
+            out = self.client_hello(client_id, decode_checked(line))
         else:
             out = self._requests.from_client(client_id, envelope, line, now)
         return self._with_changes(out) if self._book.changed else out
@@ -145,7 +145,7 @@ class Routes:
             out = self._requests.from_peer(peer, envelope, line, now)
         return self._with_changes(out) if self._book.changed else out
 
-    def client_hello(self, client_id: str, hello: Mapping[str, Any], now: float) -> list[Output]:
+    def client_hello(self, client_id: str, hello: Mapping[str, Any]) -> list[Output]:
         """A local client says what it is.  A hello without a name registers nothing."""
         read = read_hello(hello, client_id, self._wall_ms())
         out: list[Output] = [Notice(client_id, problem) for problem in read.problems]
@@ -156,22 +156,20 @@ class Routes:
 
     # losses
 
-    def client_left(self, client_id: str, now: float) -> list[Output]:
+    def client_left(self, client_id: str) -> list[Output]:
         """A local client is gone: whoever waits for it is told, what it asked goes on without it."""
         self.roster.remove(client_id)
         out = self._lost(client_id, "the program that was to answer is gone: try again once it is back")
         return self._with_changes(out) if self._book.changed else out
 
-    def peer_lost(self, peer: HumdId, now: float) -> list[Output]:
+    def peer_lost(self, peer: HumdId) -> list[Output]:
         """The link to C{peer} is lost, or was replaced: whoever waits for it is told."""
         self._owed.pop(peer, None)
         self._owed_size.pop(peer, None)
         out = self._lost(peer, "the link to the humd that was to answer is lost: try again once it is back")
         return self._with_changes(out) if self._book.changed else out
 
-    def delivery_failed(
-        self, output: ToClient | ToPeer, qualifier: Qualifier, message: str, now: float
-    ) -> list[Output]:
+    def delivery_failed(self, output: ToClient | ToPeer, qualifier: Qualifier, message: str) -> list[Output]:
         """
         An output could not be handed over: unknown peer, queue full, too large, client gone.
 
@@ -191,7 +189,7 @@ class Routes:
             out = self._own_failed(output, qualifier)
         return self._with_changes(out) if self._book.changed else out
 
-    def undelivered(self, peer: HumdId, line: bytes, qualifier: Qualifier, message: str, now: float) -> list[Output]:
+    def undelivered(self, peer: HumdId, line: bytes, qualifier: Qualifier, message: str) -> list[Output]:
         """
         As L{delivery_failed}, where the owner has no more than the line: it was accepted for a link that never came.
 
@@ -205,7 +203,7 @@ class Routes:
         if ask is None or ask.asker is None:
             return [self._tell.drop("replies.broken" if said.chi in REPLIES else "tones.dropped")]
         context = Asking(ask, ask.asker, said.rid, said.sid, said.call_id, False)
-        return self.delivery_failed(ToPeer(peer, line, False, context), qualifier, message, now)
+        return self.delivery_failed(ToPeer(peer, line, False, context), qualifier, message)
 
     def peer_has_room(self, peer: HumdId) -> list[Output]:
         """The queue to C{peer} drained: the errors that it had no room for, again."""

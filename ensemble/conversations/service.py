@@ -62,7 +62,7 @@ class Node(Service):
         paused = self._paused.pop(client.client_id, None)
         if paused is not None:
             paused[1].cancel()
-        self._do(self.routes.client_left(client.client_id, self._clock.seconds()), None)
+        self._do(self.routes.client_left(client.client_id), None)
         self._room(client.client_id)
 
     # MeshListener
@@ -78,7 +78,7 @@ class Node(Service):
         self.ensemble.set_waiting(peer, self.routes.waiting_on(peer))
 
     def peer_lost(self, peer: HumdId, reason: str) -> None:
-        self._do(self.routes.peer_lost(peer, self._clock.seconds()), None)
+        self._do(self.routes.peer_lost(peer), None)
         self._room(peer)
 
     def peer_has_room(self, peer: HumdId) -> None:
@@ -87,7 +87,7 @@ class Node(Service):
 
     def undelivered(self, peer: HumdId, line: bytes, qualifier: Qualifier) -> None:
         message = "the link to the other humd did not come up; is it running?"
-        self._do(self.routes.undelivered(peer, line, qualifier, message, self._clock.seconds()), None)
+        self._do(self.routes.undelivered(peer, line, qualifier, message), None)
 
     # outputs
 
@@ -152,7 +152,7 @@ class Node(Service):
             self._pause(source, output.peer)
 
     def _failed(self, output: ToClient | ToPeer, qualifier: Qualifier, message: str) -> None:
-        self._do(self.routes.delivery_failed(output, qualifier, message, self._clock.seconds()), None)
+        self._do(self.routes.delivery_failed(output, qualifier, message), None)
 
     # pauses
 

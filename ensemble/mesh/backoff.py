@@ -50,7 +50,7 @@ class Backoff:
             self._next = REDIAL_FIRST_SECONDS
         return self._delay()
 
-    def failed(self, now: float) -> float:
+    def failed(self) -> float:
         """
         No dial of a round led to a link.
 

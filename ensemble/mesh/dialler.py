@@ -192,7 +192,7 @@ class Redial:
         if self._waiting:
             self._next()
         elif not self._racing:
-            self._again(self._backoff.failed(self._clock.seconds()))
+            self._again(self._backoff.failed())
 
 
 class Dialler(Service):

@@ -300,7 +300,7 @@ class Link:
             if isinstance(event, ReadyToProve):
                 assert self._handshake is not None and self.peer is not None
                 if self._owner.link_may_prove(self.peer):
-                    self._handle(self._handshake.prove(self._wall_ms()))
+                    self._handle(self._handshake.prove())
                 else:
                     self._refuse(Refused("another link to it is up", "dial.superseded", "", self.peer))
             elif isinstance(event, Refused):

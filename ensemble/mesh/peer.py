@@ -213,7 +213,7 @@ class Peer:
     def gone(self, link: Link, reason: str, clean: bool) -> None:
         """The wire of C{link} is gone, up or not."""
         self.coming.discard(link)
-        self._do(self._links.lost(link, self._clock.seconds(), reason=reason, clean=clean))
+        self._do(self._links.lost(link, reason=reason, clean=clean))
         if not self.coming and not self.linked:
             self._drop(self._take_held(), Qualifier.ROUTE_SEND_FAILED)
 

@@ -220,9 +220,7 @@ class PeerLinks(Generic[L]):
             return self._answer(link, now, wrote, [WriteOn(None)])
         return self._lose_all("it said goodbye to the link that stays")
 
-    def lost(
-        self, link: L, now: float, *, reason: str = "the connection was lost", clean: bool = True
-    ) -> list[Action[L]]:
+    def lost(self, link: L, *, reason: str = "the connection was lost", clean: bool = True) -> list[Action[L]]:
         """
         C{link} is gone, closed by us or not.  Nothing for a link that is not known here.
 

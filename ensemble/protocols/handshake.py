@@ -125,7 +125,7 @@ class Handshake:
         self._step(lambda: self._take_line(line, now_ms))
         return self._taken()
 
-    def prove(self, now_ms: int) -> list[Event]:
+    def prove(self) -> list[Event]:
         """
         After L{ReadyToProve}: let our proof leave.
 

@@ -254,13 +254,13 @@ class DeliveryTests(SynchronousTestCase):
         self.assertLess(self.routes.known_asks, 180)
         self.assertEqual(len(told) + self.routes.known_asks, 300)
         self.assertIn(b"queue.full", told[0].line)
-        self.routes.peer_lost(self.peer, 0.0)
+        self.routes.peer_lost(self.peer)
         self.assertLess(self.routes.known_asks, 180)
         for number in range(1000):
             self.prompt(1000 + number)
-            self.routes.peer_lost(self.peer, 0.0)
+            self.routes.peer_lost(self.peer)
         self.assertLess(self.routes.known_asks, 180)
-        self.routes.client_left("worker", 0.0)
+        self.routes.client_left("worker")
         self.assertEqual((self.routes.known_asks, self.routes._book._orphaned), (0, 0))
 
     def test_owed_errors(self) -> None:
@@ -268,7 +268,7 @@ class DeliveryTests(SynchronousTestCase):
         for number in range(1000):
             for out in self.prompt(number, model="none"):
                 assert isinstance(out, ToPeer)
-                self.routes.delivery_failed(out, Qualifier.QUEUE_FULL, "full", 0.0)
+                self.routes.delivery_failed(out, Qualifier.QUEUE_FULL, "full")
         owed = self.routes.peer_has_room(self.peer)
         size = sum(len(out.line) for out in owed if isinstance(out, ToPeer))
         self.assertTrue(3 * 1024 * 1024 < size <= 4 * 1024 * 1024)

@@ -42,7 +42,7 @@ class Desk:
 
     def bee(self, client: str, **hello: Any) -> None:
         """A client says hello."""
-        self._take(self.routes.client_hello(client, {"chi": "hello", "hive": client, **hello}, self.now))
+        self._take(self.routes.client_hello(client, {"chi": "hello", "hive": client, **hello}))
 
     def worker(self, client: str, *models: str, **more: Any) -> None:
         """A client says that it is a worker for C{models} (default: the default model)."""
@@ -72,18 +72,18 @@ class Desk:
 
     def left(self, client: str) -> list[Got]:
         """A local client is gone."""
-        return self._take(self.routes.client_left(client, self.now))
+        return self._take(self.routes.client_left(client))
 
     def lost(self, peer: HumdId) -> list[Got]:
         """A peer is lost."""
-        return self._take(self.routes.peer_lost(peer, self.now))
+        return self._take(self.routes.peer_lost(peer))
 
     def fail(self, qualifier: Qualifier = Qualifier.QUEUE_FULL, output: Output | None = None) -> list[Got]:
         """An output, by default the only line of the latest, could not be handed over."""
         if output is None:
             (output,) = self.lines
         assert isinstance(output, (ToClient, ToPeer))
-        return self._take(self.routes.delivery_failed(output, qualifier, "it did not fit", self.now))
+        return self._take(self.routes.delivery_failed(output, qualifier, "it did not fit"))
 
     # what came of it
 

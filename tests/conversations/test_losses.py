@@ -192,10 +192,10 @@ class UndeliverableAskTests(SynchronousTestCase):
         (output,) = self.desk.lines
         assert isinstance(output, ToPeer)
         give_up = self.desk.routes.undelivered
-        found = give_up(P, output.line, Qualifier.ROUTE_UNKNOWN_PEER, "no link to it came up", self.desk.now)
+        found = give_up(P, output.line, Qualifier.ROUTE_UNKNOWN_PEER, "no link to it came up")
         self.assertEqual(errors(self.desk._take(found)), [("a", "route.unknown-peer", {"rid": "r", "sid": "s"})])
         for line in (output.line, line_of("chunk", sid="s"), line_of("log"), line_of("error", sid="s")):
-            self.desk._take(give_up(P, line, Qualifier.ROUTE_UNKNOWN_PEER, "no link to it came up", self.desk.now))
+            self.desk._take(give_up(P, line, Qualifier.ROUTE_UNKNOWN_PEER, "no link to it came up"))
             self.assertEqual(self.desk.lines, [])
         self.assertEqual(self.desk.routes.known_asks, 0)
 

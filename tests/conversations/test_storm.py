@@ -212,7 +212,7 @@ class Storm(RuleBasedStateMachine):
                 )
                 if left == 0 and may_fail:
                     self.failing = None
-                    todo += self.desk.routes.delivery_failed(output, qualifier, "it did not fit", self.desk.now)
+                    todo += self.desk.routes.delivery_failed(output, qualifier, "it did not fit")
                     continue
                 self.failing = (max(left - 1, 0), qualifier)
             self.arrive(speaker, output)

@@ -214,7 +214,7 @@ class Node:
     def gone(self, end: End, clean: bool) -> None:
         if end in self.ends:
             self.ends.remove(end)
-            self.do(self.links.lost(end, self.world.now, clean=clean))
+            self.do(self.links.lost(end, clean=clean))
 
     # tones
 

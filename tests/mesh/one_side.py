@@ -24,7 +24,7 @@ class Side:
         return self.links.goodbye_read(link, reason, self.now, wrote=wrote)
 
     def lost(self, link: str, clean: bool = True) -> list[Action[str]]:
-        return self.links.lost(link, self.now, reason="it broke", clean=clean)
+        return self.links.lost(link, reason="it broke", clean=clean)
 
     def after(self, seconds: float) -> list[Action[str]]:
         """Time passes, one tick at its end."""

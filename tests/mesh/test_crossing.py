@@ -167,7 +167,7 @@ class AnyInputTests(SynchronousTestCase):
                 dials = [dial for dial in dials if dial != chosen]
                 if chosen == owner.target:
                     owner.target = None
-                owner.do(links.lost(chosen, now, clean=bool(two)))
+                owner.do(links.lost(chosen, clean=bool(two)))
             elif what == "dial":
                 made.append(len(made))
                 dials.append(made[-1])

@@ -161,7 +161,7 @@ class End:
             if isinstance(event, Send):
                 said.append(event.line)
             elif isinstance(event, ReadyToProve):
-                said += self.obey(self.handshake.prove(now), now)
+                said += self.obey(self.handshake.prove(), now)
         return said
 
 

@@ -104,7 +104,7 @@ class VectorTests(SynchronousTestCase):
             self.assertEqual(json.loads(proof.line)["signature"], listener_signature)
             self.assertEqual(dialler.receive(answer.line, NOW), [])
             self.assertEqual(dialler.receive(proof.line, NOW), [ReadyToProve(two.id)])
-            last, up = dialler.prove(NOW)
+            last, up = dialler.prove()
             assert isinstance(last, Send) and isinstance(up, Up)
             said = json.loads(last.line)
             self.assertEqual((set(said), said["chi"]), ({"chi", "rid", "signature"}, "hello-proof"))
@@ -199,7 +199,7 @@ class ProvenTests(SynchronousTestCase):
         (refused,) = dialler.receive(PING, NOW)
         assert isinstance(refused, Refused)
         self.assertEqual((refused.counter, refused.peer), ("handshake.no-proof", two.id))
-        self.assertEqual(dialler.prove(NOW), [])
+        self.assertEqual(dialler.prove(), [])
 
     def test_wire_is_told(self) -> None:
         """The owner's rules are asked with the id and the kind of wire."""
@@ -324,11 +324,11 @@ class UseTests(SynchronousTestCase):
         self.assertRaises(LocalWireError, dialler.receive, LISTENER_HELLO, NOW)
         dialler.start(NOW)
         self.assertRaises(LocalWireError, dialler.start, NOW)
-        self.assertRaises(LocalWireError, dialler.prove, NOW)
+        self.assertRaises(LocalWireError, dialler.prove)
         done, _ = meet(one.dial(two.id), two.listen())
         self.assertRaises(LocalWireError, done.handshake.receive, TONE, NOW)
         self.assertRaises(LocalWireError, done.handshake.receive, b"garbage", NOW)
-        self.assertRaises(LocalWireError, done.handshake.prove, NOW)
+        self.assertRaises(LocalWireError, done.handshake.prove)
 
     def test_key_and_id(self) -> None:
         """A handshake under an id that the key is not of cannot begin."""

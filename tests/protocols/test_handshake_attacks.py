@@ -355,7 +355,7 @@ class ProofTests(Attacks):
         (refused,) = handshake.receive(proof, NOW)
         assert isinstance(refused, Refused)
         self.assertEqual(refused.counter, "handshake.no-proof")
-        self.assertEqual(handshake.prove(NOW), [])
+        self.assertEqual(handshake.prove(), [])
 
     def test_keys_without_a_secret(self) -> None:
         """A key of small order proves nothing, though OpenSSL would take the identity point's universal signature."""
