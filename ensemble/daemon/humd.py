@@ -31,10 +31,11 @@ from ensemble.daemon.listeners import Listeners
 from ensemble.daemon.notify import Notifier
 from ensemble.daemon.peerbook import Change, PeerBook
 from ensemble.daemon.settings import Settings
-from ensemble.daemon.snapshot import BEES, BeesFile, WatchedRoster
+from ensemble.daemon.snapshot import BEES, BeesFile
 from ensemble.daemon.state import State
 from ensemble.daemon.verbs import verbs
 from ensemble.errors import ConfigurationError
+from ensemble.hives import Roster
 from ensemble.identity import HumdId
 from ensemble.mesh import Dialler, Ensemble, KnownPeer
 from ensemble.protocols import LineBudget, TcpTransport, TlsTransport, Turn
@@ -97,7 +98,7 @@ class Humd(MultiService):
             succeeds=succeeds,
         )
         self.announce(state.own)
-        self.roster = WatchedRoster()
+        self.roster = Roster()
         self.routes = Routes(self.me, self.roster, self._wall_ms, home=settings.home)
         self.node = Node(self.ensemble, self.routes, reactor)
         self.dialler = Dialler(self.ensemble, dials, reactor, uniform)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,30 +11,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ensemble.config import write_text
-from ensemble.hives import NestlingManifest, Roster
+from ensemble.hives import Roster
 from ensemble.tone import write_document
 
 DEBOUNCE_SECONDS: Final = 1.0  # a change is in the file after so long; many at once are one write
 BEES: Final = "bees.json"
-
-
-class WatchedRoster(Roster):
-    """A roster that says when it changed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.changed: Callable[[], None] = _nobody
-
-    def register(self, client_id: str, manifest: NestlingManifest) -> tuple[str, ...]:
-        evicted = super().register(client_id, manifest)
-        self.changed()
-        return evicted
-
-    def remove(self, client_id: str) -> NestlingManifest | None:
-        gone = super().remove(client_id)
-        if gone is not None:
-            self.changed()
-        return gone
 
 
 class BeesFile(Service):
@@ -42,7 +23,7 @@ class BeesFile(Service):
 
     log = Logger()
 
-    def __init__(self, path: Path, roster: WatchedRoster, clock: IReactorTime) -> None:
+    def __init__(self, path: Path, roster: Roster, clock: IReactorTime) -> None:
         self._path, self._roster, self._clock = path, roster, clock
         self._due: IDelayedCall | None = None
         self._complained = False
@@ -77,7 +58,3 @@ class BeesFile(Service):
             self._complained = True
         else:
             self._complained = False
-
-
-def _nobody() -> None:
-    """Nobody wants to know yet."""

@@ -8,7 +8,7 @@ rarer than a question by far.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ensemble.hives.manifest import NestlingManifest
@@ -20,13 +20,13 @@ class Roster:
     """
     Who of the local clients is a bee.
 
-    :ivar revision: grows with every change; whoever writes C{bees.json} compares it.
+    :ivar changed: called behind each change, where somebody wants to know.
     """
 
     def __init__(self) -> None:
-        self.revision = 0
+        self.changed: Callable[[], None] | None = None
         self._bees: dict[str, NestlingManifest] = {}  # oldest first
-        self._indexed = -1
+        self._indexed = True
         self._workers: dict[str, tuple[str, ...]] = {}
         self._foragers: dict[str, str] = {}
         self._listeners: dict[str, tuple[str, ...]] = {}
@@ -49,14 +49,14 @@ class Roster:
             for other in evicted:
                 del self._bees[other]
         self._bees[client_id] = manifest
-        self.revision += 1
+        self._tell_change()
         return evicted
 
     def remove(self, client_id: str) -> NestlingManifest | None:
         """The client is gone.  Returns what it had said, None where it was no bee."""
         manifest = self._bees.pop(client_id, None)
         if manifest is not None:
-            self.revision += 1
+            self._tell_change()
         return manifest
 
     def get(self, client_id: str) -> NestlingManifest | None:
@@ -115,8 +115,13 @@ class Roster:
         self._index()
         return self._provided
 
+    def _tell_change(self) -> None:
+        self._indexed = False
+        if self.changed is not None:
+            self.changed()
+
     def _index(self) -> None:
-        if self._indexed == self.revision:
+        if self._indexed:
             return
         workers: dict[str, list[str]] = {}
         listeners: dict[str, list[str]] = {}
@@ -139,4 +144,4 @@ class Roster:
         self._workers = {model: tuple(found) for model, found in workers.items()}
         self._listeners = {chi: tuple(found) for chi, found in listeners.items()}
         self._foragers, self._catalogue, self._provided = foragers, tuple(catalogue), tuple(sorted(provided))
-        self._indexed = self.revision
+        self._indexed = True

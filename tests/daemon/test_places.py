@@ -20,10 +20,10 @@ from ensemble.daemon import listeners as listeners_module
 from ensemble.daemon.descriptors import KEPT, Descriptors
 from ensemble.daemon.listeners import BACKLOG, Listeners, endpoint_of, outward_address
 from ensemble.daemon.peerbook import PeerBook
-from ensemble.daemon.snapshot import DEBOUNCE_SECONDS, BeesFile, WatchedRoster
+from ensemble.daemon.snapshot import DEBOUNCE_SECONDS, BeesFile
 from ensemble.daemon.state import StateDirLocked, StateLock, open_state
 from ensemble.errors import ConfigurationError
-from ensemble.hives import NestlingManifest
+from ensemble.hives import NestlingManifest, Roster
 from ensemble.identity import HumdId, HumdKey, KeyFileError
 from ensemble.mesh import Ensemble, Limits
 from ensemble.protocols import Level, TlsTransport
@@ -185,7 +185,7 @@ class BeesFileTests(HumdTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.path = self.folder() / "bees.json"
-        self.roster = WatchedRoster()
+        self.roster = Roster()
         self.bees = BeesFile(self.path, self.roster, self.reactor)
 
     def read(self) -> Any:
@@ -223,12 +223,6 @@ class BeesFileTests(HumdTestCase):
         self.patch(os, "fsync", self.fail)
         self.bees.startService()
         self.assertEqual(self.read(), {})
-
-    def test_before_anybody_watches(self) -> None:
-        """A roster that nobody watches works as any other."""
-        roster = WatchedRoster()
-        roster.register("c", NestlingManifest("bee"))
-        self.assertIn("c", roster)
 
     def test_full_disk(self) -> None:
         """A file that cannot be written is told once, until it could be."""

@@ -73,17 +73,16 @@ class RosterTests(SynchronousTestCase):
         self.assertEqual(self.roster.provided(), ())
         self.assertIsNone(self.roster.remove("a"))
 
-    def test_revision_moves_with_every_change_only(self) -> None:
-        """Whoever writes the snapshot can see by one number whether it must."""
-        revisions = [self.roster.revision]
+    def test_every_change_is_told_and_nothing_else(self) -> None:
+        """Whoever writes the snapshot is called behind each change, and finds it there."""
+        told: list[list[str]] = []
+        self.roster.changed = lambda: told.append(list(self.roster.snapshot()))
         self.roster.register("a", worker("m"))
-        revisions.append(self.roster.revision)
         self.roster.workers("m")
         self.roster.remove("nobody")
-        self.assertEqual(self.roster.revision, revisions[-1])
+        self.assertEqual(told, [["a"]])
         self.roster.remove("a")
-        revisions.append(self.roster.revision)
-        self.assertEqual(revisions, sorted(set(revisions)))
+        self.assertEqual(told, [["a"], []])
 
     def test_foragers_are_found_by_tool(self) -> None:
         """A tool leads to the oldest forager that lists it; a worker's list of tools is not an offer."""
