@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ensemble.command.here import Here, below_home
+from ensemble.command.control import texts_of
+from ensemble.command.here import Here, shown
 from ensemble.command.hints import near_only, trust_line
 from ensemble.command.outcome import OK
 from ensemble.command.output import duration
@@ -32,7 +33,7 @@ def identify(here: Here) -> int:
     told = status.get("id") if status is not None else None
     humd_id = HumdId.parse(told) if isinstance(told, str) else key.humd_id() if key is not None else None
     assert humd_id is not None  # without a status the key was read
-    hints = _texts(status.get("listening")) if status is not None else []
+    hints = texts_of(status, "listening")
     public = key.public.hex() if key is not None and key.humd_id() == humd_id else None
     pin = fingerprint(certificate_of(key)) if key is not None and public is not None else None
     if pin is None and status is not None and isinstance(status.get("fingerprint"), str):
@@ -122,8 +123,8 @@ def status(here: Here) -> int:
                 (
                     str(client.get("name") or f"({str(client.get('client_id', ''))[:8]})"),
                     str(client.get("version") or "-"),
-                    " ".join(_texts(client.get("roles"))) or "-",
-                    " ".join(_texts(client.get("models"))) or "-",
+                    " ".join(texts_of(client, "roles")) or "-",
+                    " ".join(texts_of(client, "models")) or "-",
                     str(client.get("tools", "-")),
                 )
                 for client in clients
@@ -147,21 +148,15 @@ def _summary(here: Here, told: dict[str, Any]) -> list[tuple[str, str]]:
         ("id", str(told.get("id", ""))),
         ("version", f"{told.get('version')} (thrum {told.get('thrum_version')})"),
         ("up", f"{duration(_number(told.get('uptime_s')))}, since {told.get('started')}, pid {told.get('pid')}"),
-        ("listens", " ".join(_texts(told.get("listening"))) or "nowhere"),
+        ("listens", " ".join(texts_of(told, "listening")) or "nowhere"),
         ("asks", f"{asks.get('open', 0)} open"),
         ("links", f"{links.get('up', 0)} up, {links.get('pending', 0)} pending"),
         ("admits", f"{told.get('admit')} (auth {told.get('auth')})"),
-        ("thrum", below_home(paths.thrum, here.environ)),
-        ("state", _place(told.get("state_dir"), here)),
-        ("peers", _place(told.get("peers_file"), here)),
+        ("thrum", here.below_home(shown(paths.thrum))),
+        ("state", here.below_home(str(told.get("state_dir") or ""))),
+        ("peers", here.below_home(str(told.get("peers_file") or ""))),
         ("descriptors", f"{descriptors.get('used', '?')} of {descriptors.get('soft', '?')}"),
     ]
-
-
-def _place(path: object, here: Here) -> str:
-    home = here.environ.get("HOME", "").rstrip("/")
-    text = str(path or "")
-    return f"~{text[len(home) :]}" if home and text.startswith(f"{home}/") else text
 
 
 def _numbers(here: Here, title: str, numbers: object, zeros: bool) -> None:
@@ -172,10 +167,6 @@ def _numbers(here: Here, title: str, numbers: object, zeros: bool) -> None:
         here.screen.line()
         here.screen.line(here.screen.paint(title, "bold"))
         here.screen.fields(kept, indent="  ")
-
-
-def _texts(value: object) -> list[str]:
-    return [str(each) for each in value] if isinstance(value, list) else []
 
 
 def _number(value: object) -> float:

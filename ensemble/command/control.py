@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,7 +71,7 @@ def converse(
     :raises DaemonRefused: the daemon said no, and why.
     :raises BrokenPipeError: nobody reads C{output} any more.
     """
-    request = write_document({"do": do, **more}, pretty=False).encode() + b"\n"
+    request = write_document({"do": do, **more}).encode() + b"\n"
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(seconds if seconds is not None else SECONDS)
@@ -83,6 +83,12 @@ def converse(
         yield from _answers(connection, seconds, path, output)
     finally:
         connection.close()
+
+
+def texts_of(told: Mapping[str, Any] | None, key: str) -> list[str]:
+    """A list of texts in what the daemon said, or did not say; empty where there is none."""
+    texts = told.get(key) if told is not None else None
+    return [str(text) for text in texts] if isinstance(texts, list) else []
 
 
 def _answers(

@@ -11,7 +11,7 @@ from importlib.metadata import distributions
 from typing import Any, Final
 
 from ensemble.command import checks
-from ensemble.command.control import AS_ITS_USER, DaemonRefused, NoDaemon, ask_daemon
+from ensemble.command.control import AS_ITS_USER, DaemonRefused, NoDaemon, ask_daemon, texts_of
 from ensemble.command.findings import Finding, Grade, count, fail, ok, show, warn
 from ensemble.command.here import Here, shown
 from ensemble.command.hints import is_loopback, trust_line
@@ -46,8 +46,8 @@ def doctor(here: Here) -> int:
     findings += found
     findings.append(checks.descriptors(status))
     rows = _rows(paths, status, file, own)
-    listening = _listening(status)
-    unlinked = [hint for row in rows if row.get("state") != "linked" for hint in _hints(row)]
+    listening = texts_of(status, "listening")
+    unlinked = [hint for row in rows if row.get("state") != "linked" for hint in texts_of(row, "hints")]
     # With another key than the daemon's we would be strangers, to ourselves, too, who leave a refusal in a log.
     reached = reach([*listening, *unlinked] if same else unlinked, key if same else None)
     if status is not None:
@@ -91,7 +91,9 @@ def own_hints(listening: list[str], reached: dict[str, Reached]) -> list[Finding
 
 def unread(file: PeersFile, rows: list[dict[str, Any]], own: HumdId | None) -> list[Finding]:
     """Whether the daemon knows what the file says now."""
-    known = {str(row.get("id")): _hints(row) for row in rows if not (row.get("stranger") or row.get("heir_of"))}
+    known = {
+        str(row.get("id")): texts_of(row, "hints") for row in rows if not (row.get("stranger") or row.get("heir_of"))
+    }
     ours = {row.humd_id.full: list(row.hints) for row in file.rows if row.humd_id != own}
     differing = [name for name in {*known, *ours} if known.get(name) != ours.get(name)]
     if not differing:
@@ -132,7 +134,7 @@ def judge(
         return warn("peer", f"{name}: goes on for {row['heir_of']}, and has not linked yet", "has its owner finished?")
     if row.get("heir"):
         name = f"{name} (which says that it goes on as {row['heir']})"
-    hints = _hints(row)
+    hints = texts_of(row, "hints")
     failure = f"; last: {row['last_failure']}".removesuffix(f"; {mend}") if row.get("last_failure") else ""
     tried = [reached[hint] for hint in hints if hint in reached]
     undialled = [hint for hint in hints if row.get("secure_only") and hint.startswith("tcp:")]
@@ -235,13 +237,3 @@ def _own(status: dict[str, Any]) -> HumdId | None:
         return HumdId.parse(str(status.get("id")))
     except BadHumdId:
         return None
-
-
-def _listening(status: dict[str, Any] | None) -> list[str]:
-    told = status.get("listening") if status is not None else None
-    return [str(hint) for hint in told] if isinstance(told, list) else []
-
-
-def _hints(row: dict[str, Any]) -> list[str]:
-    hints = row.get("hints")
-    return [str(hint) for hint in hints] if isinstance(hints, list) else []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from attrs import frozen
@@ -92,16 +91,12 @@ class Here:
         """
         return ask_daemon(self.paths().control, do, **more)
 
+    def below_home(self, place: str) -> str:
+        """A path as people write it: C{~} for their home."""
+        home = self.environ.get("HOME", "").rstrip("/")
+        return f"~{place[len(home) :]}" if home and place.startswith(f"{home}/") else place
+
 
 def shown(path: str | os.PathLike[str]) -> str:
     """A path as text that any output takes, also where its bytes are no text."""
     return os.fsencode(path).decode("utf-8", "replace")
-
-
-def below_home(path: Path, environ: Mapping[str, str]) -> str:
-    """The path as people write it: C{~} for their home."""
-    home = environ.get("HOME", "")
-    text = shown(path)
-    if len(home) > 1 and text.startswith(home.rstrip("/") + "/"):
-        return "~" + text[len(home.rstrip("/")) :]
-    return text

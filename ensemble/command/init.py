@@ -18,7 +18,8 @@ from typing import Final
 
 from attrs import asdict, frozen
 
-from ensemble.command.here import Here, below_home, shown
+from ensemble.command.control import texts_of
+from ensemble.command.here import Here, shown
 from ensemble.command.hints import advertised, near_only, of_listeners, own_address, trust_line
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.unit import UNIT, given_words, humd_words, twistd, unit_path, unit_text
@@ -110,7 +111,7 @@ def init(here: Here) -> int:
     text = unit_text(words)
     steps.append(_write_unit(unit, text, options.force))
     if not hints:
-        hints = of_listeners(listen, own_address()) or _running_hints(here)
+        hints = of_listeners(listen, own_address()) or texts_of(here.status(), "listening")
     if any(hint.startswith("tls:") for hint in hints):
         hints = list(dict.fromkeys((*hints, f"tls-fp:{fingerprint(certificate_of(key))}")))
     guessed = bool(listen) and not advertise
@@ -200,16 +201,11 @@ def _difference(path: Path, text: str) -> list[str]:
     return list(difflib.unified_diff(there, text.splitlines(), shown(path), "what init would write", lineterm="", n=0))
 
 
-def _running_hints(here: Here) -> list[str]:
-    listening = (here.status() or {}).get("listening")
-    return [str(hint) for hint in listening] if isinstance(listening, list) else []
-
-
 def _tell(here: Here, report: Report) -> None:
     screen = here.screen
     screen.table(
         ("WHAT", "STATE", "PATH"),
-        [(step.what, step.state, below_home(Path(step.path), here.environ)) for step in report.steps],
+        [(step.what, step.state, here.below_home(step.path)) for step in report.steps],
         {"made": "green", "replaced": "yellow", "differs": "red", "there": "dim"},
     )
     screen.line()
@@ -237,7 +233,7 @@ def _tell_next(here: Here, report: Report, paths: Paths) -> None:
     line("  loginctl enable-linger")
     line("      keeps it running while you are logged out")
     line(f"  {here.screen.command('ensemble trust PEER HINT')}")
-    line(f"      with what the other side shows; that puts its row into {below_home(paths.peers_file, here.environ)}")
+    line(f"      with what the other side shows; that puts its row into {here.below_home(shown(paths.peers_file))}")
     line(f"  {here.screen.command('ensemble doctor')}")
     line("      looks whether all is well, and names the mend where it is not")
 

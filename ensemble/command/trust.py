@@ -14,7 +14,7 @@ from typing import Any, Final
 from attrs import asdict
 
 from ensemble.command.control import DaemonRefused, NoDaemon
-from ensemble.command.here import Here, below_home, shown
+from ensemble.command.here import Here, shown
 from ensemble.command.naming import Known, full_id, match, rows_of
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.output import visible
@@ -103,7 +103,7 @@ def _not_ourselves(here: Here, peer: HumdId) -> None:
 
 def _tell(here: Here, peer: HumdId, edit: Edit) -> None:
     """What the file says now that it did not say before."""
-    screen, place = here.screen, below_home(here.paths().peers_file, here.environ)
+    screen, place = here.screen, here.below_home(shown(here.paths().peers_file))
     if screen.json:
         return
     row = edit.after or edit.before
