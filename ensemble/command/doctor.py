@@ -21,7 +21,7 @@ from ensemble.command.output import brief
 from ensemble.command.peers import milliseconds, unknown_row
 from ensemble.command.reach import TRIED, Reached, reach
 from ensemble.config import Paths, PeersFile
-from ensemble.identity import BadHumdId, HumdId
+from ensemble.identity import HumdId
 
 SKEW_WARN: Final = 5.0  # seconds
 SKEW_FAIL: Final = 30.0  # half of what a signed hello may be off
@@ -40,7 +40,7 @@ def doctor(here: Here) -> int:
     own = key.humd_id() if key is not None else None
     revoked, found = checks.statements(paths.state_dir, paths.key, own)
     findings += found + _daemon(paths, status, own)
-    running = _own(status) if status is not None else None
+    running = HumdId.try_parse(status.get("id")) if status is not None else None
     own, same = running or own, running is None or running == own
     file, found = checks.peers_file(paths.peers_file, own)
     findings += found
@@ -209,7 +209,7 @@ def _daemon(paths: Paths, status: dict[str, Any] | None, own: HumdId | None) -> 
                 "systemctl --user start humd, or `twistd humd`; `ensemble init` writes the unit",
             )
         ]
-    theirs, elsewhere = _own(status), checks.same_places(paths, status)
+    theirs, elsewhere = HumdId.try_parse(status.get("id")), checks.same_places(paths, status)
     if own is not None and theirs is not None and own != theirs:
         what = f"it runs as {theirs.short}, the key file is that of {own.short}"
         restart = status.get("key") == shown(paths.key)
@@ -230,10 +230,3 @@ def _rows(
         except (NoDaemon, DaemonRefused):
             pass  # it went away meanwhile: the file still says whom it should know
     return [unknown_row(row) for row in (file.rows if file is not None else ()) if row.humd_id != own]
-
-
-def _own(status: dict[str, Any]) -> HumdId | None:
-    try:
-        return HumdId.parse(str(status.get("id")))
-    except BadHumdId:
-        return None

@@ -16,7 +16,7 @@ from ensemble.command.control import DaemonRefused, NoDaemon
 from ensemble.command.here import Here
 from ensemble.command.outcome import CommandFailed
 from ensemble.config import read_peers
-from ensemble.identity import BadHumdId, HumdId, Role
+from ensemble.identity import HumdId, Role
 
 MIN_PREFIX: Final = 6  # hex digits
 _PREFIX: Final = re.compile(rf"(?:humd_)?([0-9a-f]{{{MIN_PREFIX},63}})", re.IGNORECASE)
@@ -65,11 +65,8 @@ def full_id(text: str) -> HumdId | None:
 
     :raises CommandFailed: it is the id of a bee: tones go to humds.
     """
-    try:
-        humd_id = HumdId.parse(text)
-    except BadHumdId:
-        return None
-    if humd_id.is_short:
+    humd_id = HumdId.try_parse(text)
+    if humd_id is None or humd_id.is_short:
         return None
     if humd_id.role is not Role.HUMD:
         raise CommandFailed("peer.unknown", f"{humd_id.short} is a bee; name the humd that it belongs to")
@@ -108,8 +105,5 @@ def match(text: str, known: Sequence[Known]) -> HumdId:
 
 
 def _known(row: dict[str, Any]) -> Known | None:
-    text, alias = row.get("id"), row.get("alias")
-    try:
-        return Known(HumdId.parse(text), alias if isinstance(alias, str) else None) if isinstance(text, str) else None
-    except BadHumdId:
-        return None
+    humd_id, alias = HumdId.try_parse(row.get("id")), row.get("alias")
+    return None if humd_id is None else Known(humd_id, alias if isinstance(alias, str) else None)

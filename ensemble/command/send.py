@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, BinaryIO, Final
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from ensemble.command.outcome import FAILED, OK, BadUsage, CommandFailed
 from ensemble.command.reply import Reader, tell_error
 from ensemble.command.thrum_socket import ThrumClosed, ThrumSocket
 from ensemble.errors import EnsembleError
-from ensemble.identity import BadHumdId, HumdId
+from ensemble.identity import HumdId
 from ensemble.tone import ENDS, NEVER_ANSWERED, BadDocument, RidMinter, envelope_of, read_document
 
 MAX_STDIN: Final = 16 * 1024 * 1024  # bytes of one document
@@ -37,7 +38,7 @@ def send(here: Here) -> int:
     status = OK
     with ThrumSocket(here.paths().thrum, options.timeout) as wire:
         exchange = Exchange(here, wire, options.timeout, minter)
-        for tone in _chain(first, tones):
+        for tone in chain((first,), tones):
             said = dress(tone, peer, minter)
             if options.wait and said["chi"] in NEVER_ANSWERED:
                 raise BadUsage(f"nothing ever answers a {said['chi']}: leave --wait out")
@@ -79,7 +80,7 @@ def dress(tone: dict[str, Any], peer: HumdId, minter: RidMinter) -> dict[str, An
     :raises BadUsage: it is no tone, or names another receiver.
     """
     said = dict(tone)
-    if said.get("to") is not None and not _same(said["to"], peer):
+    if said.get("to") is not None and HumdId.try_parse(said["to"]) != peer:
         raise BadUsage(f"the tone's own `to` is {said['to']!r}, and you named {peer.short}: leave one out")
     said["to"] = peer.full
     if said.get("rid") is None:
@@ -184,13 +185,6 @@ def _keys(tone: Mapping[str, Any]) -> dict[str, str]:
     return {key: tone[key] for key in ("rid", "sid", "callId") if isinstance(tone.get(key), str)}
 
 
-def _same(text: object, peer: HumdId) -> bool:
-    try:
-        return isinstance(text, str) and HumdId.parse(text) == peer
-    except BadHumdId:
-        return False
-
-
 def _object(text: str | bytes, what: str) -> dict[str, Any]:
     try:
         value = read_document(text)
@@ -199,8 +193,3 @@ def _object(text: str | bytes, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadUsage(f"{what} must be a JSON object")
     return value
-
-
-def _chain(first: dict[str, Any], rest: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    yield first
-    yield from rest

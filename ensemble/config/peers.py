@@ -318,8 +318,6 @@ def check_alias(alias: str) -> str:
     """
     if not 1 <= len(alias) <= MAX_ALIAS or not alias.isprintable() or "/" in alias or alias != alias.strip():
         raise BadAlias(f"an alias has 1 to {MAX_ALIAS} printable characters, no '/', no blank at its ends")
-    try:
-        HumdId.parse(alias)
-    except BadHumdId:
-        return alias
-    raise BadAlias(f"the alias {alias[:17]!r} would be read as an id")
+    if HumdId.try_parse(alias) is not None:
+        raise BadAlias(f"the alias {alias[:17]!r} would be read as an id")
+    return alias

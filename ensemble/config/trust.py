@@ -18,7 +18,7 @@ from ensemble.config.atomic import FOLDER_MODE, alone, write_text
 from ensemble.config.peers import EMPTY, MAX_FILE, PeerRow, PeersFile, check_alias, parse_peers, read_bytes
 from ensemble.config.splice import BLANKS, Container, blank_behind
 from ensemble.errors import ConfigurationError
-from ensemble.identity import BadHumdId, Hint, HumdId
+from ensemble.identity import Hint, HumdId
 from ensemble.tone import read_document, write_document
 
 StrPath = str | os.PathLike[str]
@@ -200,11 +200,7 @@ def _places(rows: Container, peer: HumdId) -> list[int]:
 
 
 def _names(value: Any, peer: HumdId) -> bool:
-    text = value.get("humd_id") if isinstance(value, dict) else None
-    try:
-        return isinstance(text, str) and HumdId.parse(text) == peer
-    except BadHumdId:
-        return False
+    return isinstance(value, dict) and HumdId.try_parse(value.get("humd_id")) == peer
 
 
 def _new(trust: Trust, model: str, colon: str) -> str:

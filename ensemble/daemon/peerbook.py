@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import frozen
 
 from ensemble.config import PeerRow, PeersFile, read_peers
-from ensemble.identity import BadHumdId, HumdId
+from ensemble.identity import HumdId
 from ensemble.mesh import KnownPeer, Policy
 from ensemble.protocols import Level
 
@@ -75,11 +75,8 @@ class PeerBook:
         row = self._file.by_alias(text)
         if row is not None:
             return row.humd_id
-        try:
-            found = HumdId.parse(text)
-        except BadHumdId:
-            return None
-        return None if found.is_short else found
+        found = HumdId.try_parse(text)
+        return None if found is None or found.is_short else found
 
     def _undialable(self, row: KnownPeer) -> str:
         who = row.alias or row.peer.short

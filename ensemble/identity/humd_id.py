@@ -96,6 +96,14 @@ class HumdId:
         return _parse(text)
 
     @classmethod
+    def try_parse(cls, text: object) -> HumdId | None:
+        """The same of whatever it is; None where that is no id."""
+        try:
+            return _parse(text) if isinstance(text, str) else None
+        except BadHumdId:
+            return None
+
+    @classmethod
     def from_hex(cls, text: str) -> HumdId:
         """The same as L{parse}, under the name that the field uses."""
         return _parse(text)

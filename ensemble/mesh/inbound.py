@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from twisted.logger import LogLevel
 
-from ensemble.identity import BadHumdId, HumdId, Role
+from ensemble.identity import HumdId, Role
 from ensemble.mesh.refusals import Refusals
 from ensemble.tone import (
     NEVER_ANSWERED_PEER,
@@ -85,11 +85,6 @@ class Inbound:
 
 
 def _humd_id(text: object) -> HumdId | None:
-    """The humd that C{text} names in any form; None for names, other roles and nothing."""
-    if not isinstance(text, str):
-        return None
-    try:
-        found = HumdId.parse(text)
-    except BadHumdId:
-        return None  # 0.7.0 bees write their names there
-    return found if found.role is Role.HUMD else None
+    """The humd that C{text} names in any form; None for names (of 0.7.0 bees), other roles and nothing."""
+    found = HumdId.try_parse(text)
+    return found if found is not None and found.role is Role.HUMD else None

@@ -103,6 +103,12 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(HumdId.parse(humd_id.full), humd_id)
         self.assertEqual(len(humd_id.full), 69)
 
+    def test_what_may_be_no_id(self) -> None:
+        """Whoever only asks whether it is one is told None for whatever is none."""
+        self.assertEqual(HumdId.try_parse(Z), HumdId.parse(Z))
+        for value in ("a name", "humd_12", "HUMD_" + Z, "", None, 12, Z.encode(), HumdId.parse(Z)):
+            self.assertIsNone(HumdId.try_parse(value))
+
     @given(st.text(max_size=80))
     def test_any_text(self, text: str) -> None:
         """Any text is an id, or is refused as none: nothing else ever escapes."""
