@@ -41,7 +41,7 @@ class PlainLinkWatch:
             peer=peer.full,
             wire=link.wire.kind,
             address=address,
-            proof=link.shaken.level.name.lower(),
+            proof=link.shaken.level.word,
             event="plain-link",
         )
 

@@ -131,7 +131,7 @@ def _link(humd: Humd, link: Link | None) -> dict[str, Any]:
     values = (
         link.wire.kind,
         link.wire.address,
-        shaken.level.name.lower(),
+        shaken.level.word,
         round(humd.clock.seconds() - link.up_at, 3),
         link.wire.dialled,
         None if round_trip is None else round(round_trip * 1000, 3),

@@ -53,7 +53,7 @@ class Settings:
     @property
     def auth(self) -> str:
         """The word of C{--auth}."""
-        return self.level.name.lower()
+        return self.level.word
 
     @property
     def admit(self) -> str:

@@ -24,7 +24,7 @@ from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.mesh.link_owner import LinkOwner, State
 from ensemble.mesh.pulse import Pulse
 from ensemble.mesh.reading import Reading
-from ensemble.protocols import PENDING_BYTES, Outbox, ReadyToProve, Refused, Send
+from ensemble.protocols import BYE_FEATURE, PENDING_BYTES, PING_FEATURE, Outbox, ReadyToProve, Refused, Send
 from ensemble.tone import LINK_CHI, Envelope, MalformedTone, decode_checked, encode, peek_each
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Link:
     def say_goodbye(self, reason: GoodbyeReason, message: str = "") -> None:
         """Queue our last line; a peer without ``bye-1`` gets none."""
         if self.state is State.UP:
-            if self.shaken is not None and "bye-1" in self.shaken.features:
+            if self.shaken is not None and BYE_FEATURE in self.shaken.features:
                 text = message or reason.message
                 self._push_own({"chi": "goodbye", "reason": reason.value, "message": text}, whatever=True)
             self.state = State.LEAVING
@@ -315,7 +315,7 @@ class Link:
         self.state = State.UP
         self.wire.max_line = self.max_tone
         self.wire.limit_total(None)
-        pings = "ping-1" in up.features
+        pings = PING_FEATURE in up.features
         self._pulse = Pulse(self._clock, self._wall_ms, pings, self._push_own, self._when_taken, self._given_up)
         self.reading.pulse = self._pulse
         if not pings:
@@ -362,7 +362,7 @@ class Link:
             self._owner.link_statement(self, decode_checked(line))
         elif chi == "goodbye" and not self._parted:
             self._parted = True
-            self._heard_out = self.shaken is not None and "bye-1" in self.shaken.features
+            self._heard_out = self.shaken is not None and BYE_FEATURE in self.shaken.features
             body = decode_checked(line)
             said = (body.get("reason"), body.get("message"))
             reason, message = (each[:MESSAGE_CHARACTERS] if isinstance(each, str) else "" for each in said)

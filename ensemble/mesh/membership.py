@@ -158,7 +158,7 @@ class Membership:
                 "linked {peer} over {wire} ({proof})",
                 peer=peer.id.full,
                 wire=link.wire.kind,
-                proof=link.shaken.level.name.lower(),
+                proof=link.shaken.level.word,
             )
         if self.listener is not None:
             self.listener.peer_up(peer.id)

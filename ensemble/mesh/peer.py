@@ -32,7 +32,7 @@ from ensemble.mesh.link_actions import (
 from ensemble.mesh.link_owner import State
 from ensemble.mesh.peer_links import PeerLinks
 from ensemble.mesh.reading import Reason
-from ensemble.protocols import Bucket, BudgetExceeded, Level, LineBudget
+from ensemble.protocols import BYE_FEATURE, Bucket, BudgetExceeded, Level, LineBudget
 from ensemble.tone import Qualifier
 
 
@@ -187,6 +187,7 @@ class Peer:
         assert shaken is not None
         self.coming.discard(link)
         link.reading.count_for(self.allowance)
+        bye = BYE_FEATURE in shaken.features
         self._do(
             self._links.came_up(
                 link,
@@ -194,12 +195,12 @@ class Peer:
                 dialled=link.wire.dialled,
                 level=int(shaken.level),
                 instance=shaken.instance,
-                bye="bye-1" in shaken.features,
+                bye=bye,
                 began=link.began,
             )
         )
         # Without proofs a dial of ours may be up at the other side: then both are, and are made one.
-        both = shaken.level is not Level.PROVEN and "bye-1" in shaken.features and not link.wire.dialled
+        both = shaken.level is not Level.PROVEN and bye and not link.wire.dialled
         for dial in [other for other in self.coming if self.linked and other.wire.dialled]:
             if dial.may_be_dropped and not both:
                 self._owner.link_superseded(dial)

@@ -48,7 +48,7 @@ class KnownPeer:
         """The line to paste that gives this row, which is in the file, to another id."""
         words = [hint for hint in self.hints if not hint.startswith("tls-fp:")]  # those pin the old certificate
         words += ["--alias", self.alias] if self.alias is not None else []
-        words += ["--auth", self.level.name.lower()] if self.level is not None else []
+        words += ["--auth", self.level.word] if self.level is not None else []
         words += [f"--{name}" for name in ("plain", "relays", "follow") if getattr(self, name)]
         # The old row goes first, for no two have one alias.
         return f"`ensemble untrust {self.peer.full} && {shlex.join(['ensemble', 'trust', heir.full, *words])}`"
