@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -31,12 +31,12 @@ class ThrumClosed(CommandFailed):
 class ThrumSocket:
     """One connection.  Says no hello: what only sends need not be known as a bee."""
 
-    def __init__(self, path: Path, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, seconds: float) -> None:
         """
         :param seconds: that connecting, and one L{send}, may take.
         :raises NoDaemon: nobody answers there.
         """
-        self._seconds, self._now = seconds, now
+        self._seconds = seconds
         self._buffer, self._searched = bytearray(), 0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -72,14 +72,14 @@ class ThrumSocket:
         """
         The next tone.  A line that is no tone is passed over.
 
-        :param until: give up then, in the time of C{now}.
+        :param until: give up then, in the time of C{time.monotonic}.
         :returns: None where nothing came until then.
         :raises ThrumClosed: the connection is at its end.
         """
         while True:
             line = self._line()
             if line is None:
-                left = until - self._now()
+                left = until - time.monotonic()
                 if left <= 0 or not self._read(left):
                     return None
             else:

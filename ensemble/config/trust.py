@@ -207,7 +207,7 @@ def _new(trust: Trust, model: str, colon: str) -> str:
     """A row, laid out as the one it is to stand behind."""
     blank = blank_behind(colon)
     like = Container(model if model.startswith("{") else "{}")
-    hints = _container(like.value("hints"), "[]")
+    hints = _array(like.value("hints"))
     members = {"humd_id": write_document(trust.peer.full)}
     if trust.hints:
         members["hints"] = hints.like(map(write_document, trust.hints), blank)
@@ -220,7 +220,7 @@ def _changed(text: str, trust: Trust, colon: str) -> str:
     row = Container(text)
     colon = row.colon or colon
     if trust.hints or (trust.only and row.value("hints") is not None):
-        hints = _changed_hints(_container(row.value("hints"), "[]"), trust, blank_behind(colon))
+        hints = _changed_hints(_array(row.value("hints")), trust, blank_behind(colon))
         row = Container(row.with_member("hints", hints.text, colon))
     for key, value in trust.fields.items():
         there = row.value(key)
@@ -249,8 +249,8 @@ def _changed_hints(hints: Container, trust: Trust, blank: str) -> Container:
     return hints
 
 
-def _container(text: str | None, empty: str) -> Container:
-    return Container(text if text is not None and text[0] == empty[0] else empty)
+def _array(text: str | None) -> Container:
+    return Container(text if text is not None and text[0] == "[" else "[]")
 
 
 def _verify(before: PeersFile, text: str, peer: HumdId, wanted: PeerRow | None, name: str) -> None:

@@ -75,7 +75,6 @@ class ControlServer(Service):
         self.sessions: set[ControlSession] = set()
         factory = StreamWireFactory(self.clock, self.accepted, kind="control", max_line=REQUEST_BYTES)
         self._listener = UnixListener(reactor, path, factory)
-        self._path = path
 
     def accepted(self, wire: IWire) -> None:
         """Serve one connection; for tests without sockets, too."""

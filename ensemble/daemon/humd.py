@@ -105,7 +105,6 @@ class Humd(MultiService):
         self.bees = BeesFile(settings.paths.state_dir / BEES, self.roster, reactor)
         self.thrum = ThrumServer(
             reactor,
-            reactor,
             str(settings.paths.thrum),
             self.node,
             wall_ms=self._wall_ms,

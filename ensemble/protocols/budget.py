@@ -26,7 +26,7 @@ class BudgetExceeded(RemoteWireError):
     :ivar limit: bytes for all.
     """
 
-    def __init__(self, pending: int, limit: int, what: str = UNFINISHED) -> None:
+    def __init__(self, pending: int, limit: int, what: str) -> None:
         super().__init__(f"all {what} together pass {limit} bytes; the longest, of {pending}, goes")
         self.pending, self.limit = pending, limit
 

@@ -31,7 +31,6 @@ class House:
         self._clients = 0
         self.thrum = ThrumServer(
             world.clock,
-            world.clock,
             "memory",
             self.node,
             wall_ms=self._wall_ms,

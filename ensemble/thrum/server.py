@@ -19,7 +19,7 @@ from typing import Any, cast
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IReactorTime, IReactorUNIX
+from twisted.internet.interfaces import IListeningPort, IReactorUNIX
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.tcp import Port as TCPPort
 from twisted.internet.unix import Port as UNIXPort
@@ -188,8 +188,7 @@ class ThrumServer(Service):
 
     def __init__(
         self,
-        reactor: IReactorUNIX,
-        clock: IReactorTime,
+        reactor: Any,
         path: str,
         node: INode,
         *,
@@ -202,19 +201,20 @@ class ThrumServer(Service):
         queues: LineBudget | None = None,
     ) -> None:
         """
+        :param reactor: C{IReactorUNIX} and C{IReactorTime}.
         :param client_ids: a fresh UUIDv4 text each time.
         :param max_line: bytes of one tone; a longer one closes the connection that sent it.
         :param queue_bytes: unread by a program: then it is disconnected.
         :param budget: over all unfinished lines of the process.
         :param queues: over what waits to be written, of the process.
         """
-        self.path, self.counters = path, Counter[str]()
+        self.counters = Counter[str]()
         self.sessions: dict[str, Session] = {}
-        self._node, self._clock, self._wall_ms, self._client_ids = node, clock, wall_ms, client_ids
+        self._node, self._clock, self._wall_ms, self._client_ids = node, reactor, wall_ms, client_ids
         self._queue_bytes = queue_bytes
         self._queues = queues if queues is not None else LineBudget(DEFAULT_QUEUE_BUDGET, "queues")
-        self._turn = turn if turn is not None else Turn(clock)
-        factory = StreamWireFactory(clock, self.accepted, kind="unix", budget=budget, max_line=max_line)
+        self._turn = turn if turn is not None else Turn(reactor)
+        factory = StreamWireFactory(reactor, self.accepted, kind="unix", budget=budget, max_line=max_line)
         self._listener = UnixListener(reactor, path, factory)
 
     def accepted(self, wire: IWire) -> None:

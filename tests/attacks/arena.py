@@ -255,7 +255,6 @@ class RealHouse:
         self._clients = 0
         self.thrum = ThrumServer(
             reactor,
-            reactor,
             self.path,
             self.node,
             wall_ms=_wall_ms,
