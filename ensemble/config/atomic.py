@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Final, TypeAlias
 
 from ensemble.errors import ConfigurationError
+from ensemble.identity import sync_folder
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -123,14 +124,3 @@ def _dress(handle: int, name: str) -> None:
     except PermissionError:
         pass  # only root can give files away; the mode is ours to keep
     os.fchmod(handle, old.st_mode & 0o7777)
-
-
-def sync_folder(folder: StrPath) -> None:
-    """See that what was made or renamed in it is on the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass  # not every file system can; the file itself is safe
-    finally:
-        os.close(handle)

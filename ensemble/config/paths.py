@@ -24,15 +24,13 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from attrs import evolve, field, frozen
 
-from ensemble.config.atomic import at_once
+from ensemble.config.atomic import StrPath, at_once
 from ensemble.errors import ConfigurationError
 from ensemble.identity import others_write
-
-StrPath: TypeAlias = str | os.PathLike[str]
 
 MAX_THRUM: Final = 99  # bytes: the control path has 8 more, and the kernel's limit is 107
 LOCK: Final = "humd.lock"  # in the state dir: the process of the daemon and its thrum socket, a line each

@@ -17,16 +17,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from attrs import field, frozen
 
-from ensemble.config.atomic import create_text
+from ensemble.config.atomic import StrPath, create_text
 from ensemble.errors import ConfigurationError, EnsembleError
 from ensemble.identity import MAX_HINTS, BadHint, BadHumdId, Hint, HumdAddr, HumdId, Role
 from ensemble.tone import read_document, write_document
-
-StrPath: TypeAlias = str | os.PathLike[str]
 
 MAX_FILE: Final = 4 * 1024 * 1024  # bytes
 MAX_ROWS: Final = 16_384

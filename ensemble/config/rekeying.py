@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 
 from attrs import frozen
 
-from ensemble.config.atomic import alone, at_once, create_text, sync_folder, write_text
+from ensemble.config.atomic import alone, at_once, create_text, write_text
 from ensemble.config.paths import refuse_shared_state
 from ensemble.errors import ConfigurationError
 from ensemble.identity import (
@@ -42,6 +42,7 @@ from ensemble.identity import (
     save,
     statement_from,
     succeed,
+    sync_folder,
 )
 from ensemble.tone import BadDocument, read_document, write_document
 

@@ -14,14 +14,12 @@ from typing import Any, Final
 from attrs import evolve, field, frozen
 from attrs.converters import optional
 
-from ensemble.config.atomic import FOLDER_MODE, alone, write_text
+from ensemble.config.atomic import FOLDER_MODE, StrPath, alone, write_text
 from ensemble.config.peers import EMPTY, MAX_FILE, PeerRow, PeersFile, check_alias, parse_peers, read_bytes
 from ensemble.config.splice import BLANKS, Container, blank_behind
 from ensemble.errors import ConfigurationError
 from ensemble.identity import Hint, HumdId
 from ensemble.tone import read_document, write_document
-
-StrPath = str | os.PathLike[str]
 
 PIN: Final = "tls-fp:"
 BOM: Final = "\ufeff"

@@ -13,6 +13,7 @@ from ensemble.identity.keyfile import (
     mint,
     others_write,
     save,
+    sync_folder,
 )
 from ensemble.identity.signing import UnsignableText, Use, signed_bytes
 from ensemble.identity.statements import (
@@ -70,5 +71,6 @@ __all__ = [
     "signed_bytes",
     "statement_from",
     "succeed",
+    "sync_folder",
     "verify",
 ]

@@ -89,7 +89,7 @@ def save(path: StrPath, key: HumdKey) -> None:
     try:
         _fill(handle, key.seed)
         _put_in_place(temporary, name, key.seed)
-        _sync_folder(folder)
+        sync_folder(folder)
     except FileExistsError:
         raise KeyFileExists(f"there is a key file {name} already: it was not touched") from None
     except OSError as error:
@@ -162,7 +162,8 @@ def _put_in_place(temporary: str, name: str, seed: bytes) -> None:
             raise
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: StrPath) -> None:
+    """See that what was made or renamed in it is on the disk."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
