@@ -7,9 +7,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.error import ConnectionDone
 from twisted.internet.task import LoopingCall
-from twisted.python.failure import Failure
 
 from ensemble.identity import HumdAddr
 from ensemble.mesh import Ensemble
@@ -93,10 +91,7 @@ class HandshakeFloodTests(Crowded):
         self.assertEqual([tone["n"] for tone in self.to_the_bee], list(range(sent)))
         self.to_the_bee.clear()
         self.tap._lines.clear()
-        for one in list(crowd):
-            one.connectionLost(Failure(ConnectionDone()))
-        await self.arena.until(lambda: self.victim.ensemble.pending == 0)
-        await self.all_is_well()
+        await self.disperse(crowd)
 
 
 del Crowded
