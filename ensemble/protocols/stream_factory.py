@@ -1,4 +1,4 @@
-"""L{StreamWireFactory}: for whatever accepts connections."""
+"""What makes wires of connections: L{StreamWireFactory}, for whatever accepts them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.stream import StreamWire
 
 
-class StreamWireFactory(ServerFactory):
+class WireFactory(ServerFactory):
+    """Makes a wire of every connection, ours and those of others."""
+
+    noisy = False
+
+    def __init__(self, wire: Callable[[], StreamWire]) -> None:
+        """:param wire: makes the next one."""
+        self._wire = wire
+
+    def buildProtocol(self, addr: IAddress | None) -> StreamWire:
+        return self._wire()
+
+
+class StreamWireFactory(WireFactory):
     """
     Makes a wire of every connection that an endpoint accepts.
 
     The wires of one factory share a budget; give several factories the same one.
     """
-
-    noisy = False
 
     def __init__(
         self,
@@ -31,8 +42,5 @@ class StreamWireFactory(ServerFactory):
         max_line: int = DEFAULT_MAX_LINE,
     ) -> None:
         """:param built: called with each wire once it is connected; it is to call C{start}, now or later."""
-        self._clock, self._built, self._kind = clock, built, kind
-        self._budget, self._max_line = budget if budget is not None else LineBudget(), max_line
-
-    def buildProtocol(self, addr: IAddress | None) -> StreamWire:
-        return StreamWire(self._clock, self._built, kind=self._kind, budget=self._budget, max_line=self._max_line)
+        shared = budget if budget is not None else LineBudget()
+        super().__init__(lambda: StreamWire(clock, built, kind=kind, budget=shared, max_line=max_line))

@@ -9,6 +9,7 @@ resolved to all their addresses (RFC 8305), and that a close is a close in both 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -16,12 +17,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import (
-    IAddress,
     IListeningPort,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
-from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from ensemble.errors import LinkRefused
@@ -30,7 +29,7 @@ from ensemble.protocols.budget import LineBudget
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.sockets import in_short
 from ensemble.protocols.stream import StreamWire
-from ensemble.protocols.stream_factory import StreamWireFactory
+from ensemble.protocols.stream_factory import StreamWireFactory, WireFactory
 
 if TYPE_CHECKING:
     from ensemble.identity import Hint, HumdAddr
@@ -111,7 +110,7 @@ class TcpTransport:
 
     def _attempt(self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr) -> Deferred[StreamWire]:
         """:returns: fires with a wire that can be written to."""
-        connecting: Deferred[Any] = endpoint.connect(_Dial(self, addr))
+        connecting: Deferred[Any] = endpoint.connect(WireFactory(partial(self._wire, addr)))
         return connecting
 
     def _endpoint(self, host: str, port: int, timeout: float) -> IStreamClientEndpoint:
@@ -125,16 +124,6 @@ class TcpTransport:
         return StreamWire(
             self._reactor, kind=self.scheme, peer=addr, dialled=True, budget=self._budget, max_line=self._max_line
         )
-
-
-class _Dial(Factory):
-    noisy = False
-
-    def __init__(self, transport: TcpTransport, addr: HumdAddr) -> None:
-        self._transport, self._addr = transport, addr
-
-    def buildProtocol(self, addr: IAddress | None) -> StreamWire:
-        return self._transport._wire(self._addr)
 
 
 def _explained(failure: Failure, hint: Hint) -> Failure:

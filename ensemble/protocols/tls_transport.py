@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
-    IAddress,
     IListeningPort,
     IProtocolFactory,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
-from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from ensemble.errors import LinkRefused
@@ -22,6 +20,7 @@ from ensemble.protocols.budget import LineBudget
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.porch import Porch
 from ensemble.protocols.stream import StreamWire
+from ensemble.protocols.stream_factory import WireFactory
 from ensemble.protocols.tcp import TcpTransport
 from ensemble.protocols.tls import Admits, TlsWire, Told
 from ensemble.protocols.tls_sessions import TlsSessions
@@ -103,7 +102,7 @@ class TlsTransport(TcpTransport):
                 max_line=self._max_line,
             )
 
-        return TlsWireFactory(wire)
+        return WireFactory(wire)
 
     def _attempt(self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr) -> Deferred[StreamWire]:
         wires: list[TlsWire] = []
@@ -137,19 +136,9 @@ class TlsTransport(TcpTransport):
             return new
 
         shaken: Deferred[StreamWire] = Deferred(cancel)
-        connecting = endpoint.connect(TlsWireFactory(wire))
+        connecting = endpoint.connect(WireFactory(wire))
         connecting.addErrback(lost)
         return shaken
-
-
-class TlsWireFactory(Factory):
-    noisy = False
-
-    def __init__(self, wire: Callable[[], TlsWire]) -> None:
-        self._wire = wire
-
-    def buildProtocol(self, addr: IAddress | None) -> TlsWire:
-        return self._wire()
 
 
 def _untold(_counter: str, _cause: str, _address: str) -> None:
