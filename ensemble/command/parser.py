@@ -155,7 +155,7 @@ def build() -> Parser:
         "Show tones as they arrive from peers, one JSON line each, until Ctrl-C. It only looks on: whoever a tone is "
         "for still gets it.",
     )
-    one.add_argument("--chi", metavar="CHI", action="append", default=[], help="only this kind (may be given again)")
+    _repeated(one, "--chi", "CHI", "only this kind")
     one.add_argument("--peer", metavar="PEER", help="only from this peer")
     one.add_argument("--count", metavar="N", type=positive, help="end after so many")
 
@@ -168,27 +168,9 @@ def build() -> Parser:
         "Make the key, an empty peers.json and a systemd user unit, each where it is missing, and show the row that "
         "the other side needs.",
     )
-    one.add_argument(
-        "--listen",
-        metavar="WIRE:ARGS",
-        action="append",
-        default=[],
-        help="where the humd is to listen, such as tls:14731 (may be given again)",
-    )
-    one.add_argument(
-        "--advertise",
-        metavar="HINT",
-        action="append",
-        default=[],
-        help="where others can dial it, such as tls:192.0.2.10:14731 (may be given again)",
-    )
-    one.add_argument(
-        "--limit",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="set one of the humd's limits; `twistd humd --limit help` lists them (may be given again)",
-    )
+    _repeated(one, "--listen", "WIRE:ARGS", "where the humd is to listen, such as tls:14731")
+    _repeated(one, "--advertise", "HINT", "where others can dial it, such as tls:192.0.2.10:14731")
+    _repeated(one, "--limit", "NAME=VALUE", "set one of the humd's limits; `twistd humd --limit help` lists them")
     one.add_argument("--auth", choices=LEVELS, help="what a peer must show of who it is (the humd's default: proven)")
     one.add_argument("--admit", choices=ADMIT, help="whom the humd links with (its default: known)")
     one.add_argument("--max-tone", metavar="BYTES", help="the longest tone that the humd accepts from a peer")
@@ -240,6 +222,10 @@ def positive(text: str) -> int:
     if value < 1:
         raise ValueError
     return value
+
+
+def _repeated(parser: Parser, name: str, metavar: str, help: str) -> None:
+    parser.add_argument(name, metavar=metavar, action="append", default=[], help=f"{help} (may be given again)")
 
 
 def _timeout(parser: Parser, without: str) -> None:
