@@ -97,9 +97,7 @@ class Membership:
         """What is known of C{peer}, made where it was nothing."""
         known = self._peers.get(peer.full)
         if known is None:
-            known = self._peers[peer.full] = Peer(
-                self._me, peer, self, self._clock, self._undelivered, self._limits, self._queues
-            )
+            known = self._peers[peer.full] = Peer(self._me, peer, self, self._clock, self._limits, self._queues)
         return known
 
     def came_up(self, link: Link, known: bool) -> None:
@@ -183,6 +181,11 @@ class Membership:
         self._counters["holds.shed"] += 1
         self.log.warn("dropped what waits for a link to {peer}: {cause}", peer=peer.id.full, cause=cause)
 
+    def undelivered(self, peer: Peer, line: bytes, qualifier: Qualifier) -> None:
+        self._counters["tones.undelivered"] += 1
+        if self.listener is not None:
+            self.listener.undelivered(peer.id, line, qualifier)
+
     def two_processes(self, peer: Peer) -> None:
         self.log.warn("{peer} was replaced three times in a minute: do two processes share its key?", peer=peer.id.full)
 
@@ -196,8 +199,3 @@ class Membership:
     def _tell(self, peer: HumdId, up: bool) -> None:
         for watcher in list(self.watchers):
             watcher(peer, up)
-
-    def _undelivered(self, peer: HumdId, line: bytes, qualifier: Qualifier) -> None:
-        self._counters["tones.undelivered"] += 1
-        if self.listener is not None:
-            self.listener.undelivered(peer, line, qualifier)

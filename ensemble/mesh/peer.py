@@ -5,7 +5,7 @@ One other humd: its links (the rule is L{PeerLinks}), where tones to it are writ
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -62,6 +62,9 @@ class PeerOwner(Protocol):
     def hold_shed(self, peer: Peer, cause: str) -> None:
         """What waits for a link to it was the longest when all queues were too much; it was dropped."""
 
+    def undelivered(self, peer: Peer, line: bytes, qualifier: Qualifier) -> None:
+        """A tone was held for a link that did not come, or that did not take it."""
+
     def two_processes(self, peer: Peer) -> None:
         """Links were replaced so often that two processes may share a key."""
 
@@ -86,7 +89,6 @@ class Peer:
         "_owner",
         "_queues",
         "_todo",
-        "_undelivered",
         "address",
         "allowance",
         "coming",
@@ -102,14 +104,12 @@ class Peer:
         peer: HumdId,
         owner: PeerOwner,
         clock: IReactorTime,
-        undelivered: Callable[[HumdId, bytes, Qualifier], None],
         limits: Limits,
         queues: LineBudget,
     ) -> None:
-        """:param undelivered: told of each held tone that no link came for."""
         self.id = peer
         self.address = f'{{"from":"{me.full}","to":"{peer.full}",'.encode()
-        self._owner, self._clock, self._undelivered = owner, clock, undelivered
+        self._owner, self._clock = owner, clock
         self._limits, self._queues = limits, queues
         self._links: PeerLinks[Link] = PeerLinks(me, peer)
         self._deadline: IDelayedCall | None = None
@@ -291,9 +291,9 @@ class Peer:
                 room = not link.send(line, droppable)
             except QueueFull:
                 room = False
-                self._undelivered(self.id, line, Qualifier.QUEUE_FULL)
+                self._owner.undelivered(self, line, Qualifier.QUEUE_FULL)
             except ToneTooLarge:
-                self._undelivered(self.id, line, Qualifier.TONE_TOO_LARGE)
+                self._owner.undelivered(self, line, Qualifier.TONE_TOO_LARGE)
         if room:
             self._owner.has_room(link)
 
@@ -304,7 +304,7 @@ class Peer:
 
     def _drop(self, held: Iterable[tuple[bytes, bool]], why: Qualifier) -> None:
         for line, _ in held:
-            self._undelivered(self.id, line, why)
+            self._owner.undelivered(self, line, why)
 
     def _shed(self, held: Iterable[tuple[bytes, bool]], cause: str) -> None:
         self._owner.hold_shed(self, cause)
