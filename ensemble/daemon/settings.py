@@ -111,18 +111,6 @@ def read_max_tone(text: str) -> int:
     return int(text)
 
 
-def one_of(option: str, text: str, words: tuple[str, ...]) -> str:
-    """:raises ConfigurationError: C{text} is none of C{words}."""
-    if text not in words:
-        raise ConfigurationError(f"--{option} {text}: one of {', '.join(words)} is needed")
-    return text
-
-
 def leads_to(paths: Paths, usual: Paths) -> dict[str, str]:
     """The options with which C{ensemble} finds a daemon in these places; what it serves there its state dir tells."""
     return {} if paths.state_dir == usual.state_dir else {"--state-dir": str(paths.state_dir)}
-
-
-def home_of(environ: Mapping[str, str]) -> str:
-    """``$HOME``, where it is set."""
-    return environ.get("HOME") or "/"

@@ -25,9 +25,7 @@ from ensemble.daemon.settings import (
     Settings,
     check_advertise,
     check_listen,
-    home_of,
     leads_to,
-    one_of,
     read_max_tone,
 )
 from ensemble.daemon.startup import Launch, Program
@@ -131,9 +129,9 @@ class Options(usage.Options):
             raise usage.UsageError(f"{args[0]!r} is not an option")
 
     def postOptions(self) -> None:
-        _usable(lambda text: one_of("auth", text, LEVELS), self["auth"])
-        _usable(lambda text: one_of("admit", text, ADMIT), self["admit"])
-        _usable(lambda text: one_of("log-format", text, LOG_FORMATS), self["log-format"])
+        for option, words in (("auth", LEVELS), ("admit", ADMIT), ("log-format", LOG_FORMATS)):
+            if self[option] not in words:
+                raise usage.UsageError(f"--{option} {self[option]}: one of {', '.join(words)} is needed")
         if self["max-tone"] > self["limits"].unfinished_lines_bytes:
             raise usage.UsageError("--max-tone must not pass --limit unfinished_lines_bytes: raise that, too")
         if self["limits"].thrum_max_tone_bytes > self["limits"].unfinished_lines_bytes:
@@ -187,7 +185,7 @@ def makeService(options: Options) -> IService:
         admit_any=options["admit"] == "any",
         max_tone=options["max-tone"],
         limits=options["limits"],
-        home=home_of(os.environ),
+        home=os.environ.get("HOME") or "/",
         leads=leads,
     )
     if observer is not None and leads:
