@@ -7,7 +7,7 @@ wrong: each such field is named in L{ReadHello.problems}, for the log.  Lists be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from attrs import Factory, frozen
@@ -198,28 +198,18 @@ class _Reader:
 
     def texts(self, key: str, most: int) -> tuple[str, ...]:
         """The string members of an array, without repeats."""
-        value = self._hello.get(key)
-        if not isinstance(value, list):
-            if value is not None:
-                self.problems.append(f"{key} is not an array")
-            return ()
-        return tuple(self._some(key, (m for m in value if isinstance(m, str) and 0 < len(m) <= MAX_TEXT), most))
+        return self._some(key, self._array(self._hello.get(key), f"{key} is not an array"), most)
 
     def roles(self) -> tuple[str, ...]:
         """C{bee}: an array, or from older bees one string."""
         value = self._hello.get("bee")
-        if isinstance(value, str):
-            value = [value]
-        if not isinstance(value, list):
-            if value is not None:
-                self.problems.append("bee is not an array of roles")
-            return ()
-        unknown = [role for role in value if role not in _ROLES]
+        roles = self._array([value] if isinstance(value, str) else value, "bee is not an array of roles")
+        unknown = [role for role in roles if role not in _ROLES]
         if unknown:
             first = unknown[0]
             told = repr(first[:_SHOWN]) if isinstance(first, str) else type(first).__name__
             self.problems.append(f"bee has {len(unknown)} unknown (first: {told}): the roles are {', '.join(_ROLES)}")
-        return tuple(self._some("bee", (m for m in value if isinstance(m, str) and 0 < len(m) <= MAX_TEXT), MAX_ROLES))
+        return self._some("bee", roles, MAX_ROLES)
 
     def propensity(self) -> dict[str, str]:
         """Three optional strings; any other type in one of them voids all."""
@@ -263,14 +253,10 @@ class _Reader:
 
     def tools(self) -> tuple[Tool, ...]:
         """The catalogue, up to both of its ceilings, first come first kept; a name counts once."""
-        value = self._hello.get("tools")
-        if not isinstance(value, list):
-            if value is not None:
-                self.problems.append("tools is not an array")
-            return ()
+        listed = self._array(self._hello.get("tools"), "tools is not an array")
         tools: dict[str, Tool] = {}
         size = unusable = 0
-        for entry in value:
+        for entry in listed:
             name = entry.get("name") if isinstance(entry, dict) else None
             if not isinstance(name, str) or not 0 < len(name) <= MAX_TEXT:
                 unusable += 1
@@ -282,20 +268,28 @@ class _Reader:
             size += len(encode(tool.to_json()))
             if len(tools) == MAX_TOOLS or size > MAX_CATALOGUE:
                 self.problems.append(
-                    f"of {len(value)} tools only the first {len(tools)} are listed: "
+                    f"of {len(listed)} tools only the first {len(tools)} are listed: "
                     f"at most {MAX_TOOLS}, and {MAX_CATALOGUE} bytes of JSON, are accepted"
                 )
                 break
             tools[name] = tool
         if unusable:
             self.problems.append(
-                f"{unusable} of {len(value)} tools are left out: "
+                f"{unusable} of {len(listed)} tools are left out: "
                 f"each must be an object with a name of 1 to {MAX_TEXT} characters"
             )
         return tuple(tools.values())
 
-    def _some(self, key: str, members: Iterable[str], most: int) -> list[str]:
-        kept = list(dict.fromkeys(members))
+    def _array(self, value: object, problem: str) -> list[Any]:
+        """The array, or an empty one where it is none."""
+        if isinstance(value, list):
+            return value
+        if value is not None:
+            self.problems.append(problem)
+        return []
+
+    def _some(self, key: str, members: list[Any], most: int) -> tuple[str, ...]:
+        kept = tuple(dict.fromkeys(m for m in members if isinstance(m, str) and 0 < len(m) <= MAX_TEXT))
         if len(kept) > most:
             self.problems.append(f"{key} lists {len(kept)}, only the first {most} are accepted")
         return kept[:most]
