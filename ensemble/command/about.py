@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.command.control import texts_of
-from ensemble.command.here import Here, shown
+from ensemble.command.here import Here
 from ensemble.command.hints import near_only, trust_line
 from ensemble.command.outcome import OK
 from ensemble.command.output import duration
-from ensemble.config import read_own_statements, row_json, without_home
+from ensemble.config import read_own_statements, row_json, shown, without_home
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, certificate_of, fingerprint, load
 

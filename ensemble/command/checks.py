@@ -16,9 +16,17 @@ from typing import Any, Final
 from ensemble import __version__
 from ensemble.command.control import AS_ITS_USER
 from ensemble.command.findings import Finding, fail, ok, warn
-from ensemble.command.here import shown
 from ensemble.command.hints import near_only
-from ensemble.config import Paths, PeersFile, next_key_trouble, read_own_statements, read_peers, without_home
+from ensemble.config import (
+    Paths,
+    PeersFile,
+    meant,
+    next_key_trouble,
+    read_own_statements,
+    read_peers,
+    shown,
+    without_home,
+)
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, load, others_write
 
@@ -177,7 +185,8 @@ def peers_file(path: Path, me: HumdId | None = None) -> tuple[PeersFile | None, 
             warn(
                 "peers file",
                 f"{name}: a row names this humd itself, and is not used",
-                f"remove the row with {me.full}: it belongs into the other side's file",
+                f"remove the row with {me.full}: it belongs into the other side's file; where that is another humd "
+                "here, start each with a --peers of its own",
             )
         )
     if mode & OTHERS_WRITE:
@@ -209,7 +218,7 @@ def same_places(paths: Paths, status: dict[str, Any]) -> list[Finding]:
     """Whether the daemon that answers is the one that the options mean."""
     found, key = [], paths.key
     if key == paths.state_dir / "humd.key":  # not given, and so found once the folder is
-        key = Path(str(status.get("state_dir", paths.state_dir))) / "humd.key"
+        key = meant(str(status.get("state_dir", shown(paths.state_dir)))) / "humd.key"
     for told, option, ours in (
         ("state_dir", "--state-dir", paths.state_dir),
         ("key", "--key", key),

@@ -24,6 +24,10 @@ class NoDaemon(EnsembleError):
     """Nobody answers on the control socket."""
 
 
+class Unanswered(NoDaemon):
+    """Somebody is there, or may be, and does not answer, or may not be asked."""
+
+
 class DaemonRefused(EnsembleError):
     """
     The daemon answered C{"ok": false}.
@@ -40,8 +44,18 @@ def unreachable(path: Path, error: OSError) -> NoDaemon:
     """Why nobody could be asked on the socket at C{path}, with the mend."""
     cause = error.strerror or str(error)
     if isinstance(error, PermissionError):
-        return NoDaemon(f"this user may not use {path} ({cause}); {AS_ITS_USER}")
+        return Unanswered(f"this user may not use {path} ({cause}); {AS_ITS_USER}")
+    if isinstance(error, TimeoutError | BlockingIOError):
+        return silent(path, error)
     return NoDaemon(f"no humd answers on {path} ({cause}); start one with `twistd humd`")
+
+
+def silent(path: Path, error: OSError) -> Unanswered:
+    """Somebody is there."""
+    return Unanswered(
+        f"the humd on {path} does not answer ({error}); is it stopped, or its machine too busy? "
+        "Look at its log, or start it again"
+    )
 
 
 def ask_daemon(path: Path, do: str, seconds: float = SECONDS, **more: Any) -> dict[str, Any]:
@@ -105,13 +119,10 @@ def _answers(
             try:
                 data = connection.recv(1 << 16)
             except OSError as error:
-                raise NoDaemon(
-                    f"the humd on {path} does not answer ({error}); is it stopped, or its machine too busy? "
-                    "Look at its log, or start it again"
-                ) from None
+                raise silent(path, error) from None
             if not data:
                 if first:
-                    raise NoDaemon(f"the humd on {path} closed the connection without an answer")
+                    raise Unanswered(f"the humd on {path} closed the connection without an answer")
                 return
             buffer += data
             continue

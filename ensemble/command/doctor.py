@@ -13,14 +13,14 @@ from typing import Any, Final
 from ensemble.command import checks
 from ensemble.command.control import AS_ITS_USER, DaemonRefused, NoDaemon, ask_daemon, texts_of
 from ensemble.command.findings import Finding, Grade, count, fail, ok, show, warn
-from ensemble.command.here import Here, shown
+from ensemble.command.here import Here
 from ensemble.command.hints import is_loopback, trust_line
 from ensemble.command.naming import rows_of
 from ensemble.command.outcome import FAILED, OK
 from ensemble.command.output import brief
 from ensemble.command.peers import milliseconds, unknown_row
 from ensemble.command.reach import TRIED, Reached, reach
-from ensemble.config import Paths, PeersFile
+from ensemble.config import Paths, PeersFile, shown
 from ensemble.identity import HumdId
 
 SKEW_WARN: Final = 5.0  # seconds

@@ -9,9 +9,9 @@ from typing import Any, BinaryIO, Final
 
 from attrs import frozen
 
-from ensemble.command.control import DaemonRefused, NoDaemon, ask_daemon
+from ensemble.command.control import DaemonRefused, NoDaemon, Unanswered, ask_daemon, unreachable
 from ensemble.command.output import Screen
-from ensemble.config import Paths, ThrumPathTooLong, served
+from ensemble.config import Paths, ThrumPathTooLong, meant, served
 
 PLACES: Final = ("state_dir", "key", "peers", "thrum")  # options that say where the humd is
 _NOWHERE: Final = "/dev/null"  # where no socket can be
@@ -29,13 +29,18 @@ class Here:
 
     def paths(self) -> Paths:
         """
-        The places that the options and the environment mean.  Where they say nothing of a socket, it is the one that
-        the daemon of the state dir serves, whatever that daemon was told.
+        The places that the options and the environment mean.  Where they say nothing of a socket, or of a peers file,
+        it is that of the daemon of the state dir, whatever that daemon was told.
 
         :raises ThrumPathTooLong: no socket can be where they say.
+        :raises Unanswered: this user may not look.
         """
-        said = self.options.thrum or self.environ.get("HUM_THRUM_SOCK") or self.environ.get("HUM_SOCKET")
-        return self.paths_given() if said else served(self.paths_given())
+        given, said = self.paths_given(), self.options
+        socket = said.thrum or self.environ.get("HUM_THRUM_SOCK") or self.environ.get("HUM_SOCKET")
+        try:
+            return served(given, thrum=not socket, peers=not said.peers)
+        except PermissionError as error:
+            raise unreachable(given.state_dir, error) from None
 
     def paths_given(self) -> Paths:
         """The same, whether or not there is a daemon."""
@@ -45,6 +50,8 @@ class Here:
         """The same for who can do without a socket; and why there can be none, or None."""
         try:
             return self.paths(), None
+        except Unanswered:
+            return self.paths_given(), None
         except ThrumPathTooLong as error:
             return self._paths(_NOWHERE), error
 
@@ -72,15 +79,37 @@ class Here:
         Mean the files of the daemon that answers, wherever the options do not say which are meant.
 
         :returns: L{status}.
+        :raises Unanswered: there is one that does not answer: who knows which are its files?
         """
-        status, given = self.status(), self.options
+        try:
+            status = self.ask_anybody("status")
+        except (DaemonRefused, ThrumPathTooLong):
+            return None
+        given = self.options
         if status is not None:
+            said = {name: status.get(name) for name in ("state_dir", "key", "peers_file")}
+            files = {name: meant(place) for name, place in said.items() if isinstance(place, str)}
             given.thrum = str(self.paths().thrum)  # whose default may be in the state dir
-            given.peers = given.peers or status.get("peers_file")
-            given.state_dir = given.state_dir or status.get("state_dir")
-            if os.path.realpath(given.state_dir or "") == os.path.realpath(str(status.get("state_dir"))):
-                given.key = given.key or status.get("key")
+            given.peers = given.peers or files.get("peers_file")
+            given.state_dir = given.state_dir or files.get("state_dir")
+            if os.path.realpath(given.state_dir or "") == os.path.realpath(files.get("state_dir", "")):
+                given.key = given.key or files.get("key")
         return status
+
+    def ask_anybody(self, do: str) -> dict[str, Any] | None:
+        """
+        One question to the daemon, where there is one.
+
+        :returns: None where there is none.
+        :raises Unanswered: there is one, and it does not answer.
+        :raises DaemonRefused: it said no.
+        """
+        try:
+            return self.ask(do)
+        except Unanswered:
+            raise
+        except NoDaemon:
+            return None
 
     def ask(self, do: str, **more: Any) -> dict[str, Any]:
         """
@@ -89,14 +118,16 @@ class Here:
         :raises NoDaemon: none answers.
         :raises DaemonRefused: it said no.
         """
-        return ask_daemon(self.paths().control, do, **more)
+        paths = self.paths()
+        try:
+            return ask_daemon(paths.control, do, **more)
+        except NoDaemon as error:
+            if not isinstance(error, Unanswered) and paths.peers_file != self.paths_given().peers_file:
+                # Who starts it again is to name the file that it had.
+                self.screen.leads = {**self.screen.leads, "--peers": str(paths.peers_file)}
+            raise
 
     def below_home(self, place: str) -> str:
         """A path as people write it: C{~} for their home."""
         home = self.environ.get("HOME", "").rstrip("/")
         return f"~{place[len(home) :]}" if home and place.startswith(f"{home}/") else place
-
-
-def shown(path: str | os.PathLike[str]) -> str:
-    """A path as text that any output takes, also where its bytes are no text."""
-    return os.fsencode(path).decode("utf-8", "replace")

@@ -19,11 +19,11 @@ from typing import Final
 from attrs import asdict, frozen
 
 from ensemble.command.control import texts_of
-from ensemble.command.here import Here, shown
+from ensemble.command.here import Here
 from ensemble.command.hints import advertised, near_only, of_listeners, own_address, trust_line
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.unit import UNIT, given_words, humd_words, twistd, unit_path, unit_text
-from ensemble.config import Paths, create_text, read_peers, row_json, without_home, write_empty_peers, write_text
+from ensemble.config import Paths, create_text, read_peers, row_json, shown, without_home, write_empty_peers, write_text
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId, certificate_of, fingerprint, load_or_mint
 from ensemble.tone import read_document

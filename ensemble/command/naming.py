@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from ensemble.command.control import DaemonRefused, NoDaemon
+from ensemble.command.control import DaemonRefused
 from ensemble.command.here import Here
 from ensemble.command.outcome import CommandFailed
 from ensemble.config import read_peers
@@ -34,11 +34,14 @@ def known_peers(here: Here) -> list[Known]:
     """
     Everybody with a row or a link.
 
-    :raises ConfigurationError: no daemon answers, and the file cannot be read.
+    :raises ConfigurationError: there is no daemon, and the file cannot be read.
+    :raises Unanswered: there is one, and it does not answer.
     """
     try:
-        answer = here.ask("peers")
-    except (NoDaemon, DaemonRefused):
+        answer = here.ask_anybody("peers")
+    except DaemonRefused:
+        answer = None
+    if answer is None:
         return [Known(row.humd_id, row.alias) for row in read_peers(here.paths().peers_file).rows]
     return [known for row in rows_of(answer) if (known := _known(row)) is not None]
 

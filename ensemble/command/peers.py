@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ensemble.command.control import NoDaemon
-from ensemble.command.here import Here, shown
+from ensemble.command.here import Here
 from ensemble.command.naming import find_peer, rows_of
 from ensemble.command.outcome import OK
 from ensemble.command.output import brief, duration
-from ensemble.config import PeerRow, read_peers
+from ensemble.config import PeerRow, read_peers, shown
 
 STYLES = {"linked": "green", "dialling": "yellow", "down": "red", "unknown": "dim"}
 
@@ -18,12 +17,9 @@ def peers(here: Here) -> int:
     """C{peers}, and C{peers --forget}."""
     if here.options.forget is not None:
         return forget(here, here.options.forget)
-    try:
-        rows = rows_of(here.ask("peers"))
-        daemon = True
-    except NoDaemon:
-        rows = rows_of_file(here)
-        daemon = False
+    answer = here.ask_anybody("peers")
+    daemon = answer is not None
+    rows = rows_of(answer) if answer is not None else rows_of_file(here)
     screen = here.screen
     if screen.json:
         screen.document({"ok": True, "daemon": daemon, "peers": rows})

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.command.control import NoDaemon, ask_daemon
-from ensemble.command.here import Here, shown
+from ensemble.command.here import Here
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.unit import UNIT, unit_path
 from ensemble.config import (
     begin_rotation,
     finish_rotation,
     keep_revocation,
+    meant,
     old_key_file,
     read_own_statements,
     read_revocation,
+    shown,
     write_revocation,
 )
 from ensemble.identity import (
@@ -154,7 +156,7 @@ class _Places:
         self._elsewhere = False
         if status is not None:
             self.running = str(status.get("id"))
-            theirs = Path(str(status.get("state_dir", self.state_dir)))
+            theirs = meant(str(status.get("state_dir", shown(self.state_dir))))
             self._elsewhere = theirs.resolve() != self.state_dir.resolve()
 
     def load(self) -> HumdKey:

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from attrs import asdict
 
-from ensemble.command.control import DaemonRefused, NoDaemon
-from ensemble.command.here import Here, shown
+from ensemble.command.control import DaemonRefused, NoDaemon, Unanswered
+from ensemble.command.here import Here
 from ensemble.command.naming import Known, full_id, match, rows_of
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.output import visible
-from ensemble.config import BadAlias, Edit, PeerRow, Trust, read_peers, trust_peer, untrust_peer
+from ensemble.config import BadAlias, Edit, PeerRow, Trust, meant, read_peers, shown, trust_peer, untrust_peer
 from ensemble.identity import LISTENED, BadHint, HumdId, KeyFileError, load
 
 DEFAULT: Final = "default"  # for --auth: that of the humd, as the row does not say
@@ -52,11 +52,10 @@ def trust(here: Here) -> int:
     except (BadAlias, BadHint) as error:
         raise BadUsage(str(error)) from None
     edit = trust_peer(here.paths().peers_file, wish)
-    _tell(here, peer, edit)
+    daemon = _put_in_force(here, peer, edit)
     for hint in wish.hints:
         if hint.partition(":")[0] not in _USED:
             here.screen.note(f"{hint}: a humd of this version does not dial such hints; it is kept", unused=hint)
-    daemon = _reload(here, peer, edit)
     if options.wait:
         if not daemon:
             raise NoDaemon("without a humd there is no link to wait for")
@@ -76,8 +75,7 @@ def untrust(here: Here) -> int:
     edit = untrust_peer(here.paths().peers_file, peer)
     if not edit.written:
         raise CommandFailed("peer.unknown", f"{shown(here.paths().peers_file)} has no row of {peer.full}")
-    _tell(here, peer, edit)
-    _document(here, peer, edit, daemon=_reload(here, peer, edit))
+    _document(here, peer, edit, daemon=_put_in_force(here, peer, edit))
     return OK
 
 
@@ -119,35 +117,49 @@ def _tell(here: Here, peer: HumdId, edit: Edit) -> None:
     screen.fields(changes, indent="  ")
 
 
-def _reload(here: Here, peer: HumdId, edit: Edit) -> bool:
+def _put_in_force(here: Here, peer: HumdId, edit: Edit) -> bool:
     """
-    Have the daemon read the file.
+    Have the daemon read the file, and only then tell of it: whoever reads what we say may stop to.
 
-    :returns: whether there is one.
+    :returns: whether there is a daemon.
     :raises CommandFailed: it did not take it.
     """
-    place = shown(here.paths().peers_file)
-    done = f"{place} is {'written' if edit.written else 'as wanted'}, but"
+    screen = here.screen
     try:
-        answer = here.ask("reload")
+        answer = _reload(here, edit)
     except NoDaemon as error:
-        here.screen.note(f"{error}: it will read the file", daemon=False, message=str(error))
+        _tell(here, peer, edit)
+        screen.note(f"{error}: it will read the file", daemon=False, message=str(error))
         return False
-    except DaemonRefused as error:
-        raise CommandFailed("trust.not-taken", f"{done} the humd does not take it: {error}") from None
-    used = str(answer.get("peers_file", place))
-    if os.path.realpath(used) != os.path.realpath(place):
-        raise CommandFailed(
-            "trust.not-taken", f"{done} the humd that answers reads {used}: say --peers {shlex.quote(used)}"
-        )
+    except CommandFailed:
+        _tell(here, peer, edit)
+        raise
+    _tell(here, peer, edit)
     row = edit.after
     names = tuple(f"{name} " for name in (row and row.alias, peer.short, peer.full) if name)
     for problem in answer.get("problems", ()):
         if str(problem).startswith(names):
-            here.screen.note(str(problem), problem=problem)
-    if not here.screen.json:
-        here.screen.line("The humd has read it.")
+            screen.note(str(problem), problem=problem)
+    if not screen.json:
+        screen.line("The humd has read it.")
     return True
+
+
+def _reload(here: Here, edit: Edit) -> dict[str, Any]:
+    file = here.paths().peers_file
+    done = f"{shown(file)} is {'written' if edit.written else 'as wanted'}, but"
+    try:
+        answer = here.ask("reload")
+    except Unanswered as error:
+        raise CommandFailed("trust.not-taken", f"{done} {error}") from None
+    except DaemonRefused as error:
+        raise CommandFailed("trust.not-taken", f"{done} the humd does not take it: {error}") from None
+    used = str(answer.get("peers_file", shown(file)))
+    if os.path.realpath(meant(used)) != os.path.realpath(file):
+        raise CommandFailed(
+            "trust.not-taken", f"{done} the humd that answers reads {used}: say --peers {shlex.quote(used)}"
+        )
+    return answer
 
 
 def _wait(here: Here, peer: HumdId, seconds: float) -> None:

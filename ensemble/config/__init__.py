@@ -3,7 +3,17 @@
 from ensemble.config.atomic import alone, create_text, write_text
 from ensemble.config.controls import CONTROLS, CONTROLS_BUT_LINES, escaped_json
 from ensemble.config.pasting import pasteable
-from ensemble.config.paths import LOCK, MAX_THRUM, Paths, ThrumPathTooLong, refuse_shared_state, served, without_home
+from ensemble.config.paths import (
+    LOCK,
+    MAX_THRUM,
+    Paths,
+    ThrumPathTooLong,
+    meant,
+    refuse_shared_state,
+    served,
+    shown,
+    without_home,
+)
 from ensemble.config.peers import (
     LEVELS,
     BadAlias,
@@ -50,6 +60,7 @@ __all__ = [
     "escaped_json",
     "finish_rotation",
     "keep_revocation",
+    "meant",
     "next_key_trouble",
     "old_key_file",
     "parse_peers",
@@ -59,6 +70,7 @@ __all__ = [
     "read_revocation",
     "refuse_shared_state",
     "served",
+    "shown",
     "row_json",
     "trust_peer",
     "untrust_peer",

@@ -33,9 +33,9 @@ from ensemble.errors import ConfigurationError
 from ensemble.identity import others_write
 
 MAX_THRUM: Final = 99  # bytes: the control path has 8 more, and the kernel's limit is 107
-LOCK: Final = "humd.lock"  # in the state dir: the process of the daemon and its thrum socket, a line each
+LOCK: Final = "humd.lock"  # in the state dir: the daemon's process, thrum socket and peers file, a line each
 CONTROL_SUFFIX: Final = ".control"
-_MAX_LOCK: Final = 256  # bytes of that file
+_MAX_LOCK: Final = 8192  # bytes of that file
 _RUN_USER: Final = "/run/user"
 
 
@@ -127,15 +127,39 @@ def without_home(paths: Paths) -> tuple[str, str]:
     return f"HOME is not set, so below the current folder: {places}", f"give {options}, or set HOME"
 
 
-def served(paths: Paths) -> Paths:
-    """The same places, with the thrum socket that the daemon of the state dir serves, where it says so and is there."""
+def served(paths: Paths, thrum: bool = True, peers: bool = True) -> Paths:
+    """
+    The same places, but those of the daemon that has the state dir, or had it last, where it named them and they are
+    there.
+
+    :param thrum: its thrum socket counts.
+    :param peers: its peers file counts.
+    :raises PermissionError: this user may not look.
+    """
     try:
         with open(paths.state_dir / LOCK, "rb", opener=at_once) as file:
             lines = file.read(_MAX_LOCK).split(b"\n")
+    except PermissionError:
+        raise
     except OSError:
         return paths
-    there = evolve(paths, thrum=Path(os.fsdecode(lines[1]))) if len(lines) == 3 and os.path.isabs(lines[1]) else paths
-    return there if os.path.lexists(there.control) else paths
+    named = [Path(os.fsdecode(line)) if os.path.isabs(line) else None for line in lines[1:-1]]
+    if thrum and len(named) in (1, 2) and named[0] is not None:
+        there = evolve(paths, thrum=named[0])
+        paths = there if os.path.lexists(there.control) else paths
+    if peers and len(named) == 2 and named[1] is not None and os.path.lexists(named[1]):
+        paths = evolve(paths, peers_file=named[1])
+    return paths
+
+
+def shown(path: StrPath) -> str:
+    """A path as text that any output takes, also where its bytes are no text, and whatever the locale."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def meant(text: str) -> Path:
+    """The path that another process L{shown}."""
+    return Path(os.fsdecode(text.encode()))
 
 
 def refuse_shared_state(folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import asdict
 
 from ensemble import __version__
+from ensemble.config import shown
 from ensemble.conversations import MAX_ASKS, MAX_ORPHANS, PAUSE_SECONDS, REMEMBERED
 from ensemble.daemon.control import CONNECTIONS, IDLE_SECONDS, QUEUE_BYTES as CONTROL_QUEUE_BYTES, REQUEST_BYTES, TAPS
 from ensemble.daemon.descriptors import KEPT
@@ -45,11 +46,11 @@ def status(humd: Humd) -> dict[str, Any]:
         "uptime_s": round(humd.clock.seconds() - humd.began, 3),
         "listening": humd.hints,
         "fingerprint": humd.tls.fingerprint,
-        "thrum": str(paths.thrum),
-        "control": str(paths.control),
-        "state_dir": str(paths.state_dir),
-        "key": str(paths.key),
-        "peers_file": str(paths.peers_file),
+        "thrum": shown(paths.thrum),
+        "control": shown(paths.control),
+        "state_dir": shown(paths.state_dir),
+        "key": shown(paths.key),
+        "peers_file": shown(paths.peers_file),
         "peers_known": len(humd.peers.known),
         "auth": humd.settings.auth,
         "admit": humd.settings.admit,

@@ -32,9 +32,10 @@ class StateLock:
         self._handle: int | None = handle
 
     @classmethod
-    def take(cls, folder: Path, thrum: Path) -> StateLock:
+    def take(cls, folder: Path, thrum: Path, peers_file: Path) -> StateLock:
         """
         :param thrum: the socket that we shall serve.
+        :param peers_file: the file that we read.
         :raises StateDirLocked: another process has it.
         :raises ConfigurationError: it cannot be tried.
         """
@@ -50,11 +51,11 @@ class StateLock:
             os.close(handle)
             raise StateDirLocked(
                 f"another humd{f' (process {owner})' if owner.isdigit() else ''} runs on the state dir {folder}; "
-                "stop it, or give this one a --state-dir and --thrum of its own"
+                "stop it, or give this one a --state-dir, --thrum and --peers of its own"
             ) from None
         with suppress(OSError):  # the lock holds without, and whatever must be written says itself why it cannot
             os.ftruncate(handle, 0)
-            os.pwrite(handle, b"%d\n%s\n" % (os.getpid(), os.fsencode(thrum)), 0)
+            os.pwrite(handle, b"%d\n%s\n%s\n" % (os.getpid(), os.fsencode(thrum), os.fsencode(peers_file)), 0)
         return cls(handle)
 
     def release(self) -> None:
@@ -92,7 +93,7 @@ def open_state(paths: Paths, entropy: Callable[[int], bytes] = os.urandom) -> St
     :raises ConfigurationError: something cannot be used; nothing is held then.
     """
     _prepare(paths.state_dir)
-    lock = StateLock.take(paths.state_dir, paths.thrum)
+    lock = StateLock.take(paths.state_dir, paths.thrum, paths.peers_file)
     try:
         key, minted = load_or_mint(paths.key, entropy)
         own = read_own_statements(paths.state_dir)

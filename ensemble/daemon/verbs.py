@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from ensemble.config import read_own_statements
+from ensemble.config import read_own_statements, shown
 from ensemble.daemon.control import Answer, Refusal, Request, Verb, Watch
 from ensemble.daemon.report import peer_rows, status
 from ensemble.errors import ConfigurationError
@@ -92,7 +91,7 @@ def _reload(humd: Humd) -> Answer:
         raise Refusal(CONFIG_BAD, f"{error}; the last good list stays in force") from None
     return {
         "ok": True,
-        "peers_file": os.fsencode(humd.peers.path).decode(errors="replace"),
+        "peers_file": shown(humd.peers.path),
         "added": _ids(change.added),
         "removed": _ids(change.removed),
         "changed": _ids(change.changed),

@@ -20,6 +20,7 @@ from ensemble.tone import read_document, write_document
 
 ALPHA = HumdKey.from_seed(b"\1" * 32).humd_id()
 BETA = HumdKey.from_seed(b"\2" * 32).humd_id()
+RUN = "import sys; from ensemble.command.main import main; sys.exit(main())"
 
 
 @frozen

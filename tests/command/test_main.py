@@ -18,10 +18,9 @@ from ensemble.command.outcome import BadUsage
 from ensemble.command.parser import VERSION, build
 from ensemble.config import MAX_THRUM
 from ensemble.tone import read_document
-from tests.command.calling import CommandTestCase, linked, status
+from tests.command.calling import RUN, CommandTestCase, linked, status
 
 ROOT = Path(ensemble.__file__).resolve().parent.parent
-RUN = "import sys; from ensemble.command.main import main; sys.exit(main())"
 # Ctrl-C comes while the module named first is read; what is run then is the program named second.
 INTERRUPTED = """
 import os, runpy, signal, sys

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -74,6 +76,19 @@ class PeersTests(CommandTestCase):
         document = self.call("peers", "--json").document
         row = {"id": BETA.full, "alias": "beta", "state": "unknown", "hints": [HINT], "secure_only": False}
         self.assertEqual(document, {"ok": True, "daemon": False, "peers": [row]})
+
+    def test_daemon_that_does_not_answer(self) -> None:
+        """One that is there and says nothing is not as none: what it knows is not in the file."""
+        self.write_peers({"humd_id": BETA.full, "alias": "beta"})
+        self.serve_control(peers=[])
+        for words in (("peers",), ("send", "beta", "{}")):
+            said = self.call(*words)
+            self.assertEqual((said.status, said.out), (3, ""), words)
+            self.assertIn("without an answer", said.err)
+        with mock.patch("ensemble.config.paths.at_once", side_effect=PermissionError(errno.EACCES, "no")):
+            said = self.call("peers")
+        self.assertEqual((said.status, said.out), (3, ""))
+        self.assertIn("run this as the user that the humd runs as", said.err)
 
     def test_file_that_is_no_json(self) -> None:
         """A file that cannot be read ends with 1 and its name."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from ensemble.command.main import run
+from ensemble.config import LOCK
 from ensemble.tone import read_document
-from tests.command.calling import ALPHA, BETA, CommandTestCase, linked
+from tests.command.calling import ALPHA, BETA, RUN, CommandTestCase, linked, status
 
 PLACE = "tls:192.0.2.2:14731"
+ROOT = Path(__file__).parents[2]
 OLD, NEW = f"tls-fp:{'a' * 64}", f"tls-fp:{'b' * 64}"
 
 
@@ -104,6 +111,63 @@ class TrustTests(TrustTestCase):
         )
         self.assertEqual(self.rows(), [{"humd_id": BETA.full}])
 
+    def test_daemon_that_is_down(self) -> None:
+        """It is the file of the daemon of this state dir that is edited, and the line to start it names it."""
+        theirs, state = self.home / "of mine.json", self.key.parent
+        theirs.write_text('{"peers": []}')
+        state.mkdir(parents=True)
+        (state / LOCK).write_text(f"1\n{self.thrum}\n{theirs}\n")
+        said = self.call("trust", BETA.full)
+        self.assertEqual((said.status, self.peers_file.exists()), (0, False))
+        self.assertIn(f"start one with `twistd humd --peers '{theirs}'`", said.err)
+        self.assertEqual(read_document(theirs.read_text()), {"peers": [{"humd_id": BETA.full}]})
+
+    def test_daemon_that_does_not_answer(self) -> None:
+        """Whose files it would be nobody can say, so nothing is done; one that is silent later is a failure."""
+        fake = self.serve_control(status=[])
+        said = self.call("trust", BETA.full)
+        self.assertEqual((said.status, said.out, self.peers_file.exists()), (3, "", False))
+        self.assertIn("closed the connection without an answer", said.err)
+        fake.stop()
+        self.serve_control(status=status(), reload=[])
+        said = self.call("trust", BETA.full)
+        self.assertEqual(said.status, 1)
+        self.assertIn(f"{self.peers_file} is written, but the humd on {self.control} closed the connection", said.err)
+        self.assertIn("Added to", said.out)
+
+    def test_reader_that_has_seen_enough(self) -> None:
+        """What is told has been put in force, also where nobody reads to the end."""
+        self.write_peers({"humd_id": BETA.full})
+        fake = self.serve_control(status=status(), reload=self.took())
+
+        class Gone(io.StringIO):
+            def write(self, text: str) -> int:
+                raise BrokenPipeError
+
+        words = ("untrust", BETA.full)
+        self.assertRaises(BrokenPipeError, run, words, self.environ, io.BytesIO(), Gone(), io.StringIO())
+        self.assertEqual(self.rows(), [])
+        self.assertIn("reload", [request["do"] for request in fake.heard])
+
+    def test_locale(self) -> None:
+        """The daemon's files are found by their bytes, also where names are in another encoding here."""
+        folder = self.home / "w\xf6rk"
+        folder.mkdir()
+        file = str(folder / "peers.json")
+        self.serve_control(status=status(state_dir=str(folder), peers_file=file), reload=self.took(peers_file=file))
+        locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
+        for words in (("trust", BETA.full), ("doctor", "--json")):
+            done = subprocess.run(
+                [sys.executable, "-c", RUN, *words],
+                env={**self.environ, **locale},
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+            self.assertNotIn(b"Traceback", done.stderr)
+        self.assertEqual(read_document((folder / "peers.json").read_text("utf-8")), {"peers": [{"humd_id": BETA.full}]})
+        self.assertEqual(sorted(each.name for each in self.home.iterdir() if each.name.startswith("w")), ["w\xf6rk"])
+
     def test_daemon_that_reads_another_file(self) -> None:
         """Where it is not said which file, it is the one that the daemon reads; C{--peers} says it."""
         theirs = self.peers_file.parent / "theirs.json"
@@ -142,7 +206,7 @@ class TrustTests(TrustTestCase):
         """A new row needs a full id of a humd, which is not ours; other names need a row."""
         self.mint()
         own = self.call("id", "--bare").out.strip()
-        for name, status, why in (
+        for name, ends, why in (
             (BETA.short, 1, "a new row needs the full id, which ensemble id --bare shows over there"),
             ("beta", 1, "no peer has the alias 'beta'"),
             (f"{BETA.full}0", 1, "is no id: behind humd_ are 64 digits"),
@@ -151,7 +215,7 @@ class TrustTests(TrustTestCase):
             (own, 2, "is this humd itself"),
         ):
             said = self.call("trust", name, PLACE)
-            self.assertEqual((said.status, said.out), (status, ""), name)
+            self.assertEqual((said.status, said.out), (ends, ""), name)
             self.assertIn(why, said.err)
         self.assertFalse(self.peers_file.exists())
         for form in (BETA.digest.hex().upper(), BETA.full, BETA.short):

@@ -1,123 +1,32 @@
-"""The state directory, the peers file, C{bees.json} and the listening ports."""
+"""The peers file, C{bees.json} and the listening ports."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
-from pathlib import Path
 from typing import Any
 
-from attrs import evolve
 from twisted.internet import error as internet_error
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.logger import capturedLogs
 
-from ensemble.config import LOCK, Paths, served
 from ensemble.daemon import listeners as listeners_module
 from ensemble.daemon.descriptors import KEPT, Descriptors
 from ensemble.daemon.listeners import BACKLOG, Listeners, endpoint_of, outward_address
 from ensemble.daemon.peerbook import PeerBook
 from ensemble.daemon.snapshot import DEBOUNCE_SECONDS, BeesFile
-from ensemble.daemon.state import StateDirLocked, StateLock, open_state
 from ensemble.errors import ConfigurationError
 from ensemble.hives import NestlingManifest, Roster
-from ensemble.identity import HumdId, HumdKey, KeyFileError
+from ensemble.identity import HumdId, HumdKey
 from ensemble.mesh import Ensemble, Limits
 from ensemble.protocols import Level, TlsTransport
 from ensemble.tone import read_document
 from tests.daemon.memory import HumdTestCase
 
 ME, FRIEND = HumdId.parse("aa" * 32), HumdId.parse("bb" * 32)
-THRUM = Path("/run/thrum.sock")
-
-
-class StateTests(HumdTestCase):
-    """The state directory."""
-
-    def paths(self) -> Paths:
-        return self.settings().paths
-
-    def test_writable_by_others(self) -> None:
-        """A state directory that others can write to is refused, with the mend; a sticky one is not."""
-        paths = self.paths()
-        paths.state_dir.mkdir(parents=True)
-        paths.state_dir.chmod(0o777)
-        error = self.assertRaises(ConfigurationError, open_state, paths)
-        self.assertIn(f"chmod go-w {paths.state_dir}", str(error))
-        paths.state_dir.chmod(0o1777)
-        open_state(paths).close()
-
-    def test_cannot_be_made(self) -> None:
-        """A state directory that cannot be made is one clear error."""
-        paths = self.paths()
-        paths.state_dir.parent.mkdir(parents=True)
-        paths.state_dir.write_text("a file")
-        error = self.assertRaises(ConfigurationError, open_state, paths)
-        self.assertIn("--state-dir", str(error))
-
-    def test_lock_that_cannot_be_written(self) -> None:
-        """A lock file that is a folder is one clear error."""
-        paths = self.paths()
-        (paths.state_dir / LOCK).mkdir(parents=True)
-        self.assertIn(LOCK, str(self.assertRaises(ConfigurationError, open_state, paths)))
-
-    def test_bad_key_lets_go(self) -> None:
-        """Where the key is refused the lock is free again."""
-        paths = self.paths()
-        paths.state_dir.mkdir(parents=True)
-        paths.key.write_bytes(b"short")
-        paths.key.chmod(0o600)
-        self.assertRaises(KeyFileError, open_state, paths)
-        StateLock.take(paths.state_dir, paths.thrum).release()
-
-    def test_full_disk(self) -> None:
-        """A lock whose owner cannot be written down is held all the same."""
-        folder = self.folder()
-
-        def full(*_: object) -> int:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        self.patch(os, "pwrite", full)
-        lock = StateLock.take(folder, THRUM)
-        error = self.assertRaises(StateDirLocked, StateLock.take, folder, THRUM)
-        self.assertNotIn("process", str(error))
-        lock.release()
-
-    def test_served(self) -> None:
-        """Who holds the lock says where it serves: the command finds that, as long as there is a socket."""
-        paths = self.paths()
-        usual = evolve(paths, thrum=self.folder() / "thrum.sock")
-        self.assertEqual(served(usual), usual, "nobody was ever here")
-        open_state(paths).close()
-        self.assertEqual(served(usual), usual, "there is none")
-        paths.control.parent.mkdir(parents=True)
-        paths.control.touch()
-        self.assertEqual(served(usual), paths)
-        for said in (b"", b"1\n", b"1\nrelative\n", b"1\n%s\n\n" % os.fsencode(paths.thrum), b"x" * 5000):
-            (paths.state_dir / LOCK).write_bytes(said)
-            self.assertEqual(served(usual), usual, said[:20])
-        (paths.state_dir / LOCK).unlink()
-        os.mkfifo(paths.state_dir / LOCK)
-        self.assertEqual(served(usual), usual, "and nobody hangs")
-
-    def test_release_twice(self) -> None:
-        """A lock may be let go of twice."""
-        folder = self.folder()
-        lock = StateLock.take(folder, THRUM)
-        lock.release()
-        lock.release()
-        StateLock.take(folder, THRUM).release()
-
-    def test_nameless_holder(self) -> None:
-        """A holder that wrote no number is still a holder."""
-        folder = self.folder()
-        lock = StateLock.take(folder, THRUM)
-        self.addCleanup(lock.release)
-        (folder / LOCK).write_text("")
-        self.assertNotIn("process", str(self.assertRaises(ConfigurationError, StateLock.take, folder, THRUM)))
 
 
 class PeerBookTests(HumdTestCase):

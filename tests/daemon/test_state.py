@@ -1,0 +1,129 @@
+"""The state directory, and what a daemon leaves in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from unittest import mock
+
+from attrs import evolve
+
+from ensemble.config import LOCK, Paths, meant, served, shown
+from ensemble.daemon.state import StateDirLocked, StateLock, open_state
+from ensemble.errors import ConfigurationError
+from ensemble.identity import KeyFileError
+from tests.daemon.memory import HumdTestCase
+
+THRUM, PEERS = Path("/run/thrum.sock"), Path("/etc/peers.json")
+
+
+class StateTests(HumdTestCase):
+    """The state directory."""
+
+    def paths(self) -> Paths:
+        return self.settings().paths
+
+    def test_writable_by_others(self) -> None:
+        """A state directory that others can write to is refused, with the mend; a sticky one is not."""
+        paths = self.paths()
+        paths.state_dir.mkdir(parents=True)
+        paths.state_dir.chmod(0o777)
+        error = self.assertRaises(ConfigurationError, open_state, paths)
+        self.assertIn(f"chmod go-w {paths.state_dir}", str(error))
+        paths.state_dir.chmod(0o1777)
+        open_state(paths).close()
+
+    def test_cannot_be_made(self) -> None:
+        """A state directory that cannot be made is one clear error."""
+        paths = self.paths()
+        paths.state_dir.parent.mkdir(parents=True)
+        paths.state_dir.write_text("a file")
+        error = self.assertRaises(ConfigurationError, open_state, paths)
+        self.assertIn("--state-dir", str(error))
+
+    def test_lock_that_cannot_be_written(self) -> None:
+        """A lock file that is a folder is one clear error."""
+        paths = self.paths()
+        (paths.state_dir / LOCK).mkdir(parents=True)
+        self.assertIn(LOCK, str(self.assertRaises(ConfigurationError, open_state, paths)))
+
+    def test_bad_key_lets_go(self) -> None:
+        """Where the key is refused the lock is free again."""
+        paths = self.paths()
+        paths.state_dir.mkdir(parents=True)
+        paths.key.write_bytes(b"short")
+        paths.key.chmod(0o600)
+        self.assertRaises(KeyFileError, open_state, paths)
+        StateLock.take(paths.state_dir, paths.thrum, paths.peers_file).release()
+
+    def test_full_disk(self) -> None:
+        """A lock whose owner cannot be written down is held all the same."""
+        folder = self.folder()
+
+        def full(*_: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        self.patch(os, "pwrite", full)
+        lock = StateLock.take(folder, THRUM, PEERS)
+        error = self.assertRaises(StateDirLocked, StateLock.take, folder, THRUM, PEERS)
+        self.assertNotIn("process", str(error))
+        lock.release()
+
+    def test_served(self) -> None:
+        """Who holds the lock says where it serves: the command finds that, as long as there is a socket."""
+        paths = self.paths()
+        usual = evolve(paths, thrum=self.folder() / "thrum.sock")
+        self.assertEqual(served(usual), usual, "nobody was ever here")
+        open_state(paths).close()
+        self.assertEqual(served(usual), usual, "there is none")
+        paths.control.parent.mkdir(parents=True)
+        paths.control.touch()
+        self.assertEqual(served(usual), paths)
+        thrum = os.fsencode(paths.thrum)
+        (paths.state_dir / LOCK).write_bytes(b"1\n%s\n" % thrum)
+        self.assertEqual(served(usual), paths, "of an earlier version")
+        for said in (b"", b"1\n", b"1\nrelative\n", b"1\n%s\n/x\n/y\n" % thrum, b"x" * 5000, b"1\n%s" % thrum):
+            (paths.state_dir / LOCK).write_bytes(said)
+            self.assertEqual(served(usual), usual, said[:20])
+        (paths.state_dir / LOCK).unlink()
+        os.mkfifo(paths.state_dir / LOCK)
+        self.assertEqual(served(usual), usual, "and nobody hangs")
+
+    def test_whose_peers_file(self) -> None:
+        """The file of the daemon that was there last is the one that is meant, also while it is down."""
+        paths = self.paths()
+        usual = evolve(paths, peers_file=self.folder() / "usual.json")
+        open_state(paths).close()
+        self.assertEqual(served(usual), usual, "it is not there")
+        paths.peers_file.parent.mkdir(parents=True, exist_ok=True)
+        paths.peers_file.touch()
+        self.assertEqual(served(usual), paths)
+        self.assertEqual(served(usual, peers=False), usual, "another was given")
+        self.assertEqual(served(evolve(usual, thrum=Path("/t")), thrum=False), evolve(paths, thrum=Path("/t")))
+
+    def test_who_may_not_look(self) -> None:
+        """Another user is told so, and not of other files."""
+        with mock.patch("ensemble.config.paths.at_once", side_effect=PermissionError(errno.EACCES, "no")):
+            self.assertRaises(PermissionError, served, self.paths())
+
+    def test_shown(self) -> None:
+        """A path that one process shows means the same to another, whatever the encoding of its file names."""
+        self.assertEqual((shown("/a/w\xf6rk"), meant("/a/w\xf6rk")), ("/a/w\xf6rk", Path("/a/w\xf6rk")))
+        self.assertEqual(shown(os.fsdecode(b"/a/\xff")), "/a/\ufffd")
+
+    def test_release_twice(self) -> None:
+        """A lock may be let go of twice."""
+        folder = self.folder()
+        lock = StateLock.take(folder, THRUM, PEERS)
+        lock.release()
+        lock.release()
+        StateLock.take(folder, THRUM, PEERS).release()
+
+    def test_nameless_holder(self) -> None:
+        """A holder that wrote no number is still a holder."""
+        folder = self.folder()
+        lock = StateLock.take(folder, THRUM, PEERS)
+        self.addCleanup(lock.release)
+        (folder / LOCK).write_text("")
+        self.assertNotIn("process", str(self.assertRaises(ConfigurationError, StateLock.take, folder, THRUM, PEERS)))
