@@ -370,7 +370,9 @@ class Link:
 
     def _push_own(self, tone: Mapping[str, object], whatever: bool = False) -> None:
         if self.state is State.UP:  # behind our goodbye there is nothing, not even a pong
-            self._outbox.push(encode(tone), whatever=whatever)
+            line = encode(tone)
+            if self.shaken is not None and len(line) <= self.shaken.max_tone:  # a pong has what the ping had
+                self._outbox.push(line, whatever=whatever)
 
     def _when_taken(self, callback: Callable[[], None]) -> None:
         if self.state is State.UP:  # later it is the close that waits for that

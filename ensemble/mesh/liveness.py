@@ -174,7 +174,7 @@ class Liveness:
         if self._queued is not None:
             return [Gone(f"a ping could not leave for {STUCK_SECONDS:g} s: the peer takes nothing more")]
         if self._left is not None:
-            return [Gone(f"no answer to a ping within {now - self._left:g} s")]
+            return [Gone(f"no answer to a ping within {now - self._left:.1f} s")]
         return self._ping(now)
 
     def next_deadline(self) -> float | None:

@@ -168,14 +168,14 @@ class TlsWire(StreamWire):
         assert self.peer is not None
         shown = fingerprint(der)
         pins = [hint.value.lower() for hint in self.peer.of("tls-fp")]
-        if shown in pins:
-            return True
         try:
             leaf = leaf_id(der)
         except BadCertificate as error:
             self._refusal = str(error)
-            return False
+            return shown in pins  # one may name what we cannot read
         if leaf == self.peer.id:
+            self.leaf = leaf
+        if leaf == self.peer.id or shown in pins:  # of a pinned one the key need not be a humd's (mesh 5.6)
             return True
         wanted = f"the key of {self.peer.id.full}" + "".join(f" or tls-fp:{pin}" for pin in pins)
         owner = "" if leaf is None else f" of {leaf.full}"
@@ -244,16 +244,14 @@ class TlsWire(StreamWire):
 
     def _look_at(self, der: bytes | None) -> str | None:
         """:returns: why it is not accepted."""
-        if der is not None:
-            try:
-                self.leaf = leaf_id(der)
-            except BadCertificate as error:
-                if not self.dialled:
-                    return str(error)  # a pin may name what we cannot read
-        if not self.dialled:
-            return None if self._admits is None else self._admits(self.leaf, self._chain(self.leaf))
-        # It was accepted before, or we would not be here; but who is there is not left to one callback alone.
-        return None if der is not None and self.accepts(der) else self._refusal or "it shows no certificate"
+        if self.dialled:
+            # It was accepted before, or we would not be here; but who is there is not left to one callback alone.
+            return None if der is not None and self.accepts(der) else self._refusal or "it shows no certificate"
+        try:
+            self.leaf = None if der is None else leaf_id(der)
+        except BadCertificate as error:
+            return str(error)
+        return None if self._admits is None else self._admits(self.leaf, self._chain(self.leaf))
 
     def _chain(self, leaf: HumdId | None) -> Sequence[Succession]:
         """What whoever showed this leaf says of who it was before."""

@@ -283,6 +283,6 @@ def _in_words(error: SSL.Error) -> str:
     """What OpenSSL says, for people: its errors are lists of tuples, where it has any."""
     told = error.args[0] if error.args and not isinstance(error, SSL.SysCallError) else ()
     said = "; ".join(str(each[-1]) for each in told) or "the other side ended it"
-    if "alert unknown ca" in said:  # so a dialler ends it that wants another certificate
+    if "alert unknown ca" in said or "alert bad certificate" in said:  # of a dialler that wants another certificate
         said += " (the other side wants another key than ours: `ensemble id` shows what its owner must know)"
     return said

@@ -327,6 +327,14 @@ class PingTests(SynchronousTestCase):
         peer.say(peer.hello())
         self.assertEqual(asked, [True])
 
+    def test_pong_that_is_too_long(self) -> None:
+        """A peer gets no line that is longer than it takes, be it made of its own words."""
+        peer = PlainPeer(self.world, self.a)
+        peer.say(peer.hello(features=["ping-1"], max_tone=1024))
+        before = len(peer.heard)
+        peer.say({"chi": "ping", "rid": "r" * 2000}, {"chi": "ping", "rid": "short"})
+        self.assertEqual([tone.get("rid") for tone in peer.heard[before:]], ["short"])
+
     def test_no_pong_behind_our_goodbye(self) -> None:
         """A goodbye is our last line: a ping behind it is not answered."""
         peer = PlainPeer(self.world, self.a)

@@ -107,6 +107,20 @@ class TlsLinkTests(TestCase):
         link: Any = one.link_to(peer)
         self.assertEqual((link.wire.kind, link.wire.secure, link.shaken.level), ("tls", True, Level.PROVEN))
 
+    async def test_pinned_leaf_of_another_key(self) -> None:
+        """A pinned certificate may be of any key, of another humd's, too; the proof says who it is."""
+        one, two = self.humd(ALICE, Policy(Level.PROVEN)), self.humd(BOB, Policy(Level.PROVEN))
+        port: Any = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(
+            two.factory(TlsTransport(reactor, EVE))
+        )
+        self.addCleanup(port.stopListening)
+        hint = f"tls:127.0.0.1:{port.getHost().port}"
+        with self.assertRaisesRegex(LinkRefused, EVE.humd_id().full):
+            await self.dialled(one, ALICE, BOB.humd_id(), hint)
+        peer = await self.dialled(one, ALICE, BOB.humd_id(), hint, Credential.humd(EVE).pin)
+        link: Any = one.link_to(peer)
+        self.assertEqual((peer, link.shaken.level), (BOB.humd_id(), Level.PROVEN))
+
     async def test_relayed_proof(self) -> None:
         """
         A proof is worth nothing in another session.

@@ -54,8 +54,11 @@ class AcceptedLeafTests(TestCase):
         await self.assertAccepted(Sessions(Credential.humd(BOB)), "tls-fp:" + "00" * 32)
 
     async def test_pinned(self) -> None:
-        """ECDSA and RSA leaves are accepted by their fingerprint, in any case, and name nobody."""
-        for credential in (Credential.ecdsa(), Credential.rsa()):
+        """
+        ECDSA and RSA leaves are accepted by their fingerprint, in any case, and name nobody; nor does an Ed25519 one,
+        for the key of a humd's TLS need not be the key of that humd.
+        """
+        for credential in (Credential.ecdsa(), Credential.rsa(), Credential.humd(ALICE)):
             pin = f"tls-fp:{credential.pin[7:].upper()}"
             wire = await self.assertAccepted(Sessions(credential), "tls-fp:" + "00" * 32, pin)
             self.assertIsNone(wire.leaf)
