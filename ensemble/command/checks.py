@@ -24,11 +24,12 @@ from ensemble.config import (
     next_key_trouble,
     read_own_statements,
     read_peers,
+    refuse_shared_state,
     shown,
     without_home,
 )
 from ensemble.errors import ConfigurationError
-from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, load, others_write
+from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, load, others_write, refuse_strangers
 
 OTHER_DISTRIBUTION: Final = "ensemble-client"
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -111,8 +112,11 @@ def folder(path: Path, little: int = LITTLE_ROOM) -> Finding:
         return fail("state", f"{name} is no folder", "move it away, or choose another --state-dir")
     if disk.f_flag & os.ST_RDONLY:
         return fail("state", f"{name} is on a read-only file system", "remount it, or choose another --state-dir")
-    if others_write(found):
-        return fail("state", f"others can write to {name}", f"chmod go-w {shlex.quote(name)}")
+    try:
+        refuse_shared_state(path)
+    except ConfigurationError as error:
+        what, _, mend = str(error).partition("; ")
+        return fail("state", what, mend)
     if not os.access(path, os.W_OK | os.X_OK):
         return fail("state", f"this user cannot write to {name}", "chown it, or choose another --state-dir")
     if disk.f_bavail * disk.f_frsize < little:
@@ -254,7 +258,10 @@ def _greeting(path: Path) -> str:
         connection.settimeout(3.0)
         try:
             connection.connect(str(path))
+            refuse_strangers(connection, path)
             greeting = connection.recv(1 << 16)
+        except TimeoutError:
+            return "no greeting within 3 s"
         except OSError as error:
-            return (error.strerror or "no greeting within 3 s").lower()
+            return (error.strerror or str(error)).lower()
     return "" if b'"breath"' in greeting else "who serves it is no humd"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ensemble.errors import EnsembleError
+from ensemble.identity import refuse_strangers
 from ensemble.tone import BadDocument, read_document, write_document
 
 SECONDS: Final = 10.0  # that the daemon may take to answer
@@ -43,6 +44,8 @@ class DaemonRefused(EnsembleError):
 def unreachable(path: Path, error: OSError) -> NoDaemon:
     """Why nobody could be asked on the socket at C{path}, with the mend."""
     cause = error.strerror or str(error)
+    if isinstance(error, PermissionError) and error.errno is None:
+        return Unanswered(f"{path}: {cause}; remove it, or put the socket where others cannot, with --thrum")
     if isinstance(error, PermissionError):
         return Unanswered(f"this user may not use {path} ({cause}); {AS_ITS_USER}")
     if isinstance(error, TimeoutError | BlockingIOError):
@@ -91,6 +94,7 @@ def converse(
         connection.settimeout(seconds if seconds is not None else SECONDS)
         try:
             connection.connect(str(path))
+            refuse_strangers(connection, path)
             connection.sendall(request)
         except OSError as error:
             raise unreachable(path, error) from None

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ensemble.command.control import unreachable
 from ensemble.command.outcome import CommandFailed
+from ensemble.identity import refuse_strangers
 from ensemble.tone import MalformedTone, decode, encode
 
 MAX_LINE: Final = 64 * 1024 * 1024  # bytes of one line that the daemon says
@@ -42,6 +43,7 @@ class ThrumSocket:
         try:
             self._socket.settimeout(seconds)
             self._socket.connect(str(path))
+            refuse_strangers(self._socket, path)
         except OSError as error:
             self._socket.close()
             raise unreachable(path, error) from None

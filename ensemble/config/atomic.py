@@ -105,8 +105,10 @@ def alone(folder: StrPath) -> Iterator[None]:
             else:
                 break
         else:
+            place = os.fspath(folder)
             raise ConfigurationError(
-                f"somebody else has held the lock on {os.fspath(folder)} for {LOCK_SECONDS:g} s; try again"
+                f"somebody else has held the lock on {place} for {LOCK_SECONDS:g} s; try again (who may look into it "
+                f"can hold it: `fuser {place}` names the process, `chmod go= {place}` leaves other users out)"
             )
         yield
     finally:

@@ -30,7 +30,6 @@ from attrs import evolve, field, frozen
 
 from ensemble.config.atomic import StrPath, at_once
 from ensemble.errors import ConfigurationError
-from ensemble.identity import others_write
 
 MAX_THRUM: Final = 99  # bytes: the control path has 8 more, and the kernel's limit is 107
 LOCK: Final = "humd.lock"  # in the state dir: the daemon's process, thrum socket and peers file, a line each
@@ -163,12 +162,22 @@ def meant(text: str) -> Path:
 
 
 def refuse_shared_state(folder: Path) -> None:
-    """:raises ConfigurationError: others can write to the state dir.  Whatever else is wrong with it its user finds."""
+    """
+    Whatever else is wrong with the state dir its user finds.
+
+    :raises ConfigurationError: it is somebody else's, or others can make files in it: a link of theirs, by the name of
+        a file of ours, would lead us to any other.
+    """
     try:
         found = os.stat(folder)
     except OSError:
         return
-    if others_write(found):
+    if found.st_uid not in (os.geteuid(), 0):
+        raise ConfigurationError(
+            f"the state dir {folder} belongs to user {found.st_uid}, not to us ({os.geteuid()}); "
+            "run as that user, or choose another with --state-dir"
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigurationError(
             f"others can write to the state dir {folder}; run `chmod go-w {folder}` or choose another with --state-dir"
         )

@@ -11,7 +11,6 @@ from ensemble.identity.keyfile import (
     load,
     load_or_mint,
     mint,
-    others_write,
     save,
     sync_folder,
 )
@@ -26,6 +25,7 @@ from ensemble.identity.statements import (
     statement_from,
     succeed,
 )
+from ensemble.identity.users import others_write, refuse_strangers
 
 __all__ = [
     "LISTENED",
@@ -66,6 +66,7 @@ __all__ = [
     "load_or_mint",
     "mint",
     "others_write",
+    "refuse_strangers",
     "revoke",
     "save",
     "signed_bytes",

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 
 from ensemble.errors import ConfigurationError
 from ensemble.identity.key import SEED_LENGTH, HumdKey
+from ensemble.identity.users import others_write
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -54,6 +55,7 @@ def load(path: StrPath) -> HumdKey:
         raise KeyFileError(f"cannot read the key file {name}: {error.strerror}") from error
     try:
         _judge(name, os.fstat(handle))
+        _judge_folder(os.path.dirname(os.path.abspath(name)))
         return HumdKey.from_seed(os.read(handle, SEED_LENGTH))
     except OSError as error:
         raise KeyFileError(f"cannot read the key file {name}: {error.strerror}") from error
@@ -83,6 +85,7 @@ def save(path: StrPath, key: HumdKey) -> None:
     folder = os.path.dirname(os.path.abspath(name))
     try:
         os.makedirs(folder, mode=_FOLDER_MODE, exist_ok=True)
+        _judge_folder(folder)
         handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(name)}.", suffix=".tmp", dir=folder)
     except OSError as error:
         raise KeyFileError(f"cannot make a key file in {folder}: {error.strerror}") from error
@@ -115,9 +118,9 @@ def load_or_mint(path: StrPath, entropy: Callable[[int], bytes] = os.urandom) ->
         return load(path), False  # somebody was quicker
 
 
-def others_write(folder: os.stat_result) -> bool:
-    """True where somebody else could replace what is in this folder, a key too: theirs to write, and not sticky."""
-    return bool(folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)) and not folder.st_mode & stat.S_ISVTX
+def _judge_folder(folder: str) -> None:
+    if others_write(os.stat(folder)):  # they could take the key away, and we would begin anew as somebody else
+        raise KeyFileError(f"others can write to {folder}, where the key file is: chmod go-w {folder}")
 
 
 def _judge(name: str, found: os.stat_result) -> None:

@@ -14,6 +14,7 @@ end (wire-0.8 section 7).
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from ensemble.errors import EnsembleError, LocalWireError, RemoteWireError
+from ensemble.identity import refuse_strangers
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.protocols import Outbox, StreamWire, Turn
 from ensemble.thrum.session import MAX_LINE
@@ -307,7 +309,8 @@ def connect(reactor: Any, path: str, wall: Callable[[], float] = time.time) -> D
     Connect to the thrum socket.
 
     :param reactor: C{IReactorUNIX} and C{IReactorTime}.
-    :returns: fires with the client; fails with C{ConnectError} where nobody listens there.
+    :returns: fires with the client; fails with C{ConnectError} where nobody listens there, and with C{PermissionError}
+        where it is somebody else who does.
     """
     connected: list[StreamWire] = []
     factory = Factory.forProtocol(
@@ -315,6 +318,13 @@ def connect(reactor: Any, path: str, wall: Callable[[], float] = time.time) -> D
     )
 
     def ready(_: object) -> ThrumClient:
+        server = getattr(connected[0].transport, "socket", None)  # memory has none
+        if isinstance(server, socket.socket):
+            try:
+                refuse_strangers(server, path)
+            except PermissionError:
+                connected[0].abort()
+                raise
         client = ThrumClient(connected[0], Turn(reactor), lambda: int(wall() * 1000))
         client.start()
         return client

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
-from ensemble.command.control import DaemonRefused, NoDaemon, ask_daemon, converse
+from ensemble.command.control import DaemonRefused, NoDaemon, Unanswered, ask_daemon, converse
 from ensemble.command.thrum_socket import ThrumSocket
 from tests.command.calling import CommandTestCase
 
@@ -46,6 +46,19 @@ class ControlTests(CommandTestCase):
         self.assertEqual([next(lines), next(lines)], [{"ok": True}, {"tone": 1}])
         os.close(reading)
         self.assertRaises(BrokenPipeError, next, lines)
+
+    def test_somebody_else(self) -> None:
+        """Who was the first with the name of a socket is not asked, nor told anything."""
+        control = self.serve(self.control, lambda request: [{"ok": True}])
+        thrum = self.serve(self.thrum, lambda tone: [])
+        why = PermissionError("user 4711 serves it, and not we")
+        with (
+            mock.patch("ensemble.command.control.refuse_strangers", side_effect=why),
+            mock.patch("ensemble.command.thrum_socket.refuse_strangers", side_effect=why),
+        ):
+            for asked in (partial(ask_daemon, self.control, "status"), partial(ThrumSocket, self.thrum, 5.0)):
+                self.assertIn("4711 serves it, and not we; remove it", str(self.assertRaises(Unanswered, asked)))
+        self.assertEqual((control.heard, thrum.heard), ([], []))
 
     def test_refusals(self) -> None:
         """A no is raised with its word and its text, and so is an answer that is neither yes nor no."""

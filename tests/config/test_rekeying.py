@@ -110,11 +110,12 @@ class RotationTests(RekeyingTestCase):
 
     def test_shared(self) -> None:
         """Where others could put files of theirs nothing is signed, as the daemon would not start there."""
-        self.state.chmod(0o770)
-        for step in (self.begin, self.finish):
-            self.refused(step, "others can write to the state dir", f"chmod go-w {self.state}")
+        for mode in (0o770, 0o1770):
+            self.state.chmod(mode)
+            for step in (self.begin, self.finish):
+                self.refused(step, "others can write to the state dir", f"chmod go-w {self.state}")
         self.assertEqual(list(self.state.iterdir()), [self.key_file])
-        self.state.chmod(0o1770)
+        self.state.chmod(0o700)
         self.begin()
 
     def test_cut_short(self) -> None:

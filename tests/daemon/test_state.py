@@ -25,14 +25,26 @@ class StateTests(HumdTestCase):
         return self.settings().paths
 
     def test_writable_by_others(self) -> None:
-        """A state directory that others can write to is refused, with the mend; a sticky one is not."""
+        """A state directory that others can write to is refused, a sticky one too, for they can add links."""
         paths = self.paths()
         paths.state_dir.mkdir(parents=True)
-        paths.state_dir.chmod(0o777)
-        error = self.assertRaises(ConfigurationError, open_state, paths)
-        self.assertIn(f"chmod go-w {paths.state_dir}", str(error))
-        paths.state_dir.chmod(0o1777)
+        for mode in (0o777, 0o1777, 0o1770):
+            paths.state_dir.chmod(mode)
+            error = self.assertRaises(ConfigurationError, open_state, paths)
+            self.assertIn(f"chmod go-w {paths.state_dir}", str(error))
+        paths.state_dir.chmod(0o755)
         open_state(paths).close()
+
+    def test_of_somebody_else(self) -> None:
+        """A state directory of another user is refused, with what to do."""
+        paths = self.paths()
+        paths.state_dir.mkdir(parents=True)
+        os.chown(paths.state_dir, os.geteuid(), -1)
+        found = os.stat(paths.state_dir)
+        theirs = os.stat_result((*found[:4], 4711, *found[5:]))
+        with mock.patch("ensemble.config.paths.os.stat", return_value=theirs):
+            error = self.assertRaises(ConfigurationError, open_state, paths)
+        self.assertIn("belongs to user 4711, not to us", str(error))
 
     def test_cannot_be_made(self) -> None:
         """A state directory that cannot be made is one clear error."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import StringTransport, StringTransportWithDisconnection
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -363,6 +365,19 @@ class WireTests(DaemonTestCase):
         stream = client.tones()
         protocol.dataReceived(encode(NEWS) + b"\n")
         self.assertEqual(stream.untaken, 1)
+
+    def test_somebody_else_serves(self) -> None:
+        """Who was the first with the name of the socket gets nothing; the program is told."""
+        connecting = connect(self.world.clock, "/thrum")
+        protocol = self.world.clock.unixClients[0][1].buildProtocol(None)
+        assert protocol is not None
+        transport: Any = StringTransportWithDisconnection()
+        transport.protocol, transport.socket = protocol, socket.socket(socket.AF_UNIX)
+        self.addCleanup(transport.socket.close)
+        with mock.patch("ensemble.thrum.client.refuse_strangers", side_effect=PermissionError("user 4711")):
+            protocol.makeConnection(transport)
+        self.assertIn("4711", str(self.failureResultOf(connecting, PermissionError).value))
+        self.assertEqual((transport.connected, transport.value()), (False, b""))
 
     def test_nobody_listens(self) -> None:
         """Where nobody listens connecting fails with the cause."""

@@ -1,0 +1,30 @@
+"""The other users of this machine: what they can replace, and whether it is one of them who serves a socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import struct
+from typing import Final
+
+_CREDENTIALS: Final = struct.Struct("3i")  # of unix(7), SO_PEERCRED: process, user, group
+
+
+def others_write(folder: os.stat_result) -> bool:
+    """True where somebody else could replace what is in this folder, a key too: theirs to write, and not sticky."""
+    return bool(folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)) and not folder.st_mode & stat.S_ISVTX
+
+
+def refuse_strangers(connection: socket.socket, path: str | os.PathLike[str]) -> None:
+    """
+    See that it is not just anybody who serves the Unix socket that we connected to: where many may make files, as in
+    C{/tmp}, whoever is first has the name.
+
+    :raises PermissionError: it is neither we, nor root, nor the owner of the folder.
+    """
+    if not hasattr(socket, "SO_PEERCRED"):
+        return  # this system does not tell
+    _, user, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    if user not in (os.geteuid(), 0, os.stat(os.path.dirname(os.path.abspath(path))).st_uid):
+        raise PermissionError(f"user {user} serves it, and not we")

@@ -1,0 +1,80 @@
+"""Other users of this machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.identity import KeyFileError, load, mint, refuse_strangers
+
+ELSEWHERE = 4711  # a user
+
+
+class Served:
+    """Our end of a connection to a socket of this user."""
+
+    def __init__(self, user: int) -> None:
+        self.user = user
+
+    def getsockopt(self, *what: int) -> bytes:
+        assert what[:2] == (socket.SOL_SOCKET, socket.SO_PEERCRED), what
+        return struct.pack("3i", 1, self.user, self.user)[: what[2]]
+
+
+class WhoServesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="hum-", dir="/tmp"))
+        self.path = self.folder / "thrum.sock"
+        self.addCleanup(self.folder.rmdir)
+
+    def test_we_ourselves(self) -> None:
+        """What the system says of a real socket of ours is that it is ours."""
+        with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+            server.bind(str(self.path))
+            self.addCleanup(self.path.unlink)
+            server.listen(1)
+            client.connect(str(self.path))
+            refuse_strangers(client, self.path)
+
+    def test_others(self) -> None:
+        """Root, we, and whose the folder is may serve in it; anybody else was merely the first there."""
+        other: Any = Served(ELSEWHERE)
+        error = self.assertRaises(PermissionError, refuse_strangers, other, self.path)
+        self.assertIn(str(ELSEWHERE), str(error))
+        root: Any = Served(0)
+        refuse_strangers(root, self.path)
+        with mock.patch("os.geteuid", return_value=ELSEWHERE):
+            refuse_strangers(other, self.path)
+        owner: Any = Served(os.stat(self.folder).st_uid)
+        with mock.patch("os.geteuid", return_value=ELSEWHERE):
+            refuse_strangers(owner, self.path)
+
+    def test_a_system_that_does_not_tell(self) -> None:
+        """Nobody is refused where nothing is known."""
+        other: Any = Served(ELSEWHERE)
+        with mock.patch.object(socket, "SO_PEERCRED"):
+            del socket.SO_PEERCRED
+            refuse_strangers(other, self.path)
+
+
+class KeyFolderTests(SynchronousTestCase):
+    def test_where_others_can_take_it_away(self) -> None:
+        """No key is made or read in a folder where others could put another in its place."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        mint(folder / "a.key")
+        for mode in (0o777, 0o770):
+            folder.chmod(mode)
+            for deed, name in ((load, "a.key"), (mint, "b.key")):
+                error = self.assertRaises(KeyFileError, deed, folder / name)
+                self.assertIn(f"chmod go-w {folder.absolute()}", str(error))
+        self.assertEqual([each.name for each in folder.iterdir()], ["a.key"])
+        folder.chmod(0o1777)
+        load(folder / "a.key")
