@@ -130,6 +130,9 @@ def _put_in_force(here: Here, peer: HumdId, edit: Edit) -> bool:
     except NoDaemon as error:
         _tell(here, peer, edit)
         screen.note(f"{error}: it will read the file", daemon=False, message=str(error))
+        if here.paths().peers_file != here.paths_given().peers_file:
+            state_dir = shown(here.paths().state_dir)
+            screen.note(f"it is the file that the humd of {state_dir} read last; --peers names another")
         return False
     except CommandFailed:
         _tell(here, peer, edit)

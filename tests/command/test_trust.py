@@ -120,6 +120,9 @@ class TrustTests(TrustTestCase):
         said = self.call("trust", BETA.full)
         self.assertEqual((said.status, self.peers_file.exists()), (0, False))
         self.assertIn(f"start one with `twistd humd --peers '{theirs}'`", said.err)
+        self.assertIn(f"it is the file that the humd of {state} read last; --peers names another", said.err)
+        self.assertNotIn("read last", self.call("trust", BETA.full, "--peers", str(self.peers_file)).err)
+        self.peers_file.unlink()
         self.assertEqual(read_document(theirs.read_text()), {"peers": [{"humd_id": BETA.full}]})
 
     def test_daemon_that_does_not_answer(self) -> None:
