@@ -56,6 +56,8 @@ def trust(here: Here) -> int:
     for hint in wish.hints:
         if hint.partition(":")[0] not in _USED:
             here.screen.note(f"{hint}: a humd of this version does not dial such hints; it is kept", unused=hint)
+    for problem in edit.problems:
+        here.screen.note(f"{shown(here.paths().peers_file)}: {problem}", problem=problem)
     if options.wait:
         if not daemon:
             raise NoDaemon("without a humd there is no link to wait for")

@@ -9,19 +9,24 @@ C{peers.json}: whom we know, and how to find them.
 Only C{humd_id} is needed; unknown keys are passed over, and told where they are nearly known.  Tolerance is per row: a
 hint or an alias that cannot be used is left out, any other mistake costs the row, because a guess at C{auth}, C{plain}
 or C{follow} would be a guess at safety.  What was left out is told as a problem.  Of rows with the same id, and of
-equal aliases, the first counts.
+equal aliases, the first counts; of equal keys of a row the last, and that is told.  Two lists of peers are an error of
+the file: one of them would be lost.  A file without a list has no rows (mesh 9.2), and that is told where it says
+something else.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, Final
 
 from attrs import field, frozen
 
 from ensemble.config.atomic import StrPath, create_text
+from ensemble.config.splice import BLANKS, Container, may_repeat
 from ensemble.errors import ConfigurationError, EnsembleError
 from ensemble.identity import MAX_HINTS, BadHint, BadHumdId, Hint, HumdAddr, HumdId, Role
 from ensemble.tone import read_document, write_document
@@ -32,6 +37,7 @@ MAX_ALIAS: Final = 128  # characters
 MAX_PROBLEMS: Final = 100  # told one by one; the rest is counted
 EMPTY: Final = write_document({"peers": []}, pretty=True) + "\n"  # the file with no rows
 KEYS: Final = ("humd_id", "hints", "alias", "auth", "relays", "plain", "follow")  # of a row
+_ALIKE: Final = 0.76  # of difflib's ratio: above that of four letters one of which is another
 LEVELS: Final = ("open", "signed", "proven")  # of proof, the weakest first (wire-0.8 section 1)
 
 
@@ -95,6 +101,12 @@ class PeersFile:
         """The row of this id."""
         return self._by_id.get(humd_id)
 
+    def about(self, humd_id: HumdId) -> tuple[str, ...]:
+        """The problems of the row of this id, and those of the file beside its rows."""
+        row = self._by_id.get(humd_id)
+        own = () if row is None else (f"row {self.places[self.rows.index(row)] + 1}:",)
+        return tuple(each for each in self.problems if each.startswith(('"', *own)))
+
     def by_alias(self, alias: str) -> PeerRow | None:
         """The row with this alias: exact, case counts."""
         return self._by_alias.get(alias)
@@ -121,7 +133,8 @@ def parse_peers(raw: bytes, name: str = "peers.json") -> PeersFile:
     if not raw.strip():
         raise ConfigurationError(f'{name} is empty: with no peers it is {{"peers": []}}')
     try:
-        document = read_document(raw.decode("utf-8-sig"))
+        text = raw.decode("utf-8-sig")
+        document = read_document(text)
     except UnicodeDecodeError as error:
         before = error.object[: error.start].decode()
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
@@ -135,7 +148,22 @@ def parse_peers(raw: bytes, name: str = "peers.json") -> PeersFile:
     listed = document.get("peers", [])
     if not isinstance(listed, list):
         raise ConfigurationError(f'{name}: "peers" must be an array')
-    return _Reader().read(listed)
+    reader = _Reader()
+    reader.look_beside(document)
+    return reader.read(listed, _repeated(text, name) if may_repeat(text, document) else {})
+
+
+def _repeated(text: str, name: str) -> dict[int, Sequence[str]]:
+    """
+    Of each row the keys that it has more than once, by its place in the array, from 0.
+
+    :raises ConfigurationError: there is more than one list.
+    """
+    body = Container(text.strip(BLANKS))
+    if "peers" in body.repeated:
+        raise ConfigurationError(f'{name} has "peers" more than once, and only one list can count: put all into one')
+    rows = Container(body.value("peers") or "[]").items
+    return {place: Container(row).repeated for place, row in enumerate(rows) if row.startswith("{")}
 
 
 def write_empty_peers(path: StrPath) -> bool:
@@ -202,7 +230,15 @@ class _Reader:
         self._problems: list[str] = []
         self._untold = 0
 
-    def read(self, listed: list[Any]) -> PeersFile:
+    def look_beside(self, document: dict[str, Any]) -> None:
+        """At what a file says that is no list of peers."""
+        nearly = [key for key, _ in _nearly_known(document, ("peers",))]
+        self._problems += [f'"{key}" is passed over: is "peers" meant?' for key in nearly]
+        if document and "peers" not in document:
+            self._problems.append('there is no "peers", so nobody is known')
+
+    def read(self, listed: list[Any], repeated: Mapping[int, Sequence[str]]) -> PeersFile:
+        """:param repeated: of rows by their place from 0, the keys that are there more than once."""
         for number, value in enumerate(listed[:MAX_ROWS], 1):
             try:
                 row = self._row(number, value)
@@ -211,8 +247,11 @@ class _Reader:
             else:
                 self._rows[row.humd_id] = row
                 self._places.append(number - 1)
-            for key, meant in _nearly_known(value):
+            for key, meant in _nearly_known(value, KEYS):
                 self._problem(number, f'"{key}" is passed over: is "{meant}" meant?')
+            for key in repeated.get(number - 1, ()):
+                if key in KEYS:
+                    self._problem(number, f'"{key}" is there more than once: the last one counts')
         if len(listed) > MAX_ROWS:
             self._problem(MAX_ROWS + 1, f"and all behind it are skipped: at most {MAX_ROWS} rows")
         if self._untold:
@@ -264,15 +303,23 @@ class _Reader:
         return alias
 
 
-def _nearly_known(row: Any) -> list[tuple[str, str]]:
-    """Keys that only capitals, or the end of a plural, part from one that is read; and that one."""
-    found = []
-    for key in row if isinstance(row, dict) else ():
-        small = key.lower()
-        meant = {small, f"{small}s", small.removesuffix("s"), small.removesuffix("es")}.intersection(KEYS)
-        if key not in KEYS and meant:
-            found.append((key, meant.pop()))
-    return found
+def _nearly_known(value: Any, known: Sequence[str]) -> list[tuple[str, str]]:
+    """Keys that a slip of the pen parts from one that is read, and that one."""
+    unread = [key for key in value if key not in known] if isinstance(value, dict) else []
+    return [(key, meant) for key in unread if (meant := _meant(key, known))]
+
+
+@lru_cache(maxsize=1024)  # the same few in every row
+def _meant(key: str, known: Sequence[str]) -> str | None:
+    """The known key that this one is nearly: capitals, a plural, a letter more or less or in another place."""
+    small = key.lower()
+    for each in known:
+        if each in (small, f"{small}s", small.removesuffix("s"), small.removesuffix("es")):
+            return each
+    # Not of another length, nor with another letter in a short word: "author" and "path" are words of somebody's own.
+    alike = [each for each in known if abs(len(each) - len(small)) <= 1]
+    close = get_close_matches(small, alike, 1, _ALIKE)
+    return next((each for each in (*close, *alike) if each in close or sorted(each) == sorted(small)), None)
 
 
 def _string(value: Any, what: str) -> str:

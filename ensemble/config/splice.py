@@ -7,8 +7,9 @@ Nothing is judged here: the text was read before (L{ensemble.tone.read_document}
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Set
-from typing import Final
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -16,6 +17,7 @@ from ensemble.tone import read_document, write_document
 
 BLANKS: Final = " \t\r\n"
 _STRING: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_KEY: Final = re.compile(rf'"[{BLANKS}]*:')  # the end of a key; in a string there may be one that is none
 _MARK: Final = re.compile(rf"{_STRING}|[][{{}},]")  # a string is one mark, whatever is in it
 _MEMBER: Final = re.compile(rf"({_STRING})([{BLANKS}]*:[{BLANKS}]*)(.+)", re.DOTALL)
 _NEW_LINE: Final = re.compile(r"(?:\r\n|\n|\r)[ \t]*\Z")
@@ -57,6 +59,12 @@ class Container:
     def colon(self) -> str | None:
         """What stands between the first key of an object and its value; None where it has none."""
         return _parts(self.items[0])[1] if self.spans else None
+
+    @property
+    def repeated(self) -> tuple[str, ...]:
+        """The keys that an object has more than once."""
+        counts = Counter(read_document(_parts(item)[0]) for item in self.items)
+        return tuple(key for key, count in counts.items() if count > 1)
 
     def value(self, key: str) -> str | None:
         """The text of a member's value: of the last one, where there are more, for that is the one that is read."""
@@ -135,6 +143,23 @@ class Container:
             if _is_key(_parts(self.text[start:end])[0], key):
                 return index
         return None
+
+
+def may_repeat(text: str, value: Any) -> bool:
+    """
+    Whether some object in a text may have a key twice.  To ask costs a tenth of looking at each one.
+
+    :param value: what the text was read as, where of equal keys one is left.
+    """
+    keys, left = 0, [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            keys += len(each)
+            left += each.values()
+        elif isinstance(each, list):
+            left += each
+    return len(_KEY.findall(text)) > keys
 
 
 def blank_behind(colon: str) -> str:

@@ -80,11 +80,13 @@ class Edit:
     :ivar before: None where there was none.
     :ivar after: None where it is gone.
     :ivar written: the file is not as it was.
+    :ivar problems: of the row that is there now, and of the file beside its rows.
     """
 
     before: PeerRow | None
     after: PeerRow | None
     written: bool
+    problems: tuple[str, ...] = ()
 
 
 def trust_peer(path: StrPath, trust: Trust) -> Edit:
@@ -177,7 +179,8 @@ def _edit(path: StrPath, peer: HumdId, change: Callable[[str, str], str]) -> Edi
                 write_text(name, changed)
     except OSError as error:
         raise ConfigurationError(f"cannot write {name}: {error.strerror}; it stays as it was") from error
-    return Edit(parse_peers(text.encode()).row(peer), parse_peers(changed.encode()).row(peer), written)
+    before, after = parse_peers(text.encode()), parse_peers(changed.encode())
+    return Edit(before.row(peer), after.row(peer), written, after.about(peer))
 
 
 def _text(raw: bytes, name: str) -> str:

@@ -205,6 +205,20 @@ class TrustTests(TrustTestCase):
         said = self.call("trust", BETA.full, "--alias", "beta")
         self.assertEqual((said.status, said.err), (0, f"ensemble: {mine}\n"))
 
+    def test_problems_of_the_file(self) -> None:
+        """What is wrong with the row in the file is said, and with the file beside its rows; nothing of others."""
+        self.write_peers()
+        mine = f'{{"humd_id":"{BETA.full}","alais":"b","auth":"open","auth":"proven"}}'
+        self.peers_file.write_text(f'{{"peers":[{{"humd_id":"{ALPHA.full}","alais":"a"}},{mine}],"peer":[]}}')
+        self.serve_control(reload=self.took())
+        said = self.call("trust", BETA.full, PLACE)
+        problems = (
+            '"peer" is passed over: is "peers" meant?',
+            'row 2: "alais" is passed over: is "alias" meant?',
+            'row 2: "auth" is there more than once: the last one counts',
+        )
+        self.assertEqual(said.err, "".join(f"ensemble: {self.peers_file}: {each}\n" for each in problems))
+
     def test_whom(self) -> None:
         """A new row needs a full id of a humd, which is not ours; other names need a row."""
         self.mint()

@@ -62,6 +62,15 @@ class RowTests(SynchronousTestCase):
             ("relay", "relays"),
             ("PLAIN", "plain"),
             ("HUMD_ID", "humd_id"),
+            ("humdid", "humd_id"),
+            ("alais", "alias"),
+            ("aliass", "alias"),
+            ("auht", "auth"),
+            ("aut", "auth"),
+            ("folow", "follow"),
+            ("folows", "follow"),
+            ("hnts", "hints"),
+            ("plian", "plain"),
         ):
             found = parse({"humd_id": ME.full, key: "x"})
             self.assertEqual(found.rows, (PeerRow(ME),))
@@ -74,6 +83,21 @@ class RowTests(SynchronousTestCase):
                 'row 1: "HUMD_ID" is passed over: is "humd_id" meant?',
             ),
         )
+
+    def test_own_keys(self) -> None:
+        """Words that people put beside what is read are not taken for slips of the pen."""
+        own = (
+            "name note notes host hosts hostname comment id owner author path place class last allow url group role key"
+        )
+        self.assertEqual(parse({"humd_id": ME.full, **dict.fromkeys(own.split())}).problems, ())
+
+    def test_repeated_keys(self) -> None:
+        """Of a key that a row has twice the last counts, and that is told; those that nobody reads are passed over."""
+        row = '{"humd_id":"%s","alias":"x","\\u0061lias":"y","note":1,"note":"a:\\":","auth":"open","auth":"signed"}'
+        found = parse_peers(b'{"note":1,"note":2,"peers":[7,' + (row % ME.full).encode() + b"]}")
+        self.assertEqual(found.rows, (PeerRow(ME, alias="y", auth="signed"),))
+        more = "is there more than once: the last one counts"
+        self.assertEqual(found.problems[1:], (f'row 2: "alias" {more}', f'row 2: "auth" {more}'))
 
     def test_least_row(self) -> None:
         """An id is enough, bare or prefixed; null hints, alias and auth count as absent."""
@@ -185,6 +209,22 @@ class FileTests(SynchronousTestCase):
         """An object without peers is an empty list."""
         self.path.write_text("{}")
         self.assertEqual(read_peers(self.path), PeersFile())
+
+    def test_misspelt_peers(self) -> None:
+        """An object that says something, and of nobody, is told; so is a key that is nearly that of the list."""
+        nobody = 'there is no "peers", so nobody is known'
+        for text, problems in (
+            (b'{"note": ""}', (nobody,)),
+            (b'{"peer": [{}]}', ('"peer" is passed over: is "peers" meant?', nobody)),
+            (b'{"Peers": [], "peers": []}', ('"Peers" is passed over: is "peers" meant?',)),
+        ):
+            self.assertEqual(parse_peers(text), PeersFile(problems=problems))
+
+    def test_two_lists(self) -> None:
+        """Two lists are an error: one of them would be lost."""
+        for text in (b'{"peers": [], "peers": []}', b'\xef\xbb\xbf \n{"peers": [7], "p\\u0065ers": {}, "peers": []}\n'):
+            error = self.assertRaises(ConfigurationError, parse_peers, text)
+            self.assertIn('has "peers" more than once', str(error))
 
     def test_byte_order_mark(self) -> None:
         """A mark that some editors put first does no harm."""

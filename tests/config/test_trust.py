@@ -131,12 +131,12 @@ class RowTests(SynchronousTestCase):
         self.assertEqual(trusted(row % ("null", ME), Trust(peer=ME, hints=(PLACE,))), row % (f'["{PLACE}"]', ME))
 
     def test_repeated_keys(self) -> None:
-        """Of a key that is there twice the last counts, in the file and in a row, so that is the one that changes."""
+        """Of a key that a row has twice the last counts, so that is the one that changes."""
         row = '{"humd_id": "%s", "alias": "one", "humd_id": "%s", "\\u0061lias": %s}'
-        before = '{"peers": [7], "peers": [%s]}'
+        before = '{"note": [7], "note": 7, "peers": [%s]}'
         after = trusted(before % (row % (YOU, ME, '"two"')), Trust(peer=ME, alias="three"))
         self.assertEqual(after, before % (row % (YOU, ME, '"three"')))
-        self.assertEqual(untrusted(after, ME), '{"peers": [7], "peers": []}')
+        self.assertEqual(untrusted(after, ME), '{"note": [7], "note": 7, "peers": []}')
         self.assertEqual(untrusted(after, YOU), after)
 
     def test_ids_in_any_form(self) -> None:
