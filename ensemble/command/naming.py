@@ -98,13 +98,19 @@ def match(text: str, known: Sequence[Known]) -> HumdId:
             f"(or give an id, or at least {MIN_PREFIX} digits of its beginning)",
         )
     beginning = prefix[1].lower()
-    found = [each for each in known if each.humd_id.digest.hex().startswith(beginning)]
+    found = [each for each in known if begins(each.humd_id, text)]
     if not found:
         raise CommandFailed("peer.unknown", f"no peer's id begins with {beginning}; `ensemble peers` lists them")
     if len(found) > 1:
         names = ", ".join(each.alias or each.humd_id.short for each in found)
         raise CommandFailed("peer.ambiguous", f"{beginning} is the beginning of more than one id: {names}")
     return found[0].humd_id
+
+
+def begins(humd_id: HumdId, text: str) -> bool:
+    """Whether the text is the beginning of the id, long enough to name it."""
+    prefix = _PREFIX.fullmatch(text)
+    return prefix is not None and humd_id.digest.hex().startswith(prefix[1].lower())
 
 
 def _known(row: dict[str, Any]) -> Known | None:

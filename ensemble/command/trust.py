@@ -9,16 +9,30 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import asdict
 
 from ensemble.command.control import DaemonRefused, NoDaemon, Unanswered
+from ensemble.command.heirs import Heir, heirs
 from ensemble.command.here import Here
-from ensemble.command.naming import Known, full_id, match, rows_of
+from ensemble.command.naming import Known, begins, full_id, match, rows_of
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.output import visible
-from ensemble.config import BadAlias, Edit, PeerRow, Trust, meant, read_peers, shown, trust_peer, untrust_peer
+from ensemble.config import (
+    AliasTaken,
+    BadAlias,
+    Edit,
+    PeerRow,
+    Trust,
+    meant,
+    read_peers,
+    shown,
+    trust_peer,
+    untrust_peer,
+)
+from ensemble.errors import ConfigurationError
 from ensemble.identity import LISTENED, BadHint, HumdId, KeyFileError, load
 
 DEFAULT: Final = "default"  # for --auth: that of the humd, as the row does not say
@@ -35,7 +49,8 @@ def trust(here: Here) -> int:
     """
     options = here.options
     here.agree()
-    peer = _known(here, options.peer, "; a new row needs the full id, which ensemble id --bare shows over there")
+    mend = "; a new row needs the full id, which ensemble id --bare shows over there"
+    peer = _known(here, options.peer, mend, _hand_over)
     _not_ourselves(here, peer)
     try:
         wish = Trust(
@@ -51,7 +66,13 @@ def trust(here: Here) -> int:
         )
     except (BadAlias, BadHint) as error:
         raise BadUsage(str(error)) from None
-    edit = trust_peer(here.paths().peers_file, wish)
+    try:
+        edit = trust_peer(here.paths().peers_file, wish)
+    except AliasTaken as error:
+        heir = heirs(here).get(peer)
+        if heir is None or heir.before != error.owner:
+            raise
+        raise ConfigurationError(_hand_over(heir)) from None
     daemon = _put_in_force(here, peer, edit)
     for hint in wish.hints:
         if hint.partition(":")[0] not in _USED:
@@ -73,23 +94,52 @@ def untrust(here: Here) -> int:
     :raises CommandFailed: there was none, or the daemon did not take it.
     """
     here.agree()
-    peer = _known(here, here.options.peer, "")
+    peer = _known(here, here.options.peer, "", _end_both)
     edit = untrust_peer(here.paths().peers_file, peer)
     if not edit.written:
-        raise CommandFailed("peer.unknown", f"{shown(here.paths().peers_file)} has no row of {peer.full}")
+        heir = heirs(here).get(peer)
+        why = f": {_end_both(heir)}" if heir is not None else ""
+        raise CommandFailed("peer.unknown", f"{shown(here.paths().peers_file)} has no row of {peer.full}{why}")
     _document(here, peer, edit, daemon=_put_in_force(here, peer, edit))
     return OK
 
 
-def _known(here: Here, text: str, mend: str) -> HumdId:
-    """Whom a full id, or the alias or the beginning of the id of a row, means."""
+def _known(here: Here, text: str, mend: str, instead: Callable[[Heir], str]) -> HumdId:
+    """
+    Whom a full id, or the alias or the beginning of the id of a row, means.
+
+    :param mend: what to do where that is nobody.
+    :param instead: the same where it is an heir, which has no row.
+    """
     full = full_id(text)
     if full is not None:
         return full
+    path = here.paths().peers_file
+    file = read_peers(path)
     try:
-        return match(text, [Known(row.humd_id, row.alias) for row in read_peers(here.paths().peers_file).rows])
+        return match(text, [Known(row.humd_id, row.alias) for row in file.rows])
     except CommandFailed as error:
+        if error.qualifier != "peer.unknown":
+            raise
+        for row in file.skipped:
+            who = row.humd_id
+            if text == row.alias or (who is not None and begins(who, text)):
+                alone = who is not None and file.row(who) is None  # else that row would go, too
+                remove = f", or remove it: `ensemble untrust {who}`" if alone else ""
+                raise CommandFailed(error.qualifier, f"{shown(path)}: {row.problem}; mend it by hand{remove}") from None
+        for humd_id, heir in heirs(here).items():
+            if begins(humd_id, text):
+                raise CommandFailed(error.qualifier, instead(heir)) from None
         raise CommandFailed(error.qualifier, f"{error}{mend}") from None
+
+
+def _hand_over(heir: Heir) -> str:
+    line = f"`ensemble untrust {heir.before.full} && ensemble trust {heir.humd_id.full}`"
+    return f"{heir}, which has the row; to give it the row, {heir.mend or line}"
+
+
+def _end_both(heir: Heir) -> str:
+    return f"{heir}, which has the row; `ensemble untrust {heir.before.full}` ends the trust in both"
 
 
 def _not_ourselves(here: Here, peer: HumdId) -> None:
@@ -190,13 +240,25 @@ def _wait(here: Here, peer: HumdId, seconds: float) -> None:
                 here.screen.line(f"Linked over {row.get('wire')} ({row.get('level')}){as_whom}.")
             return
         if time.monotonic() >= until:
-            why = f"; the last dial: {told}" if told else ": it was not dialled, and did not dial; has it a row for us?"
-            raise CommandFailed("trust.not-linked", f"no link within {seconds:g} s{why}")
+            raise CommandFailed("trust.not-linked", f"no link within {seconds:g} s{_why_not(row, told)}")
         failure = str(row.get("last_failure") or "")
         if failure and failure != told:
             told = failure
             here.screen.note(f"not linked yet: {failure}", linked=False, last_failure=failure)
         time.sleep(LOOK_SECONDS)
+
+
+def _why_not(row: dict[str, Any], told: str) -> str:
+    if told:
+        return f"; the last dial: {told}"
+    hints = row.get("hints")
+    wires = _USED - {"tls-fp", *(["tcp"] if row.get("secure_only") else [])}
+    dialled = [hint for hint in map(str, hints if isinstance(hints, list) else ()) if hint.partition(":")[0] in wires]
+    if row.get("state") == "dialling" and dialled:
+        return (
+            f": still dialling {', '.join(dialled)}, without an answer so far; is the address right, and a humd there?"
+        )
+    return ": it was not dialled, and did not dial; has it a row for us?"
 
 
 def _document(here: Here, peer: HumdId, edit: Edit, **more: Any) -> None:

@@ -35,7 +35,7 @@ from ensemble.config.rekeying import (
     read_revocation,
     write_revocation,
 )
-from ensemble.config.trust import Edit, Trust, trust_peer, untrust_peer
+from ensemble.config.trust import AliasTaken, Edit, Trust, trust_peer, untrust_peer
 from ensemble.config.words import ADMIT, LOG_FORMATS
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "LOCK",
     "LOG_FORMATS",
     "MAX_THRUM",
+    "AliasTaken",
     "BadAlias",
     "Edit",
     "OwnStatements",

@@ -19,13 +19,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
-from functools import lru_cache
 from typing import Any, Final
 
 from attrs import field, frozen
 
 from ensemble.config.atomic import StrPath, create_text
+from ensemble.config.slips import nearly_known
 from ensemble.config.splice import BLANKS, Container, may_repeat
 from ensemble.errors import ConfigurationError, EnsembleError
 from ensemble.identity import MAX_HINTS, BadHint, BadHumdId, Hint, HumdAddr, HumdId, Role
@@ -37,7 +36,6 @@ MAX_ALIAS: Final = 128  # characters
 MAX_PROBLEMS: Final = 100  # told one by one; the rest is counted
 EMPTY: Final = write_document({"peers": []}, pretty=True) + "\n"  # the file with no rows
 KEYS: Final = ("humd_id", "hints", "alias", "auth", "relays", "plain", "follow")  # of a row
-_ALIKE: Final = 0.76  # of difflib's ratio: above that of four letters one of which is another
 LEVELS: Final = ("open", "signed", "proven")  # of proof, the weakest first (wire-0.8 section 1)
 
 
@@ -73,6 +71,20 @@ class PeerRow:
 
 
 @frozen
+class Skipped:
+    """
+    A row that cannot be used.
+
+    :ivar humd_id: as it says, where that can be read.
+    :ivar problem: why, as among the problems of the file.
+    """
+
+    humd_id: HumdId | None
+    alias: str | None
+    problem: str
+
+
+@frozen
 class PeersFile:
     """
     What was read.
@@ -86,6 +98,7 @@ class PeersFile:
     problems: tuple[str, ...] = ()
     missing: bool = False
     places: tuple[int, ...] = field(default=(), eq=False)
+    skipped: tuple[Skipped, ...] = field(default=(), eq=False)
     _by_id: dict[HumdId, PeerRow] = field(init=False, repr=False, eq=False)
     _by_alias: dict[str, PeerRow] = field(init=False, repr=False, eq=False)
 
@@ -227,12 +240,13 @@ class _Reader:
         self._rows: dict[HumdId, PeerRow] = {}
         self._places: list[int] = []
         self._aliases: set[str] = set()
+        self._skipped: list[Skipped] = []
         self._problems: list[str] = []
         self._untold = 0
 
     def look_beside(self, document: dict[str, Any]) -> None:
         """At what a file says that is no list of peers."""
-        nearly = [key for key, _ in _nearly_known(document, ("peers",))]
+        nearly = [key for key, _ in nearly_known(document, ("peers",))]
         self._problems += [f'"{key}" is passed over: is "peers" meant?' for key in nearly]
         if document and "peers" not in document:
             self._problems.append('there is no "peers", so nobody is known')
@@ -243,11 +257,12 @@ class _Reader:
             try:
                 row = self._row(number, value)
             except _BadRow as error:
-                self._problem(number, f"{error}; the row is skipped")
+                self._problem(number, why := f"{error}; the row is skipped")
+                self._skipped.append(_skipped(value, f"row {number}: {why}"))
             else:
                 self._rows[row.humd_id] = row
                 self._places.append(number - 1)
-            for key, meant in _nearly_known(value, KEYS):
+            for key, meant in nearly_known(value, KEYS):
                 self._problem(number, f'"{key}" is passed over: is "{meant}" meant?')
             for key in repeated.get(number - 1, ()):
                 if key in KEYS:
@@ -256,7 +271,9 @@ class _Reader:
             self._problem(MAX_ROWS + 1, f"and all behind it are skipped: at most {MAX_ROWS} rows")
         if self._untold:
             self._problems.append(f"and {self._untold} more")
-        return PeersFile(tuple(self._rows.values()), tuple(self._problems), places=tuple(self._places))
+        return PeersFile(
+            tuple(self._rows.values()), tuple(self._problems), False, tuple(self._places), tuple(self._skipped)
+        )
 
     def _problem(self, number: int, text: str) -> None:
         if len(self._problems) < MAX_PROBLEMS:
@@ -303,23 +320,13 @@ class _Reader:
         return alias
 
 
-def _nearly_known(value: Any, known: Sequence[str]) -> list[tuple[str, str]]:
-    """Keys that a slip of the pen parts from one that is read, and that one."""
-    unread = [key for key in value if key not in known] if isinstance(value, dict) else []
-    return [(key, meant) for key in unread if (meant := _meant(key, known))]
-
-
-@lru_cache(maxsize=1024)  # the same few in every row
-def _meant(key: str, known: Sequence[str]) -> str | None:
-    """The known key that this one is nearly: capitals, a plural, a letter more or less or in another place."""
-    small = key.lower()
-    for each in known:
-        if each in (small, f"{small}s", small.removesuffix("s"), small.removesuffix("es")):
-            return each
-    # Not of another length, nor with another letter in a short word: "author" and "path" are words of somebody's own.
-    alike = [each for each in known if abs(len(each) - len(small)) <= 1]
-    close = get_close_matches(small, alike, 1, _ALIKE)
-    return next((each for each in (*close, *alike) if each in close or sorted(each) == sorted(small)), None)
+def _skipped(row: Any, problem: str) -> Skipped:
+    alias = row.get("alias") if isinstance(row, dict) else None
+    try:
+        humd_id = _id(row.get("humd_id") if isinstance(row, dict) else None)
+    except _BadRow:
+        humd_id = None
+    return Skipped(humd_id, alias if isinstance(alias, str) else None, problem)
 
 
 def _string(value: Any, what: str) -> str:

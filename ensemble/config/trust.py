@@ -72,6 +72,17 @@ class Trust:
         return evolve(row, hints=(*kept, *(hint for hint in self.hints if hint not in there)), **said)
 
 
+class AliasTaken(ConfigurationError):
+    """Another row has the alias."""
+
+    def __init__(self, name: str, alias: str, owner: HumdId) -> None:
+        super().__init__(
+            f"{name} has the alias {alias!r} in the row of {owner.full} already: choose another, "
+            f"or take it from that one first: `ensemble trust {owner.full} --no-alias`"
+        )
+        self.owner = owner
+
+
 @frozen
 class Edit:
     """
@@ -117,11 +128,8 @@ def trusted(text: str, trust: Trust, name: str = "peers.json") -> str:
     old = before.row(trust.peer)
     lead, body, tail = _document(text)
     owner = None if trust.alias is None else before.by_alias(trust.alias)
-    if owner is not None and owner is not old:
-        raise ConfigurationError(
-            f"{name} has the alias {trust.alias!r} in the row of {owner.humd_id.full} already: choose another, "
-            f"or take it from that one first: `ensemble trust {owner.humd_id.full} --no-alias`"
-        )
+    if trust.alias is not None and owner is not None and owner is not old:
+        raise AliasTaken(name, trust.alias, owner.humd_id)
     colon = body.colon or ": "
     blank = blank_behind(colon)
     if body.value("peers") is None:

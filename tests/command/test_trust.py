@@ -342,6 +342,15 @@ class WaitTests(TrustTestCase):
         self.assertEqual((said.out, said.failure["qualifier"]), ("", "trust.not-linked"))
         self.assertIn("no link within 60 s: it was not dialled, and did not dial", said.failure["message"])
 
+    def test_still_dialling(self) -> None:
+        """Where a dial has come to nothing yet, neither failed nor linked, that and its places are said."""
+        for secure, dialled in ((False, f"tcp:h:1, {PLACE}"), (True, PLACE)):
+            self.answers(linked(state="dialling", hints=["tcp:h:1", PLACE, OLD, "udp:h:2"], secure_only=secure))
+            said = self.call("trust", BETA.full, "--wait", "--timeout", "5")
+            why = f"no link within 5 s: still dialling {dialled}, without an answer so far; "
+            self.assertEqual((said.status, why in said.err), (1, True), said.err)
+            self.control.unlink()
+
     def test_no_daemon(self) -> None:
         """Nobody can be waited for without a daemon: status 3, and the row is made."""
         said = self.call("trust", BETA.full, "--wait")

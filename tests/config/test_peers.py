@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.config import LEVELS, PeerRow, PeersFile, parse_peers, read_peers, row_json, write_empty_peers
-from ensemble.config.peers import MAX_ALIAS, MAX_FILE, MAX_PROBLEMS, MAX_ROWS
+from ensemble.config.peers import MAX_ALIAS, MAX_FILE, MAX_PROBLEMS, MAX_ROWS, Skipped
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdAddr, HumdId
 from tests.identity.vectors import RFC8032, RISING, ZERO
@@ -129,6 +129,14 @@ class RowTests(SynchronousTestCase):
             ("follow", 1),
         ]:
             self.assertIn(f'"{key}"', self.problem({"humd_id": ME.full, key: value}))
+
+    def test_skipped(self) -> None:
+        """What a row that is skipped says of its id and alias is told beside the cause."""
+        found = parse({"humd_id": ME.full, "alias": "box", "auth": "prooven"}, {"humd_id": "x", "alias": 7}, 7)
+        why = 'row 1: "auth" must be one of open, signed, proven; the row is skipped'
+        self.assertEqual(found.skipped[0], Skipped(ME, "box", why))
+        self.assertEqual([(row.humd_id, row.alias) for row in found.skipped[1:]], [(None, None)] * 2)
+        self.assertEqual([row.problem for row in found.skipped], list(found.problems))
 
     def test_levels(self) -> None:
         """Each level of proof can be asked for."""
