@@ -51,6 +51,12 @@ class RekeyEndToEndTests(SynchronousTestCase):
         self.assertEqual((rows[new]["level"], rows[new]["heir_of"]), ("proven", self.alpha.id.full))
         self.assertIn("new key", rows[self.alpha.id.full]["refused"])
         self.assertIn("sent", self.beta.run("send", "alpha", '{"chi":"log"}'))
+        self.assertIn(f"`ensemble untrust {self.alpha.id.full}` ends", self.beta.run("untrust", new, expect=1))
+        said = self.beta.run("trust", new[:17], expect=1)
+        self.assertIn(f"{new} is the heir of {self.alpha.id.full} (alpha), which has the row", said)
+        for line in said.partition("`")[2].partition("`")[0].split(" && "):
+            self.beta.run(*line.split()[1:])
+        self.assertEqual([row["id"] for row in self.beta.document("peers")["peers"]], [new])
 
     def test_away_and_dials(self) -> None:
         """Beta, which alpha cannot dial, was away while all of that happened: the certificate tells it."""
