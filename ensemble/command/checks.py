@@ -7,8 +7,10 @@ import re
 import resource
 import shlex
 import socket
+import sqlite3
 import stat
 from collections.abc import Iterable
+from contextlib import closing
 from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +38,9 @@ OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 FEW_DESCRIPTORS: Final = 1024
 CROWDED: Final = 0.8  # of the descriptors in use
 LITTLE_ROOM: Final = 1024 * 1024  # bytes
+PROOFS: Final = "peers.sqlite"  # in the state dir, the humd's
+_DAMAGED: Final = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+RELOAD: Final = "`systemctl --user reload humd`, or kill -HUP its process"
 
 
 def package(distributions: Iterable[Distribution]) -> Finding:
@@ -124,6 +129,27 @@ def folder(path: Path, little: int = LITTLE_ROOM) -> Finding:
     return ok("state", name)
 
 
+def proofs(state_dir: Path) -> list[Finding]:
+    """What a humd that does not run remembers of peers: with a damaged file none starts."""
+    path = state_dir / PROOFS
+    try:
+        # Looked at only: where no log of changes is there SQLite is not to make one, nor to lock.
+        how = "mode=ro" if path.with_name(f"{PROOFS}-wal").exists() else "immutable=1"
+        if not os.access(path, os.R_OK):
+            return []  # there is none yet, or it is another user's
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as file:
+            (state,) = file.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        # Other causes are of the disk, or of whoever is at the file: it may be as good as ever.
+        state = str(error) if error.sqlite_errorcode & 0xFF in _DAMAGED else "ok"
+    if state == "ok":
+        return []
+    mend = (
+        "move it away: then each peer counts as one that never proved itself, until it does, and revoked keys as good"
+    )
+    return [fail("state", f"{shown(path)} cannot be used, and humd does not start: {' '.join(state.split())}", mend)]
+
+
 def thrum(path: Path) -> list[Finding]:
     """The thrum socket: its folder, its mode, and whether somebody serves it."""
     name, parent = shown(path), path.parent
@@ -183,7 +209,7 @@ def peers_file(path: Path, me: HumdId | None = None) -> tuple[PeersFile | None, 
         return None, [fail("peers file", f"{name}: {error.strerror}", "make it readable for this user")]
     if file.missing:
         return file, [warn("peers file", f"there is no {name}: nobody is known", "`ensemble init` writes an empty one")]
-    found = [warn("peers file", f"{name}: {each}", "mend it, then reload humd") for each in file.problems]
+    found = [warn("peers file", f"{name}: {each}", f"mend it, then {RELOAD}") for each in file.problems]
     if me is not None and file.row(me) is not None:
         found.append(
             warn(

@@ -39,7 +39,7 @@ def doctor(here: Here) -> int:
         findings += checks.thrum(paths.thrum)
     own = key.humd_id() if key is not None else None
     revoked, found = checks.statements(paths.state_dir, paths.key, own)
-    findings += found + _daemon(paths, status, own)
+    findings += found + ([] if status is not None else checks.proofs(paths.state_dir)) + _daemon(paths, status, own)
     running = HumdId.try_parse(status.get("id")) if status is not None else None
     own, same = running or own, running is None or running == own
     file, found = checks.peers_file(paths.peers_file, own)
@@ -91,21 +91,18 @@ def own_hints(listening: list[str], reached: dict[str, Reached]) -> list[Finding
 
 def unread(file: PeersFile, rows: list[dict[str, Any]], own: HumdId | None) -> list[Finding]:
     """Whether the daemon knows what the file says now."""
-    known = {
-        str(row.get("id")): texts_of(row, "hints") for row in rows if not (row.get("stranger") or row.get("heir_of"))
-    }
-    ours = {row.humd_id.full: list(row.hints) for row in file.rows if row.humd_id != own}
-    differing = [name for name in {*known, *ours} if known.get(name) != ours.get(name)]
+    known = {str(row.get("id")): row for row in rows if not (row.get("stranger") or row.get("heir_of"))}
+    ours = {row.humd_id.full: unknown_row(row) for row in file.rows if row.humd_id != own}
+    lent = {row["heir_of"]: row.get("alias") for row in rows if row.get("heir_of")}  # an alias that means the heir now
+    differing = known.keys() ^ ours.keys()
+    for name in known.keys() & ours.keys():
+        theirs = {**known[name], "alias": known[name].get("alias") or lent.get(name)}
+        if any(theirs.get(key, value) != value for key, value in ours[name].items() if key != "state"):
+            differing.add(name)
     if not differing:
         return []
     how_many = "1 row differs" if len(differing) == 1 else f"{len(differing)} rows differ"
-    return [
-        warn(
-            "peers file",
-            f"humd has not read its latest state ({how_many})",
-            "systemctl --user reload humd, or kill -HUP its process",
-        )
-    ]
+    return [warn("peers file", f"humd has not read its latest state ({how_many})", checks.RELOAD)]
 
 
 def judge(

@@ -77,6 +77,10 @@ def unknown_row(row: PeerRow) -> dict[str, Any]:
         "state": "unknown",
         "hints": list(row.hints),
         "secure_only": row.secure_only,
+        "auth": row.auth,
+        "relays": row.relays,
+        "plain": row.plain,
+        "follow": row.follow,
     }
 
 

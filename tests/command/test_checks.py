@@ -14,7 +14,9 @@ from ensemble import __version__
 from ensemble.command import checks
 from ensemble.command.findings import Grade
 from ensemble.config import Paths
+from ensemble.errors import ConfigurationError
 from ensemble.identity import mint
+from ensemble.mesh import PEERS_DATABASE, SqliteProofMemory
 from tests.command.calling import BETA, CommandTestCase
 
 
@@ -74,6 +76,28 @@ class CheckTests(CommandTestCase):
         (folder / "file").touch()
         self.assertIn("is no folder", checks.folder(folder / "file").what)
         self.assertIn("Not a directory", checks.folder(folder / "file/below").what)
+
+    def test_proofs(self) -> None:
+        """A memory that a humd opens is well, whether it ended by itself or not; nothing is left beside it."""
+        self.assertEqual(checks.PROOFS, PEERS_DATABASE)
+        path = self.home / checks.PROOFS
+        self.assertEqual(checks.proofs(self.home), [])
+        memory = SqliteProofMemory(path)
+        memory.note_proven(BETA, True)
+        self.assertEqual(checks.proofs(self.home), [])  # its changes are in a log beside it
+        memory.close()
+        self.assertEqual((checks.proofs(self.home), list(self.home.glob(f"{path.name}-*"))), ([], []))
+        whole = path.read_bytes()
+        for part in (whole[:4096], b"x" * len(whole)):
+            path.write_bytes(part)
+            self.assertRaises(ConfigurationError, SqliteProofMemory, path)
+            for log in self.home.glob(f"{path.name}-*"):
+                log.unlink()
+            (found,) = checks.proofs(self.home)
+            self.assertEqual((found.grade, "move it away" in found.mend), (Grade.FAIL, True))
+        path.unlink()
+        path.mkdir()
+        self.assertEqual(checks.proofs(self.home), [])  # whatever that is, it is no damage
 
     def thrum_grades(self, path: Path) -> Iterator[str]:
         return (found.what for found in checks.thrum(path) if found.grade is Grade.FAIL)

@@ -27,7 +27,8 @@ class DoctorTests(CommandTestCase):
         self.unreachable: dict[tuple[str, int], OSError] = {}
         self.enterContext(mock.patch("ensemble.command.reach._connect", self.connect))
         key = self.mint()
-        self.write_peers(*({"humd_id": row["id"], "hints": row["hints"]} for row in rows if not row.get("stranger")))
+        known = [row for row in rows if not row.get("stranger")]
+        self.write_peers(*({"humd_id": row["id"], "hints": row["hints"], "alias": row["alias"]} for row in known))
         places = {"state_dir": str(self.key.parent), "peers_file": str(self.peers_file), "version": __version__}
         said = status(**({"id": key.humd_id().full} | places | more))
         self.serve_control(status=said, probe={"ok": True, "peers": list(rows)})
@@ -169,6 +170,27 @@ class DoctorTests(CommandTestCase):
         self.assertEqual([each["check"] for each in found], ["peers file"])
         self.assertIn("(1 row differs)", found[0]["what"])
         self.assertIn("reload", found[0]["mend"])
+
+    def test_any_change_that_was_not_read(self) -> None:
+        """Whatever a row says anew has to be read; an alias that an heir has meanwhile is none."""
+        says = {"secure_only": False, "auth": None, "relays": False, "plain": False, "follow": True}
+        old, heir = linked(alias=None, **says), linked(id=ALPHA.full, alias="beta", heir_of=BETA.full, **says)
+        self.healthy(old, heir)
+        row = {"humd_id": BETA.full, "hints": old["hints"], "alias": "beta", "follow": True}
+        for more, differs in (({}, 0), ({"alias": "b"}, 1), ({"auth": "open"}, 1), ({"plain": True}, 1)):
+            self.write_peers({**row, **more})
+            found = [each for each in self.checks(expect=0) if "(1 row differs)" in each["what"]]
+            self.assertEqual(len(found), differs, more)
+
+    def test_damaged_memory(self) -> None:
+        """What keeps a humd from starting is named where none runs."""
+        self.healthy()
+        (self.key.parent / checks.PROOFS).write_bytes(b"no database" * 99)
+        self.assertNotIn(checks.PROOFS, self.call("doctor").out)
+        self.control.unlink()
+        (found,) = [each for each in self.checks(expect=1) if checks.PROOFS in each["what"]]
+        self.assertEqual((found["check"], found["grade"]), ("state", "fail"))
+        self.assertIn("file is not a database", found["what"])
 
     def test_own_row(self) -> None:
         """A row of this humd itself, which no humd reads, is to be removed; it is no unread row, and no peer."""

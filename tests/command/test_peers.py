@@ -74,7 +74,15 @@ class PeersTests(CommandTestCase):
         self.assertIn("row 2", said.err)
         self.assertIn("no humd answers", said.err)
         document = self.call("peers", "--json").document
-        row = {"id": BETA.full, "alias": "beta", "state": "unknown", "hints": [HINT], "secure_only": False}
+        row = {
+            "id": BETA.full,
+            "alias": "beta",
+            "state": "unknown",
+            "hints": [HINT],
+            "secure_only": False,
+            "auth": None,
+        }
+        row |= {"relays": False, "plain": False, "follow": False}
         self.assertEqual(document, {"ok": True, "daemon": False, "peers": [row]})
 
     def test_daemon_that_does_not_answer(self) -> None:
