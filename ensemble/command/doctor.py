@@ -93,7 +93,7 @@ def unread(file: PeersFile, rows: list[dict[str, Any]], own: HumdId | None) -> l
     """Whether the daemon knows what the file says now."""
     known = {str(row.get("id")): row for row in rows if not (row.get("stranger") or row.get("heir_of"))}
     ours = {row.humd_id.full: unknown_row(row) for row in file.rows if row.humd_id != own}
-    lent = {row["heir_of"]: row.get("alias") for row in rows if row.get("heir_of")}  # an alias that means the heir now
+    lent = {row.get("heir_of"): row["alias"] for row in rows if row.get("alias")}  # an alias that means the heir now
     differing = known.keys() ^ ours.keys()
     for name in known.keys() & ours.keys():
         theirs = {**known[name], "alias": known[name].get("alias") or lent.get(name)}

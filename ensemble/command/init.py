@@ -2,7 +2,8 @@
 C{ensemble init}: all that this machine needs to run a humd, and what to tell the other side.
 
 What is there already stays as it is, whatever it says; only the unit can be replaced, with C{--force}.  Without it,
-those of the daemon's options that are given on to it need not be given again: those of the unit hold.
+those of the daemon's options that are given on to it need not be given again: those of the unit hold, where it runs
+the same humd.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def init(here: Here) -> int:
     if unit is None:
         raise ConfigurationError("HOME is not set, so a unit of systemd has no place: set it, or XDG_CONFIG_HOME")
     given = {option: _values(getattr(options, option[2:].replace("-", "_"))) for option in GIVEN_ON}
-    kept = {} if options.force else _kept(unit, [option for option, values in given.items() if not values])
+    other = _other_humd(unit, paths)
+    keeps = not (options.force or other)
+    kept = _kept(unit, [option for option, values in given.items() if not values]) if keeps else {}
     passed = given | kept
     listen, advertise = passed[LISTEN], passed[ADVERTISE]
     hints = advertised(advertise)
@@ -119,15 +122,19 @@ def init(here: Here) -> int:
     if not here.screen.json:
         _tell(here, report)
     if steps[-1].state == "differs":
-        for line in _difference(unit, text) if not here.screen.json else ():
+        for line in _difference(unit, text) if not (here.screen.json or other) else ():
             here.screen.note(line)
         again = shlex.join(_words(kept))
-        raise CommandFailed(
-            "init.differs",
-            f"{shown(unit)} is not what these options give, and stays as it was: --force replaces it"
+        why = (
+            f"{shown(unit)} runs another humd, that of {other}, and stays as it was: --force would take its unit from "
+            f"it; run this one by hand, or with a unit of your own: {shlex.join(words)}"
+            if other
+            else f"{shown(unit)} is not what these options give, and stays as it was: --force replaces it"
             + (f" (with {again}, or they are gone)" if again else "")
-            + (" (nothing was started)" if options.start else ""),
         )
+        raise CommandFailed("init.differs", why + (" (nothing was started)" if options.start else ""))
+    if other:
+        here.screen.note(f"{shown(unit)} ran the humd of {other} before, which has no unit now", replaced=other)
     if options.start:
         _start(here.environ, report.starts)
     if here.screen.json:
@@ -144,6 +151,12 @@ def init(here: Here) -> int:
     else:
         _tell_next(here, report, paths)
     return OK
+
+
+def _other_humd(unit: Path, paths: Paths) -> str:
+    """The state dir of the humd that the unit runs, where it is another one; else empty."""
+    theirs = _kept(unit, ["--state-dir"]).get("--state-dir")
+    return "" if not theirs or os.path.realpath(theirs[-1]) == os.path.realpath(paths.state_dir) else theirs[-1]
 
 
 def _kept(unit: Path, options: Iterable[str]) -> dict[str, list[str]]:

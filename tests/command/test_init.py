@@ -143,6 +143,22 @@ class InitTests(InitTestCase):
         self.assertEqual(said.status, 1)
         self.assertIn("--force replaces it (with --listen tcp:1, or they are gone)", said.err)
 
+    def test_unit_of_another_humd(self) -> None:
+        """The unit of another humd lends nothing, and is replaced by nobody who was not told of it."""
+        self.call("init", "--listen", "tcp:1", "--limit", "pending_links=64")
+        before = self.unit.read_text()
+        other = f"{self.home}/other one"
+        said = self.call("init", "--state-dir", other)
+        self.assertEqual((said.status, self.unit.read_text()), (1, before))
+        self.assertIn(f"runs another humd, that of {self.key.parent}, and stays as it was: --force would", said.err)
+        self.assertIn(f"--state-dir '{other}' --key", said.err)
+        self.assertNotIn("tcp:1", said.err.splitlines()[-1])
+        self.assertNotIn("pending_links", said.err.splitlines()[-1])
+        said = self.call("init", "--state-dir", other, "--force")
+        self.assertEqual(said.status, 0)
+        self.assertIn(f"ran the humd of {self.key.parent} before, which has no unit now", said.err)
+        self.assertEqual(self.call("init", "--state-dir", other).err, "")
+
     def test_unit_that_differs(self) -> None:
         """A unit that is not as asked stays, the difference is shown, nothing is started, and the status is 1."""
         self.systemctl()
