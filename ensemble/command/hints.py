@@ -58,8 +58,8 @@ def endpoint(description: str) -> tuple[int, str]:
     stray = "" in bare  # two colons in a row: an address without backslashes, which the daemon would not start with
     if wire not in LISTENED or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535 or stray:
         raise BadUsage(
-            f"--listen {description}: it takes an endpoint such as tcp:14730, tcp:14730:interface=127.0.0.1 or "
-            r"tcp6:14730:interface=\:\:1"
+            f"--listen {description}: it takes {', '.join(list(LISTENED)[:-1])} or {list(LISTENED)[-1]} with a port, "
+            r"such as tls:14731, tcp:14730:interface=127.0.0.1 or tls6:14731:interface=\:\:1"
         )
     return int(port), named.get("interface", bare[1] if len(bare) > 1 else "")
 

@@ -31,6 +31,22 @@ class Parser(argparse.ArgumentParser):
         raise BadUsage(message, self.format_usage())
 
 
+class FirstParser(Parser):
+    """Of what stands before the command, where no option of ours is read but two."""
+
+    _first = ""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        self._first = args[0] if args else ""
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """:raises BadUsage: always."""
+        if self._first.startswith("-"):
+            message = f"{message} (options stand behind the command: `{PROGRAM} status --json`)"
+        super().error(message)
+
+
 class MixedParser(Parser):
     """Takes options between the places of a list, too, which argparse does only where it is asked to."""
 
@@ -58,7 +74,7 @@ class MixedParser(Parser):
 
 def build() -> Parser:
     """The whole command line."""
-    parser = Parser(
+    parser = FirstParser(
         prog=PROGRAM,
         usage=f"{PROGRAM} COMMAND [OPTION]... [ARGUMENT]...\n       {PROGRAM} --version | --help",
         description="Ask and look after the humd of this machine.",
@@ -210,17 +226,23 @@ def build() -> Parser:
 
 def seconds(text: str) -> float:
     """A time that is neither zero nor endless."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
     if not 0 < value < math.inf:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"invalid value {text!r}: a number of seconds above 0, such as 2.5")
     return value
 
 
 def positive(text: str) -> int:
     """A number from one up."""
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if value < 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"invalid value {text!r}: a whole number from 1 up")
     return value
 
 

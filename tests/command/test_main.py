@@ -56,10 +56,14 @@ class MainTests(CommandTestCase):
             (("dance",), "invalid choice: 'dance'"),
             (("id", "--dance"), "unrecognized arguments: --dance"),
             (("id", "--thr", "x"), "unrecognized arguments: --thr"),
-            (("listen", "--count", "0"), "argument --count: invalid positive value: '0'"),
-            (("listen", "--count", "many"), "argument --count: invalid positive value: 'many'"),
-            (("send", "x", "{}", "--timeout", "inf"), "argument --timeout: invalid seconds value: 'inf'"),
-            (("send", "x", "{}", "--timeout", "-1"), "argument --timeout: invalid seconds value: '-1'"),
+            (("listen", "--count", "0"), "argument --count: invalid value '0': a whole number from 1 up"),
+            (("listen", "--count", "many"), "argument --count: invalid value 'many': a whole number from 1 up"),
+            (("send", "x", "{}", "--timeout", "inf"), "argument --timeout: invalid value 'inf': a number of"),
+            (
+                ("send", "x", "{}", "--timeout", "-1"),
+                "argument --timeout: invalid value '-1': a number of seconds above 0",
+            ),
+            (("trust", "x", "--timeout", "x"), "argument --timeout: invalid value 'x': a number of seconds above 0"),
             (("peers", "--words", "--forget", "x"), "not allowed with argument"),
         ):
             said = self.call(*words)
@@ -91,8 +95,11 @@ class MainTests(CommandTestCase):
             (("send", "x", "{}", "extra", "--json-lines"), "usage: ensemble send [-h]"),
             (("--thrum", "/x", "status"), "usage: ensemble COMMAND [OPTION]..."),
             (("--limits", "status"), "usage: ensemble COMMAND [OPTION]..."),
+            (("--json", "status"), ""),
         ):
-            self.assertTrue(self.call(*words).err.startswith(usage), words)
+            said = self.call(*words).err
+            self.assertTrue(said.startswith(usage), words)
+            self.assertIs("options stand behind the command" in said, words[0].startswith("--"), words)
 
     def test_bad_usage_for_programs(self) -> None:
         """With --json an error of the call itself is JSON, too."""
