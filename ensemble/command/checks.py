@@ -68,7 +68,9 @@ def key(path: Path) -> tuple[HumdKey | None, Finding]:
         )
     except KeyFileError as error:
         text, mend = str(error), "make it readable for this user, or name another with --key"
-        if not isinstance(error.__cause__, OSError) and ": " in text:
+        if _of_another(path, error.__cause__):
+            mend = AS_ITS_USER
+        elif not isinstance(error.__cause__, OSError) and ": " in text:
             text, _, mend = text.rpartition(": ")
         return None, fail("key", text, mend)
     return found, ok("key", f"{found.humd_id().full} in {shown(path)}")
@@ -110,9 +112,8 @@ def folder(path: Path, little: int = LITTLE_ROOM) -> Finding:
     except FileNotFoundError:
         return warn("state", f"{name} is not there yet", "`ensemble init` (or the first start) makes it")
     except OSError as error:
-        return fail(
-            "state", f"{name}: {error.strerror}", "make it readable for this user, or choose another --state-dir"
-        )
+        mend = "make it readable for this user, or choose another --state-dir"
+        return fail("state", f"{name}: {error.strerror}", AS_ITS_USER if _of_another(path, error) else mend)
     if not stat.S_ISDIR(found.st_mode):
         return fail("state", f"{name} is no folder", "move it away, or choose another --state-dir")
     if disk.f_flag & os.ST_RDONLY:
@@ -187,6 +188,16 @@ def not_ours(path: Path) -> bool:
     return not os.access(path, os.W_OK)
 
 
+def _of_another(path: Path, error: BaseException | None) -> bool:
+    """Whether what this user may not read is another's, and so not to be made readable for this one."""
+    if not isinstance(error, PermissionError):
+        return False
+    try:
+        return path.stat().st_uid != os.geteuid()
+    except OSError:
+        return True  # the folder is another's, too
+
+
 def peers_file(path: Path, me: HumdId | None = None) -> tuple[PeersFile | None, list[Finding]]:
     """
     The file, with a line for each thing in it that cannot be used; None where none of it can.
@@ -198,17 +209,13 @@ def peers_file(path: Path, me: HumdId | None = None) -> tuple[PeersFile | None, 
         file = read_peers(path)
         mode = 0 if file.missing else path.stat().st_mode
     except ConfigurationError as error:
-        return None, [
-            fail(
-                "peers file",
-                str(error),
-                "mend the file; until then humd keeps what it read before, or starts with no peers",
-            )
-        ]
+        mend = "mend the file; until then humd keeps what it read before, or starts with no peers"
+        return None, [fail("peers file", str(error), AS_ITS_USER if _of_another(path, error.__cause__) else mend)]
     except OSError as error:
         return None, [fail("peers file", f"{name}: {error.strerror}", "make it readable for this user")]
     if file.missing:
-        return file, [warn("peers file", f"there is no {name}: nobody is known", "`ensemble init` writes an empty one")]
+        mend = "`ensemble trust PEER HINT` makes it, with what `ensemble id` shows on the other machine"
+        return file, [warn("peers file", f"there is no {name}: nobody is known", mend)]
     found = [warn("peers file", f"{name}: {each}", f"mend it, then {RELOAD}") for each in file.problems]
     if me is not None and file.row(me) is not None:
         found.append(

@@ -8,7 +8,7 @@ from ensemble.command.here import Here
 from ensemble.command.naming import find_peer, rows_of
 from ensemble.command.outcome import OK
 from ensemble.command.output import brief, duration
-from ensemble.config import PeerRow, read_peers, shown
+from ensemble.config import PeerRow, PeersFile, read_peers, shown
 
 STYLES = {"linked": "green", "dialling": "yellow", "down": "red", "unknown": "dim"}
 
@@ -18,9 +18,12 @@ def peers(here: Here) -> int:
     if here.options.forget is not None:
         return forget(here, here.options.forget)
     answer = here.ask_anybody("peers")
-    daemon = answer is not None
-    rows = rows_of(answer) if answer is not None else rows_of_file(here)
-    screen = here.screen
+    if answer is not None:
+        rows, file = rows_of(answer), None
+    else:
+        file = _file(here)
+        rows = [unknown_row(row) for row in file.rows]
+    screen, daemon = here.screen, file is None
     if screen.json:
         screen.document({"ok": True, "daemon": daemon, "peers": rows})
         return OK
@@ -33,9 +36,7 @@ def peers(here: Here) -> int:
     if not daemon:
         screen.note("no humd answers; these are the rows of the file")
     if not rows:
-        # The daemon may have read another file, or an earlier state of it, and rows that are skipped are no peers.
-        where = "the humd knows nobody" if daemon else f"{shown(here.paths().peers_file)} has no row that can be used"
-        screen.line(f"No peers: {where}; `ensemble doctor` says what is wrong with the file, if anything is.")
+        screen.line(screen.told(f"No peers: {_why_none(here, file)}."))
         return OK
     screen.table(
         ("ALIAS", "ID", "STATE", "WIRE", "ADDRESS", "PROOF", "SINCE", "ROUND TRIP", "REMARK"),
@@ -57,16 +58,26 @@ def forget(here: Here, text: str) -> int:
     return OK
 
 
-def rows_of_file(here: Here) -> list[dict[str, Any]]:
+def _file(here: Here) -> PeersFile:
     """
-    The rows of C{peers.json} in the shape of the daemon's; what is wrong with the file is told beside them.
+    C{peers.json}; what is wrong with it is told beside its rows.
 
     :raises ConfigurationError: it cannot be read.
     """
     file = read_peers(here.paths().peers_file)
     for problem in file.problems:
         here.screen.note(f"{shown(here.paths().peers_file)}: {problem}", problem=problem)
-    return [unknown_row(row) for row in file.rows]
+    return file
+
+
+def _why_none(here: Here, file: PeersFile | None) -> str:
+    name = shown(here.paths().peers_file)
+    if file is not None and file.missing:
+        return f"there is no {name}; `ensemble trust PEER HINT` makes it, with what the other side shows"
+    # The daemon may have read another file, or an earlier state of it, and rows that are skipped are no peers.
+    skipped = " that can be used" if file is not None and file.skipped else ""
+    where = "the humd knows nobody" if file is None else f"{name} has no row{skipped}"
+    return f"{where}; `ensemble doctor` says what is wrong with the file, if anything is"
 
 
 def unknown_row(row: PeerRow) -> dict[str, Any]:

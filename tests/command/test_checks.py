@@ -12,6 +12,7 @@ from unittest import mock
 
 from ensemble import __version__
 from ensemble.command import checks
+from ensemble.command.control import AS_ITS_USER
 from ensemble.command.findings import Grade
 from ensemble.config import Paths
 from ensemble.errors import ConfigurationError
@@ -58,6 +59,20 @@ class CheckTests(CommandTestCase):
         (self.home / "file").touch()
         found = checks.key(self.home / "file/key")[1]
         self.assertIn("Not a directory", found.what)
+
+    def test_of_somebody_else(self) -> None:
+        """Another user's key, and what belongs to it, are not to be made readable for whoever looks."""
+        refused = PermissionError(13, "Permission denied")
+        with mock.patch("os.open", side_effect=refused):
+            self.assertEqual(checks.key(self.key)[1].mend, AS_ITS_USER)
+            self.assertEqual(checks.peers_file(self.peers_file)[1][0].mend, AS_ITS_USER)
+        self.mint()
+        with mock.patch("os.open", side_effect=refused):
+            self.assertIn("make it readable", checks.key(self.key)[1].mend)
+            with mock.patch("os.geteuid", return_value=os.geteuid() + 1):
+                self.assertEqual(checks.key(self.key)[1].mend, AS_ITS_USER)
+        with mock.patch.object(Path, "stat", side_effect=refused):
+            self.assertEqual(checks.folder(self.home).mend, AS_ITS_USER)
 
     def test_state_dir(self) -> None:
         """The state dir must be a folder of ours that nobody else writes to."""
@@ -127,7 +142,10 @@ class CheckTests(CommandTestCase):
     def test_peers_file(self) -> None:
         """Each problem of the file has a line; a file that others write to, or that is no JSON, must be mended."""
         self.write_peers({"humd_id": "x"}, {"humd_id": BETA.full, "hints": ["x"]})
+        self.assertNotIn("ensemble init", missing := checks.peers_file(self.home / "none")[1][0].mend)
+        self.assertIn("`ensemble trust PEER HINT` makes it", missing)
         file, found = checks.peers_file(self.peers_file)
+        self.assertIn("kill -HUP", found[0].mend)
         self.assertEqual([each.grade for each in found], [Grade.WARN, Grade.WARN])
         assert file is not None
         self.assertEqual(len(file.rows), 1)

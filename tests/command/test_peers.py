@@ -108,6 +108,10 @@ class PeersTests(CommandTestCase):
 
     def test_nobody(self) -> None:
         """An empty list is said in words, and no more of the file than is known."""
+        said = self.call("peers")
+        self.assertIn(f"No peers: there is no {self.peers_file}; `ensemble trust PEER HINT` makes it", said.out)
+        self.write_peers()
+        self.assertIn(f"No peers: {self.peers_file} has no row;", self.call("peers").out)
         self.write_peers({"humd_id": "nonsense"})
         said = self.call("peers")
         self.assertIn(f"No peers: {self.peers_file} has no row that can be used;", said.out)
