@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ensemble.command.control import texts_of
 from ensemble.command.here import Here
@@ -13,6 +13,8 @@ from ensemble.command.output import duration
 from ensemble.config import read_own_statements, row_json, shown, without_home
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, certificate_of, fingerprint, load
+
+REVOKED: Final = "this key was revoked, and others refuse it; `ensemble doctor` says what to do"
 
 
 def identify(here: Here) -> int:
@@ -38,8 +40,9 @@ def identify(here: Here) -> int:
     pin = fingerprint(certificate_of(key)) if key is not None and public is not None else None
     if pin is None and status is not None and isinstance(status.get("fingerprint"), str):
         pin = status["fingerprint"]
-    screen, revoked = here.screen, _is_revoked(paths.state_dir, humd_id)
+    screen, (revoked, begun) = here.screen, _said_of(paths.state_dir, humd_id)
     heir = _heir(paths.state_dir, humd_id, key)
+    begun = begun if heir is None else None
     if screen.json:
         screen.document(
             {
@@ -47,6 +50,7 @@ def identify(here: Here) -> int:
                 "id": humd_id.full,
                 "revoked": revoked,
                 "heir": heir.full if heir is not None else None,
+                "next": begun.full if begun is not None else None,
                 "hints": hints,
                 "public_key": public,
                 "fingerprint": pin,
@@ -67,13 +71,17 @@ def identify(here: Here) -> int:
             pairs.append(("hints", " ".join(hints) or "(it listens nowhere)"))
         if heir is not None:
             pairs.append(("goes on as", heir.full))
+        if begun is not None:
+            pairs.append(("next id", begun.full))
         screen.fields(pairs)
         if heir is not None:
             screen.note("its key was rotated: restart the humd, then `ensemble id` shows what to tell others")
             return OK
         if revoked:
-            screen.note("this key was revoked, and others refuse it; `ensemble doctor` says what to do")
+            screen.note(REVOKED)
             return OK
+        if begun is not None:
+            screen.note("a rotation is begun: with `ensemble rotate --finish` this humd goes on under the next id")
         screen.line()
         screen.line("For others, to run there, or as a row of their peers.json:")
         screen.line(f"  {trust_line(humd_id, hints)}")
@@ -99,11 +107,14 @@ def _heir(state_dir: Path, running: HumdId, key: HumdKey | None) -> HumdId | Non
     return key.humd_id() if any(each.who == running for each in chain) else None
 
 
-def _is_revoked(state_dir: Path, who: HumdId) -> bool:
+def _said_of(state_dir: Path, who: HumdId) -> tuple[bool, HumdId | None]:
+    """Whether it was revoked; and whom it has named as the next, where it has."""
     try:
-        return read_own_statements(state_dir).revoked(who) is not None
+        said = read_own_statements(state_dir)
     except ConfigurationError:
-        return False  # `ensemble doctor` tells
+        return False, None  # `ensemble doctor` tells
+    begun = said.begun(who)
+    return said.revoked(who) is not None, begun.heir if begun is not None else None
 
 
 def status(here: Here) -> int:
@@ -114,6 +125,8 @@ def status(here: Here) -> int:
         screen.document(told)
         return OK
     screen.fields(_summary(here, told))
+    if told.get("revoked") is True:
+        screen.note(REVOKED)
     clients = [client for client in told.get("clients", ()) if isinstance(client, dict)]
     if clients:
         screen.line()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -107,11 +108,11 @@ def revoke(here: Here) -> int:
     given, places = here.options, _Places(here)
     if given.out is not None:
         statement = write_revocation(Path(given.out), places.load(), _now_ms())
+        line = here.screen.told(f"`ensemble revoke --yes --file {shlex.quote(given.out)}`")
         return _say(
             here,
             {"ok": True, "id": statement.who.full, "file": given.out, "revoked": False},
-            f"{given.out} can revoke {statement.who} (`ensemble revoke --yes --file`); keep it where the key is not.  "
-            "Nothing is revoked yet.",
+            f"{given.out} can revoke {statement.who} ({line}); keep it where the key is not.  Nothing is revoked yet.",
         )
     key, own = places.load(), read_own_statements(places.state_dir)
     if given.file is not None:

@@ -38,6 +38,7 @@ def status(humd: Humd) -> dict[str, Any]:
     links = humd.ensemble.peers()
     return {
         "id": humd.me.full,
+        "revoked": humd.ensemble.rules.lineage.is_revoked(humd.me),
         "version": __version__,
         "thrum_version": THRUM_VERSION,
         "instance": humd.ensemble.instance,

@@ -30,6 +30,7 @@ class IdTests(CommandTestCase):
                 "id": key.humd_id().full,
                 "revoked": False,
                 "heir": None,
+                "next": None,
                 "hints": [],
                 "public_key": key.public.hex(),
                 "fingerprint": pin,
@@ -82,15 +83,19 @@ class IdTests(CommandTestCase):
         """Between C{rotate --finish} and the restart nothing is offered to others, and the id to come is named."""
         old = self.mint().humd_id()
         self.serve_control(status=status(id=old.full))
-        begin_rotation(self.key, self.key.parent, 1)
-        self.assertIn("ensemble trust", self.call("id").out)
+        begun = begin_rotation(self.key, self.key.parent, 1).heir
+        said = self.call("id")
+        self.assertRegex(said.out, f"next id +{begun.full}")
+        self.assertIn("ensemble trust", said.out)
+        self.assertIn("a rotation is begun: with `ensemble rotate --finish`", said.err)
+        self.assertEqual(self.call("id", "--json").document["next"], begun.full)
         new = finish_rotation(self.key, self.key.parent).heir
         said = self.call("id")
         self.assertRegex(said.out, f"goes on as +{new.full}")
         self.assertNotIn("ensemble trust", said.out)
         self.assertIn("restart the humd", said.err)
         document = self.call("id", "--json").document
-        self.assertEqual((document["id"], document["heir"]), (old.full, new.full))
+        self.assertEqual((document["id"], document["heir"], document["next"]), (old.full, new.full, None))
         (self.key.parent / "successions.json").write_text("{")
         self.assertIn("ensemble trust", self.call("id").out)
 
@@ -158,6 +163,11 @@ class StatusTests(CommandTestCase):
         """A program gets all that the daemon said."""
         self.serve_control(status=status(more=[1, 2]))
         self.assertEqual(self.call("status", "--json").document, status(more=[1, 2]))
+
+    def test_revoked(self) -> None:
+        """A humd that runs with a key that was revoked is not shown as well."""
+        self.serve_control(status=status(revoked=True))
+        self.assertIn("this key was revoked, and others refuse it; `ensemble doctor`", self.call("status").err)
 
     def test_daemon_that_says_little(self) -> None:
         """A daemon of another version, which leaves things out, is still shown."""

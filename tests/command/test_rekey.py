@@ -167,7 +167,9 @@ class RevokeTests(RekeyTestCase):
     def test_for_a_bad_day(self) -> None:
         """C{--out} only writes; taken in later it is as if it were signed then."""
         spare = str(self.home / "spare.json")
-        self.assertIn("Nothing is revoked yet", self.call("revoke", "--out", spare).out)
+        said = self.call("revoke", "--out", spare).out
+        self.assertIn("Nothing is revoked yet", said)
+        self.assertIn(f"(`ensemble revoke --yes --file {spare}`)", said)
         self.assertEqual(self.call("revoke", "--out", spare).status, FAILED)
         self.assertEqual(self.call("rotate").status, OK)
         self.assertEqual(self.call("revoke", "--file", spare).status, BAD_USAGE)

@@ -240,6 +240,7 @@ class OwnKeyTests(HumdTestCase):
         with capturedLogs() as events:
             self.asker(humd).ask("rekey")
         self.assertEqual([event["log_level"] for event in events], [LogLevel.error])
+        self.assertIs(self.asker(humd).ask("status")["revoked"], True)
         self.stop(humd)
         self.dies(settings)
         paths.key.rename(paths.key.with_suffix(".gone"))
