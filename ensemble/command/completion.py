@@ -2,8 +2,9 @@
 C{ensemble completion}: scripts for bash, zsh and fish, made from the parser.
 
 What completes a value is its metavar: files for C{FILE} and C{PATH}, folders for C{DIR}, the kinds of tones for C{CHI},
-and for C{PEER} what C{ensemble peers --words} says at that moment.  An alias may have come from somebody else, so no
-script ever lets the shell expand one.
+and for C{PEER} what C{ensemble peers --words} says at that moment of the humd that the options on the line lead to.  An
+alias may have come from somebody else, so no script ever lets the shell expand one; nor anything on the line, of which
+only the quotes go, and a C{~} at the beginning of a path is home.
 """
 
 from __future__ import annotations
@@ -15,11 +16,77 @@ from typing import Final
 
 from attrs import frozen
 
-from ensemble.command.here import Here
+from ensemble.command.here import PLACES, Here
 from ensemble.command.outcome import OK
 from ensemble.tone import Chi
 
 SHELLS: Final = ("bash", "zsh", "fish")
+
+_WHERE: Final = tuple(f"--{name.replace('_', '-')}" for name in PLACES)
+_CASES: Final = "|".join(_WHERE)
+
+# What a script does to get the names: those of the humd that the line is for.
+_BASH_PEERS: Final = r"""
+_ensemble_peers() {
+    local peer at option value where=()
+    for ((at = 2; at < COMP_CWORD - 1; at++)); do
+        case ${COMP_WORDS[at]} in
+            WHERE)
+                option=${COMP_WORDS[at++]}
+                [[ ${COMP_WORDS[at]} == = ]] && ((at++))
+                value=${COMP_WORDS[at]//[\"\'\\]/}
+                [[ $value == '~/'* ]] && value=$HOME/${value:2}
+                where+=("$option=$value")
+                ;;
+        esac
+    done
+    while IFS= read -r peer; do
+        [[ $peer == "$word"* ]] && COMPREPLY+=("$(printf %q "$peer")")
+    done < <(ensemble peers --words "${where[@]}" 2>/dev/null)
+}
+""".replace("WHERE", _CASES)
+_ZSH_PEERS: Final = r"""
+_ensemble_peers() {
+    local -a peers where
+    local -i at
+    local option value
+    for ((at = 2; at < CURRENT; at++)); do
+        option=${(Q)words[at]}
+        case $option in
+            WHERE) value=${(Q)words[++at]} ;;
+            (--*=*) value=${option#*=} option=${option%%=*} ;;
+            *) continue ;;
+        esac
+        case $option in
+            WHERE)
+                [[ $value == '~/'* ]] && value=$HOME/${value[3,-1]}
+                where+=("$option=$value")
+                ;;
+        esac
+    done
+    peers=(${(f)"$(ensemble peers --words $where 2>/dev/null)"})
+    compadd -a peers
+}
+""".replace("WHERE", _CASES)
+_FISH_PEERS: Final = r"""
+function __ensemble_peers
+    set -l words (commandline -opc)
+    set -l where
+    while set -q words[1]
+        set -l option (string split -m 1 = -- $words[1])
+        if contains -- $option[1] WHERE
+            if not set -q option[2]
+                set -e words[1]
+                set -q words[1]; or break
+                set option[2] $words[1]
+            end
+            set -a where $option[1]=(string replace -r '^~/' $HOME/ -- $option[2])
+        end
+        set -e words[1]
+    end
+    ensemble peers --words $where 2>/dev/null
+end
+""".replace("WHERE", " ".join(_WHERE))
 
 
 @frozen
@@ -119,12 +186,7 @@ _ensemble_files() {{
     compopt -o filenames 2>/dev/null
     COMPREPLY=($(compgen "$1" -- "$word"))
 }}
-_ensemble_peers() {{
-    local peer
-    while IFS= read -r peer; do
-        [[ $peer == "$word"* ]] && COMPREPLY+=("$(printf %q "$peer")")
-    done < <(ensemble peers --words 2>/dev/null)
-}}
+{_BASH_PEERS.strip()}
 _ensemble() {{
     local word=${{COMP_WORDS[COMP_CWORD]}}
     COMPREPLY=()
@@ -173,11 +235,7 @@ def zsh(parser: argparse.ArgumentParser) -> str:
     return f"""\
 #compdef ensemble
 # Completion of ensemble for zsh:  eval "$(ensemble completion zsh)", behind compinit
-_ensemble_peers() {{
-    local -a peers
-    peers=(${{(f)"$(ensemble peers --words 2>/dev/null)"}})
-    compadd -a peers
-}}
+{_ZSH_PEERS.strip()}
 _ensemble() {{
     local context state state_descr line
     typeset -A opt_args
@@ -225,6 +283,7 @@ def fish(parser: argparse.ArgumentParser) -> str:
         "    end",
         "    return 0",
         "end",
+        _FISH_PEERS.strip(),
         "complete -c ensemble -f",
         *(_fish("__fish_use_subcommand", option) for option in options_of(parser)),
     ]
@@ -313,9 +372,7 @@ def _fish_value(value: Value) -> str:
 def _fish_words(value: Value) -> str:
     if value.choices:
         return _fish_quote(" ".join(value.choices))
-    return {"DIR": "'(__fish_complete_directories)'", "PEER": "'(ensemble peers --words 2>/dev/null)'"}.get(
-        value.kind, ""
-    )
+    return {"DIR": "'(__fish_complete_directories)'", "PEER": "'(__ensemble_peers)'"}.get(value.kind, "")
 
 
 def _fish_quote(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -61,7 +62,9 @@ class ShellTests(CommandTestCase):
         super().setUp()
         program = self.home / "bin/ensemble"
         program.parent.mkdir()
-        program.write_text("#!/bin/sh\nprintf '%s\\n' beta '$(touch evil)' 'two words'\n")
+        program.write_text(
+            "#!/bin/sh\nprintf '%s\\n' \"$@\" > asked\nprintf '%s\\n' beta '$(touch evil)' 'two words'\n"
+        )
         program.chmod(0o755)
         self.environ["PATH"] = f"{program.parent}:{self.environ['PATH']}"
         (self.home / "file one.json").touch()
@@ -120,6 +123,33 @@ class ShellTests(CommandTestCase):
         self.assertEqual(self.bash("send", "be"), ["beta"])
         self.assertEqual(self.bash("send", "t"), [r"two\ words"])
         self.assertEqual(self.bash("peers", "--forget", "$"), [r"\$\(touch\ evil\)"])
+
+    def test_where(self) -> None:
+        """The names are those of the humd that the options on the line lead to; nothing on the line is run."""
+        self.environ["XDG_DATA_HOME"] = str(Path(self.home) / "fish")
+        given = ["--state-dir", "'two words/$(touch evil)'", "--thrum=~/t", "--key", '"k"', "--peers", "x", "--wait"]
+        cut = [part for word in given for part in (word.replace("=", "\n=\n").split("\n"))]
+        line = " ".join(given)
+        quoted = " ".join(map(shlex.quote, ("ensemble", "trust", *cut, "")))
+        self.shell("bash", f"source completion.bash; COMP_WORDS=({quoted}); COMP_CWORD={len(cut) + 2}; _ensemble")
+        told = ["--state-dir=two words/$(touch evil)", f"--thrum={self.home}/t", "--key=k", "--peers=x"]
+        self.assertEqual(self.asked(), told)
+        quoted = " ".join(map(shlex.quote, ("trust", *given, "")))
+        self.shell(
+            "zsh",
+            f"compdef() {{ }}; compadd() {{ }}; source completion.zsh; words=({quoted}); CURRENT={len(given) + 2}; "
+            "_ensemble_peers",
+        )
+        self.assertEqual(self.asked(), told)
+        self.shell("fish", f"source completion.fish; complete -C {shlex.quote(f'ensemble trust {line} b')}")
+        self.assertEqual(self.asked(), told)
+
+    def asked(self) -> list[str]:
+        """With which options the names were asked for."""
+        first, second, *options = (self.home / "asked").read_text().splitlines()
+        self.assertEqual((first, second), ("peers", "--words"))
+        (self.home / "asked").unlink()
+        return options
 
     def test_zsh(self) -> None:
         """zsh reads its script, and asks for peers without running what they are called."""
