@@ -150,7 +150,7 @@ class Exchange:
     def _say_sent(self, said: dict[str, Any]) -> None:
         screen = self._here.screen
         if screen.json:
-            screen.document({"sent": True, **_keys(said), "to": said["to"]})
+            screen.document({"ok": True, "sent": True, **_keys(said), "to": said["to"]})
         else:
             keys = ", ".join(f"{key} {value}" for key, value in _keys(said).items())
             screen.line(f"sent {said['chi']} to {said['to']} ({keys})")

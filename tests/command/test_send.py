@@ -59,7 +59,8 @@ class SendTests(SendTestCase):
         fake = self.humd(lambda tone: [echo(tone)])
         said = self.call("send", BETA.full, PROMPT, "--json")
         (tone,) = self.tones(fake)
-        self.assertEqual(said.document, {"sent": True, "rid": tone["rid"], "sid": tone["sid"], "to": BETA.full})
+        keys = {"rid": tone["rid"], "sid": tone["sid"], "to": BETA.full}
+        self.assertEqual(said.document, {"ok": True, "sent": True, **keys})
 
     def test_daemon_names_the_peer(self) -> None:
         """The daemon's list of peers counts, also for a stranger without a row."""

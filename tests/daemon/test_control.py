@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
@@ -13,6 +15,8 @@ from ensemble.interfaces import IWireSink
 from ensemble.protocols import InMemoryEndpoint, Turn
 from tests.daemon.asking import ControlTestCase
 from tests.daemon.memory import EPOCH, HumdTestCase, settle
+
+PAGE = (Path(__file__).resolve().parent.parent.parent / "docs/daemon.rst").read_text()
 
 
 class StatusTests(ControlTestCase):
@@ -69,6 +73,14 @@ class StatusTests(ControlTestCase):
                 {"client_id": "client-2", "name": None, "roles": [], "models": [], "tools": 0, "version": None},
             ],
         )
+
+    def test_fields_are_in_the_page(self) -> None:
+        """Every field that C{status} and C{peers} have is in the page on the daemon."""
+        self.join(self.one, self.two)
+        for verb, answer in (("status", self.asks.ask("status")), ("peers", self.asks.ask("peers")["peers"][0])):
+            entry = re.search(rf"^   \* - ``{verb}``\n((?:     .*\n)*)", PAGE, re.M)
+            assert entry is not None
+            self.assertEqual(set(answer) - {"ok", *re.findall(r"``([a-z_]+)``", entry[1])}, set())
 
     def test_limits_have_units(self) -> None:
         """Every ceiling is a number, and its name says of what."""
