@@ -204,7 +204,7 @@ def read_bytes(name: str) -> bytes | None:
     """
     What is in the file; None where there is none.
 
-    :raises ConfigurationError: it cannot be read, or is too large.
+    :raises ConfigurationError: it cannot be read, is too large, or anybody can say what is in it.
     """
     try:
         # Not blocking: a FIFO of that name must not hang the daemon.
@@ -215,8 +215,16 @@ def read_bytes(name: str) -> bytes | None:
         raise ConfigurationError(f"cannot read {name}: {error.strerror}") from error
     try:
         with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
                 raise ConfigurationError(f"cannot read {name}: not a regular file")
+            folder = os.path.dirname(os.path.realpath(name))
+            for place, mode in ((name, found.st_mode), (folder, os.stat(folder).st_mode)):
+                # A group may be one that its owner is alone in: doctor tells of those.
+                if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                    raise ConfigurationError(
+                        f"any user of this machine can write to {place}, and so say who is a peer: `chmod o-w {place}`"
+                    )
             raw = file.read(MAX_FILE + 1)
     except OSError as error:
         raise ConfigurationError(f"cannot read {name}: {error.strerror}") from error

@@ -151,7 +151,7 @@ class CheckTests(CommandTestCase):
         self.assertEqual(len(file.rows), 1)
         self.write_peers({"humd_id": BETA.full})
         self.assertIn("1 row", checks.peers_file(self.peers_file)[1][0].what)
-        self.peers_file.chmod(0o666)
+        self.peers_file.chmod(0o664)
         self.assertIn("chmod go-w", checks.peers_file(self.peers_file)[1][0].mend)
         self.peers_file.write_text("{")
         self.assertEqual([each.grade for each in checks.peers_file(self.peers_file)[1]], [Grade.FAIL])

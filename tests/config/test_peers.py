@@ -258,6 +258,20 @@ class FileTests(SynchronousTestCase):
         (self.path / "file").touch()
         self.assertRaises(ConfigurationError, read_peers, self.path / "file" / "peers.json")
 
+    def test_anybody_can_write(self) -> None:
+        """A file that any user could write, or replace, is not believed; one of a group is: it may be ours."""
+        self.path.write_text('{"peers": []}')
+        folder = self.path.parent
+        for place, mode in ((self.path, 0o666), (folder, 0o777)):
+            before = place.stat().st_mode
+            place.chmod(mode)
+            error = self.assertRaises(ConfigurationError, read_peers, self.path)
+            self.assertRegex(str(error), rf"`chmod o-w \S*{place.name}`$")
+            place.chmod(before)
+        self.path.chmod(0o664)
+        folder.chmod(0o1777)
+        self.assertEqual(read_peers(self.path), PeersFile())
+
     def test_too_large(self) -> None:
         """A file over 4 MiB is refused before it is parsed."""
         self.path.write_bytes(b'{"peers": []}'.ljust(MAX_FILE))
