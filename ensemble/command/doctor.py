@@ -18,7 +18,7 @@ from ensemble.command.hints import is_loopback, trust_line
 from ensemble.command.naming import rows_of
 from ensemble.command.outcome import FAILED, OK
 from ensemble.command.output import brief
-from ensemble.command.peers import milliseconds, unknown_row
+from ensemble.command.peers import CONTESTED, milliseconds, unknown_row
 from ensemble.command.reach import TRIED, Reached, reach
 from ensemble.config import Paths, PeersFile, shown
 from ensemble.identity import HumdId
@@ -122,6 +122,9 @@ def judge(
     if row.get("refused"):
         mend = str(row.get("mend") or "put the id that its owner tells you by another way into its row")
         return warn("peer", f"{name}: refused, {row['refused']}", mend)
+    if row.get("contested"):
+        what = "its owner is to look whether a copy of its state directory runs elsewhere: each humd needs its own key"
+        return warn("peer", f"{name}: {CONTESTED}", what)
     mend = str(row.get("mend") or "")
     if row.get("state") == "linked" and row.get("heir"):
         return warn("peer", f"{name}: says that it goes on as {row['heir']}", mend)

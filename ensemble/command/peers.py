@@ -10,6 +10,7 @@ from ensemble.command.outcome import OK
 from ensemble.command.output import brief, duration
 from ensemble.config import PeerRow, PeersFile, read_peers, shown
 
+CONTESTED = "its links replace each other: do two processes have its key?"
 STYLES = {"linked": "green", "dialling": "yellow", "down": "red", "unknown": "dim"}
 
 
@@ -135,6 +136,8 @@ def _remark(row: dict[str, Any]) -> str:
         said.append(f"goes on as {row['heir']}")
     if row.get("heir_of"):
         said.append(f"has the row of {row['heir_of']}")
+    if row.get("contested"):
+        said.append(CONTESTED)
     if row.get("state") == "linked":
         for key, what in (
             ("queued_bytes", "bytes queued"),

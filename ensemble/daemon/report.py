@@ -122,6 +122,7 @@ def _row(humd: Humd, peer: HumdId, row: KnownPeer | None) -> dict[str, Any]:
         "heir": heirs[-1].full if heirs and rules.lineage.dead(heirs[-1]) is None else None,
         "heir_of": None if row is None or row.heir_of is None else row.heir_of.full,
         "refused": policy.barred.get(peer),
+        "contested": humd.ensemble.contested(peer),
         "last_failure": told(humd.dialler.last_failure(peer)) or None,
         "mend": told(rules.mend(peer) or humd.dialler.mend(peer)) or None,
         **_link(humd, link),

@@ -21,6 +21,7 @@ WATCH_SECONDS: Final = 10.0  # our tones on the loser are read within this, or i
 CLOSE_SECONDS: Final = 30.0  # an orderly close that takes longer is cut: 8 MiB at 300 kB/s
 REPLACED_OFTEN: Final = 3  # replacements within REPLACED_SECONDS: two processes may share a key
 REPLACED_SECONDS: Final = 60.0
+CONTESTED_SECONDS: Final = 600.0  # so long that is remembered
 
 # Is the peer there (section 4).
 PING_SECONDS: Final = 15.0  # of silence, then a ping

@@ -239,6 +239,13 @@ class PeerTests(CommandTestCase):
         reached = {HINT: Reached(HINT, tried["trouble"])} if "trouble" in tried else {}
         return judge(row, reached, ALPHA, [] if "deaf" in tried else ["tcp:192.0.2.1:1"])
 
+    def test_contested(self) -> None:
+        """A peer whose links replace each other is seen, linked at that moment or not."""
+        for state in ("linked", "down"):
+            found = self.judge(linked(contested=True, state=state))
+            self.assertEqual(found.grade, Grade.WARN)
+            self.assertIn("do two processes have its key?", found.what)
+
     def test_clocks(self) -> None:
         """A clock more than 5 s off is worth a look, one more than 30 s off must be mended, either way."""
         for milliseconds, grade in (

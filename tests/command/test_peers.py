@@ -38,10 +38,11 @@ class PeersTests(CommandTestCase):
 
     def test_remarks(self) -> None:
         """What a person should know of a link is said behind it."""
-        row = linked(stranger=True, queued_bytes=7, dropped=2, throttled=3, skew_ms=-9000)
+        row = linked(stranger=True, contested=True, queued_bytes=7, dropped=2, throttled=3, skew_ms=-9000)
         self.serve_control(peers={"ok": True, "peers": [row]})
         self.assertIn(
-            "no row in peers.json; 7 bytes queued; 2 tones dropped; 3 pauses, as it sends faster than its pace; "
+            "no row in peers.json; its links replace each other: do two processes have its key?; "
+            "7 bytes queued; 2 tones dropped; 3 pauses, as it sends faster than its pace; "
             "its clock is -9 s off",
             self.call("peers").out,
         )

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ensemble.errors import LinkRefused, QueueFull, SendFailed
 from ensemble.identity import HumdId
 from ensemble.mesh import Ensemble, GoodbyeReason, KnownPeer, Policy
+from ensemble.mesh.defaults import CONTESTED_SECONDS
 from ensemble.protocols import InMemoryEndpoint, Level
 from ensemble.testing import World
 from ensemble.tone import Envelope, IllegalTone, Qualifier
@@ -129,6 +130,9 @@ class ManyLinksTests(SynchronousTestCase):
                 self.world.link(self.world.humd(self.b.key), self.a)
         warned = [event for event in events if event["log_level"] is LogLevel.warn]
         self.assertIn("do two processes share its key", warned[0]["log_format"])
+        self.assertEqual((self.a.contested(self.b.me), self.a.contested(self.a.me)), (True, False))
+        self.world.advance(CONTESTED_SECONDS)
+        self.assertFalse(self.a.contested(self.b.me))
 
     def test_who_is_told_may_act(self) -> None:
         """A listener that removes the peer inside the news of its loss does not break the order of things."""
