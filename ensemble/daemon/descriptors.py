@@ -1,4 +1,4 @@
-"""File descriptors: as many as the system allows, and some kept back for local programs and our own dials."""
+"""File descriptors: as many as the system allows, and some kept back for our own dials, and for local programs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 KEPT: Final = 64  # descriptors that no accepted link may have
+KEPT_FROM_DIALS: Final = 32  # of them no dial of ours may have, either
 _WITHOUT_LIMIT: Final = (1024 * 1024, 10_240)  # asked for where the hard limit is none; some systems still have one
 
 Limits = tuple[int, int]
@@ -61,7 +62,7 @@ class Descriptors:
         self.soft = self._read()[0]
         return before, self.soft
 
-    def spare(self) -> bool:
+    def spare(self, kept: int = KEPT) -> bool:
         """
         Is there more left than what is kept?
 
@@ -74,7 +75,7 @@ class Descriptors:
             following = self._probe()
         except OSError:
             return False  # not even one
-        return following <= max(self.soft - KEPT, self.soft // 2)
+        return following <= max(self.soft - kept, self.soft // 2)
 
     def used(self) -> int | None:
         """How many are open now; None where the system does not say."""

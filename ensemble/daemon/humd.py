@@ -1,9 +1,10 @@
 """
 The daemon as a tree of services: everything that L{ensemble.daemon.state.State} and the settings lead to.
 
-The order of the start: the listening ports, the mesh, the dials, ``bees.json``, the control socket, and last the
-thrum socket, so that whoever can connect to it finds everything up.  The order of the end is the reverse as far as
-people care: no new links, a goodbye to every peer, whose loss the local programs are told of, then theirs.
+The order of the start: the listening ports, the mesh, ``bees.json``, the control socket, the thrum socket, so that
+whoever can connect to it finds everything up, and last the dials, which may take many descriptors.  The order of the
+end is the reverse as far as people care: no new links, a goodbye to every peer, whose loss the local programs are told
+of, then theirs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import takewhile
 from typing import Any, Final
 from uuid import uuid4
@@ -26,7 +28,7 @@ from ensemble.config import OwnStatements, alone, next_key_trouble
 from ensemble.conversations import Node, Routes
 from ensemble.daemon.cautions import PlainLinkWatch
 from ensemble.daemon.control import ControlServer
-from ensemble.daemon.descriptors import Descriptors
+from ensemble.daemon.descriptors import KEPT_FROM_DIALS, Descriptors
 from ensemble.daemon.listeners import Listeners
 from ensemble.daemon.notify import Notifier
 from ensemble.daemon.peerbook import Change, PeerBook
@@ -101,7 +103,8 @@ class Humd(MultiService):
         self.roster = Roster()
         self.routes = Routes(self.me, self.roster, self._wall_ms, home=settings.home)
         self.node = Node(self.ensemble, self.routes, reactor)
-        self.dialler = Dialler(self.ensemble, dials, reactor, uniform)
+        spare = partial(self.descriptors.spare, KEPT_FROM_DIALS)
+        self.dialler = Dialler(self.ensemble, dials, reactor, uniform, spare)
         self.bees = BeesFile(settings.paths.state_dir / BEES, self.roster, reactor)
         self.thrum = ThrumServer(
             reactor,
@@ -157,7 +160,7 @@ class Humd(MultiService):
         prepare_directory(thrum)
         # The lock: between a look at a dead socket and its removal another humd could have put its own there.
         with alone(self.settings.paths.thrum.parent):
-            clear_stale(thrum)  # it appears last, but that somebody serves it is to be known before anything opens
+            clear_stale(thrum)  # it appears late, but that somebody serves it is to be known before anything opens
             self.listeners.bind()
             self._say_where()
             self._read_peers()
@@ -226,7 +229,7 @@ class Humd(MultiService):
     # inside
 
     def _parts(self) -> tuple[Service, ...]:
-        return (self.listeners, self.ensemble, self.node, self.dialler, self.bees, self.control, self.thrum)
+        return (self.listeners, self.ensemble, self.node, self.bees, self.control, self.thrum, self.dialler)
 
     def _read_peers(self) -> None:
         try:

@@ -40,6 +40,9 @@ REDIAL_GROWTH: Final = 2.0  # each delay is so much the one before
 REDIAL_JITTER: Final = 0.5  # and up to this part longer, so that two sides or a hundred do not dial in step
 STEADY_SECONDS: Final = 60.0  # a link that was up so long sets the delay back to the first
 STAGGER_SECONDS: Final = 0.25  # between the starts of racing hints (RFC 8305 section 5)
+PENDING_DIALS: Final = 128  # over all peers: an eighth of the descriptors that a process has where nobody set them
+PEER_DIALS: Final = 8  # of them of one peer; its other hints wait until one of these has ended
+SPARE_SECONDS: Final = 1.0  # where there is no descriptor for a dial: until the next look
 
 # Tones (sections 2 and 7).
 HOLD_BYTES: Final = 8 * 1024 * 1024  # tones that wait for a link, per peer

@@ -3,7 +3,7 @@ Keeps the configured peers linked: wire-0.8 section 3, first and last bullet.
 
 The hints of a peer race with staggered starts (after RFC 8305); a hint that failed goes to the back; when all have
 failed, or the link was lost, the peer is dialled again after a jittered back-off.  Of the racing dials only one gets
-our proof: the ensemble sees to that.
+our proof: the ensemble sees to that.  Each dial waits for its turn among those of all peers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from ensemble.errors import EnsembleError, LinkRefused
 from ensemble.identity import MAX_HINTS, Hint, HumdAddr, HumdId
 from ensemble.interfaces import IWire
 from ensemble.mesh.backoff import Backoff
-from ensemble.mesh.defaults import STAGGER_SECONDS
+from ensemble.mesh.defaults import PEER_DIALS, STAGGER_SECONDS
+from ensemble.mesh.dial_turns import DialTurns
 from ensemble.mesh.ensemble import Ensemble
 from ensemble.mesh.policy import KnownPeer
 from ensemble.protocols import SomebodyElse
@@ -41,9 +42,10 @@ class Redial:
         dials: Mapping[str, Dial],
         clock: IReactorTime,
         random: Callable[[], float],
+        turns: DialTurns,
     ) -> None:
         self.row, self.last_failure, self.mend = row, "", ""
-        self._ensemble, self._dials, self._clock = ensemble, dials, clock
+        self._ensemble, self._dials, self._clock, self._turns = ensemble, dials, clock, turns
         self._failures: dict[Hint, tuple[str, str]] = {}  # of each hint the last: the cause, and the mend
         self._backoff = Backoff(random)
         self._order = row.dial_order(dials)
@@ -122,6 +124,7 @@ class Redial:
             self._timer.cancel()
             self._timer = None
         self._waiting = []
+        self._turns.withdraw(self)
         racing, self._racing = self._racing, {}
         for dial, connects in racing.items():
             if connects or connected:
@@ -138,12 +141,15 @@ class Redial:
         self._next()
 
     def _next(self) -> None:
-        """Start the next hint of the race, and arm the start of the one behind it."""
+        """Have the next hint of the race started when it is our turn."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-        if not self._waiting:
-            return
+        if self._waiting and len(self._racing) < PEER_DIALS:
+            self._turns.ask(self, self._begin)
+
+    def _begin(self) -> None:
+        """Start the next hint of the race, and arm the start of the one behind it."""
         hint = self._waiting.pop(0)
         if self._waiting:
             self._timer = self._clock.callLater(STAGGER_SECONDS, self._next)
@@ -153,11 +159,16 @@ class Redial:
         self._racing[attempt] = True
         attempt.addCallback(self._connected, attempt)
         attempt.addErrback(self._failed, hint, attempt)
+        attempt.addBoth(self._passed_on)
         attempt.addBoth(self._ended, attempt)
 
     def _connected(self, wire: IWire, attempt: Deferred[Any]) -> Deferred[HumdId]:
         self._racing[attempt] = False
         return self._ensemble.install(wire)
+
+    def _passed_on(self, result: object) -> object:
+        self._turns.ended()
+        return result
 
     def _failed(self, failure: Failure, hint: Hint, attempt: Deferred[Any]) -> None:
         if isinstance(failure.value, SomebodyElse):
@@ -199,12 +210,19 @@ class Dialler(Service):
     """The configured peers; give it the rows again when they change."""
 
     def __init__(
-        self, ensemble: Ensemble, dials: Mapping[str, Dial], clock: IReactorTime, random: Callable[[], float]
+        self,
+        ensemble: Ensemble,
+        dials: Mapping[str, Dial],
+        clock: IReactorTime,
+        random: Callable[[], float],
+        spare: Callable[[], bool] = lambda: True,
     ) -> None:
         """
         :param dials: by scheme, how to open a wire to a hint.
         :param random: uniform in [0, 1), for the jitter.
+        :param spare: are there descriptors for one more dial?
         """
+        self._turns = DialTurns(ensemble.limits.pending_dials, clock, spare)
         self._ensemble, self._dials, self._clock, self._random = ensemble, dials, clock, random
         self._redials: dict[HumdId, Redial] = {}
         ensemble.watch(self._changed)
@@ -220,7 +238,7 @@ class Dialler(Service):
             if wanted.get(peer) != redial.row:
                 self._redials.pop(peer).stop()
         new = [
-            Redial(row, self._ensemble, self._dials, self._clock, self._random)
+            Redial(row, self._ensemble, self._dials, self._clock, self._random, self._turns)
             for peer, row in wanted.items()
             if peer not in self._redials
         ]

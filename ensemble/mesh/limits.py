@@ -14,7 +14,7 @@ from typing import Any, Final
 from attrs import Attribute, field, fields, frozen
 
 from ensemble.errors import ConfigurationError
-from ensemble.mesh.defaults import ADDRESS_PENDING_LINKS, HOLD_BYTES, PENDING_LINKS
+from ensemble.mesh.defaults import ADDRESS_PENDING_LINKS, HOLD_BYTES, PENDING_DIALS, PENDING_LINKS
 from ensemble.protocols import (
     ACCEPT_PERCENT,
     DEFAULT_LINE_BUDGET,
@@ -70,6 +70,9 @@ class Limits:
     )
     address_pending_links: int = _limit(
         ADDRESS_PENDING_LINKS, "links", 1, 65536, "of them from one address (IPv6: /64); beyond that its oldest goes"
+    )
+    pending_dials: int = _limit(
+        PENDING_DIALS, "dials", 1, 65536, "of ours that may be under way at once; the others wait for their turn"
     )
     handshake_percent: int = _limit(
         HANDSHAKE_PERCENT, "percent", 1, 100, "of the time for TLS handshakes of others, while many tones flow"

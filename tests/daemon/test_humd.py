@@ -14,6 +14,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.logger import LogLevel, capturedLogs
 
+from ensemble.daemon.descriptors import KEPT_FROM_DIALS, Descriptors
 from ensemble.daemon.humd import Humd
 from ensemble.daemon.settings import Settings
 from ensemble.daemon.state import StateDirLocked, open_state
@@ -38,15 +39,36 @@ class OrderlyReactor(MemoryReactorClock):
         self.opened.append(os.path.basename(address))
         return super().listenUNIX(address, *args, **more)
 
+    def connectTCP(self, host: str, *args: object, **more: object) -> object:
+        self.opened.append(f"dials {host}")
+        return super().connectTCP(host, *args, **more)
+
 
 class StartTests(HumdTestCase):
     """What is there once it has started."""
 
     def test_order(self) -> None:
-        """The ports open first, and the thrum socket appears last."""
+        """The ports open first, the thrum socket appears last, and only then a dial takes a descriptor."""
         self.reactor = reactor = OrderlyReactor()
-        self.humd(self.settings(listen=("tcp:14730", "tcp:14731:interface=127.0.0.1")))
-        self.assertEqual(reactor.opened, ["tcp 14730", "tcp 14731", "thrum.sock.control", "thrum.sock"])
+        settings = self.settings(listen=("tcp:14730", "tcp:14731:interface=127.0.0.1"))
+        settings.paths.peers_file.parent.mkdir(parents=True)
+        self.write_peers(settings, {"humd_id": "humd_" + "ab" * 32, "hints": ["tcp:192.0.2.1:1"]})
+        self.humd(settings)
+        sockets = ["thrum.sock.control", "thrum.sock"]
+        self.assertEqual(reactor.opened, ["tcp 14730", "tcp 14731", *sockets, "dials 192.0.2.1"])
+
+    def test_descriptors_that_are_kept(self) -> None:
+        """Nobody is dialled with one of the last descriptors, and as soon as there are others."""
+        following = [1024 - KEPT_FROM_DIALS + 1]
+        descriptors = Descriptors(lambda: (1024, 1024), probe=lambda: following[0])
+        settings = self.settings()
+        settings.paths.peers_file.parent.mkdir(parents=True)
+        self.write_peers(settings, {"humd_id": "humd_" + "ab" * 32, "hints": ["tcp:192.0.2.1:1"]})
+        self.humd(settings, descriptors=descriptors)
+        self.assertEqual(self.reactor.tcpClients, [])
+        following[0] -= 1
+        self.reactor.advance(1)
+        self.assertEqual(len(self.reactor.tcpClients), 1)
 
     def test_says_who_and_where(self) -> None:
         """Its first lines tell id, hints, what it wants of peers, and the socket."""

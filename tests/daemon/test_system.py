@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.daemon import cautions
 from ensemble.daemon.cautions import in_the_open
-from ensemble.daemon.descriptors import KEPT, Descriptors
+from ensemble.daemon.descriptors import KEPT, KEPT_FROM_DIALS, Descriptors
 from ensemble.daemon.notify import Notifier
 from ensemble.protocols import InMemoryEndpoint
 from tests.daemon.memory import HumdTestCase, settle
@@ -65,12 +65,14 @@ class DescriptorTests(SynchronousTestCase):
         limits, following = Limits(1024, 1024), [0]
         found = Descriptors(limits.read, limits.write, following.pop)
 
-        def spare(number: int) -> bool:
+        def spare(number: int, *kept: int) -> bool:
             following.append(number)
-            return found.spare()
+            return found.spare(*kept)
 
         self.assertTrue(spare(1024 - KEPT))
         self.assertFalse(spare(1024 - KEPT + 1))
+        self.assertTrue(spare(1024 - KEPT_FROM_DIALS, KEPT_FROM_DIALS))
+        self.assertFalse(spare(1024 - KEPT_FROM_DIALS + 1, KEPT_FROM_DIALS))
         found.soft = 64
         self.assertEqual([number for number in range(64) if spare(number)][-1], 32)
         found.soft = resource.RLIM_INFINITY

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import LinkRefused
 from ensemble.identity import Hint, HumdAddr, HumdId, HumdKey
-from ensemble.mesh import Dialler, KnownPeer
+from ensemble.mesh import Dialler, KnownPeer, Limits
 from ensemble.protocols import SomebodyElse
 
 ME, *PEERS = (HumdKey.from_seed(bytes([number]) * 32).humd_id() for number in range(5))
@@ -36,6 +36,7 @@ class Play:
         self.held: set[HumdId] = set()
         self.waiting: list[tuple[HumdId, Deferred[Any]]] = []  # dials, and links that shake hands
         self.running, self.depth, self.dials = False, 0, 0
+        self.limits = Limits(pending_dials=self.random.choice((1, 2, 128)))
         ensemble: Any = self  # all of one that a dialler asks
         self.dialler = Dialler(ensemble, {"tls": self.dial}, self.clock, self.random.random)
 
@@ -99,8 +100,12 @@ class Play:
     def change_link(self) -> None:
         peer = self.random.choice(PEERS)
         self.up ^= {peer}
-        self.waiting = [each for each in self.waiting if each[0] != peer]  # the ensemble ends what shakes hands
+        ended = [each for each in self.waiting if each[0] == peer]  # the ensemble ends what shakes hands
+        self.waiting = [each for each in self.waiting if each[0] != peer]
         self.watcher(peer, peer in self.up)
+        for _, waits in ended:
+            if not waits.called:
+                waits.errback(LinkRefused("superseded"))
         self.inside(0.4)
 
     def answer(self) -> None:
@@ -128,19 +133,23 @@ class Play:
 
     def check(self) -> None:
         """What must be so after each step."""
-        redials = self.dialler._redials
+        redials, turns = self.dialler._redials, self.dialler._turns
         assert {peer: redial.row for peer, redial in redials.items()} == self.rows
         timers = 0
         for peer, redial in redials.items():
             can = any(hint.startswith("tls:") for hint in redial.row.hints)
             assert self.dialler.dials(peer) == (can and peer not in self.held)
             wanted = self.running and peer not in self.held | self.up
-            assert bool(redial._timer or redial._racing) == (wanted and can), (peer, wanted, can)
+            busy = redial._timer or redial._racing or redial in turns._waiting
+            assert bool(busy) == (wanted and can), (peer, wanted, can)
             assert not wanted or can or not redial.row.hints or redial.last_failure
             timers += redial._timer is not None
         assert {peer for peer, _ in self.waiting} <= self.rows.keys() - self.held
         assert self.running or not self.waiting
-        assert len(self.clock.getDelayedCalls()) == timers
+        assert turns._waiting.keys() <= set(redials.values())
+        assert len(self.waiting) == turns._taken <= self.limits.pending_dials
+        assert len(self.clock.getDelayedCalls()) == timers + (turns._timer is not None)
+        assert not turns._waiting or turns._timer or turns._taken == self.limits.pending_dials
 
 
 class TurmoilTests(SynchronousTestCase):
