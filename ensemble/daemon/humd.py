@@ -40,7 +40,7 @@ from ensemble.errors import ConfigurationError
 from ensemble.hives import Roster
 from ensemble.identity import HumdId
 from ensemble.mesh import Dialler, Ensemble, KnownPeer
-from ensemble.protocols import LineBudget, TcpTransport, TlsTransport, Turn
+from ensemble.protocols import LineBudget, Names, TcpTransport, TlsTransport, Turn
 from ensemble.thrum import ThrumServer, clear_stale, prepare_directory
 from ensemble.tone import THRUM_VERSION
 
@@ -82,8 +82,9 @@ class Humd(MultiService):
         self.began, self.started = reactor.seconds(), wall()
         turn = Turn(reactor)
         succeeds = state.own.leading_to(self.me)
-        self.tls = TlsTransport(reactor, state.key, budget=self.budget, succeeds=succeeds)
-        dials = {"tcp": TcpTransport(reactor, budget=self.budget).dial, "tls": self.tls.dial}
+        names = Names(reactor)
+        self.tls = TlsTransport(reactor, state.key, budget=self.budget, names=names, succeeds=succeeds)
+        dials = {"tcp": TcpTransport(reactor, budget=self.budget, names=names).dial, "tls": self.tls.dial}
         self.peers = PeerBook(settings.paths.peers_file, self.me, settings.level, settings.admit_any, dials)
         self.ensemble = Ensemble(
             self.me,

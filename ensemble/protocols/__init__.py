@@ -26,6 +26,7 @@ from ensemble.protocols.hello import (
     read_hello,
 )
 from ensemble.protocols.memory import InMemoryEndpoint
+from ensemble.protocols.names import Names
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, TotalExceeded, UnfinishedLine
 from ensemble.protocols.outbox import DEFAULT_OUTBOX_LIMIT, Block, Outbox
 from ensemble.protocols.porch import ACCEPT_PERCENT, HANDSHAKE_PERCENT, Porch
@@ -77,6 +78,8 @@ __all__ = [
     "read_hello",
     # memory
     "InMemoryEndpoint",
+    # names
+    "Names",
     # ndjson
     "DEFAULT_MAX_LINE",
     "LineReader",

@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from ensemble.errors import LinkRefused
 from ensemble.interfaces import IWire
 from ensemble.protocols.budget import LineBudget
+from ensemble.protocols.names import Names, Naming
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.sockets import in_short
 from ensemble.protocols.stream import StreamWire
@@ -46,14 +47,23 @@ class TcpTransport:
 
     scheme: ClassVar[str] = "tcp"
 
-    def __init__(self, reactor: Any, *, budget: LineBudget | None = None, max_line: int = DEFAULT_MAX_LINE) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        budget: LineBudget | None = None,
+        max_line: int = DEFAULT_MAX_LINE,
+        names: Names | None = None,
+    ) -> None:
         """
         :param reactor: C{IReactorTCP}, C{IReactorTime} and C{IReactorPluggableNameResolver}.
         :param budget: the L{Ensemble<ensemble.mesh.Ensemble>}'s own, so that all its wires share one; the default is
             one of this transport's.
         :param max_line: bytes per line that the wires accept at first.
+        :param names: shared by all transports of a reactor, whose threads look them up; the default is one of this
+            transport's.
         """
-        self._reactor = reactor
+        self._reactor, self._names = reactor, names if names is not None else Names(reactor)
         self._budget, self._max_line = budget if budget is not None else LineBudget(), max_line
 
     def connect(self, addr: HumdAddr, timeout: float = DIAL_SECONDS) -> Deferred[IWire]:
@@ -77,7 +87,8 @@ class TcpTransport:
         :param addr: who should be there: what the wire says as its C{peer}.
         """
         host, port = hint.host_port()
-        attempt = self._attempt(self._endpoint(host, port, timeout), hint, addr)
+        naming = Naming(self._reactor, self._names, addr.id)
+        attempt = self._attempt(_endpoint(naming, host, port, timeout), hint, addr)
 
         def cancel(wanted: Deferred[IWire]) -> None:
             # First, or the endpoint's own error would say what nobody asked: that the name was not found.
@@ -91,10 +102,18 @@ class TcpTransport:
                 wanted.errback(_explained(failure, hint))
 
         def too_late(_: object, seconds: float) -> IWire:
+            if naming.unanswered:
+                cause = f"no address for {hint} within {seconds:g} s"
+                why = "no name server answers, or it waits for names that none answers for"
+                raise LinkRefused(f"{cause}: {why}; a hint with an IP address needs none")
             raise LinkRefused(f"no answer from {hint} within {seconds:g} s")
 
+        def ended(result: IWire | Failure) -> IWire | Failure:
+            naming.give_up()
+            return result
+
         attempt.addCallbacks(wanted.callback, failed)
-        return wanted.addTimeout(timeout, self._reactor, too_late)
+        return wanted.addTimeout(timeout, self._reactor, too_late).addBoth(ended)
 
     def listen(self, endpoint: IStreamServerEndpoint, built: Callable[[StreamWire], None]) -> Deferred[IListeningPort]:
         """
@@ -113,17 +132,18 @@ class TcpTransport:
         connecting: Deferred[Any] = endpoint.connect(WireFactory(partial(self._wire, addr)))
         return connecting
 
-    def _endpoint(self, host: str, port: int, timeout: float) -> IStreamClientEndpoint:
-        if isIPAddress(host):
-            return TCP4ClientEndpoint(self._reactor, host, port, timeout)
-        if isIPv6Address(host):
-            return TCP6ClientEndpoint(self._reactor, host, port, timeout)
-        return HostnameEndpoint(self._reactor, host, port, timeout)
-
     def _wire(self, addr: HumdAddr) -> StreamWire:
         return StreamWire(
             self._reactor, kind=self.scheme, peer=addr, dialled=True, budget=self._budget, max_line=self._max_line
         )
+
+
+def _endpoint(reactor: Naming, host: str, port: int, timeout: float) -> IStreamClientEndpoint:
+    if isIPAddress(host):
+        return TCP4ClientEndpoint(reactor, host, port, timeout)
+    if isIPv6Address(host):
+        return TCP6ClientEndpoint(reactor, host, port, timeout)
+    return HostnameEndpoint(reactor, host, port, timeout)
 
 
 def _explained(failure: Failure, hint: Hint) -> Failure:

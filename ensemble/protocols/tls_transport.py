@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from ensemble.errors import LinkRefused
 from ensemble.identity import HumdAddr, HumdKey, Succession, certificate_of, fingerprint
 from ensemble.protocols.budget import LineBudget
+from ensemble.protocols.names import Names
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.porch import Porch
 from ensemble.protocols.stream import StreamWire
@@ -45,6 +46,7 @@ class TlsTransport(TcpTransport):
         *,
         budget: LineBudget | None = None,
         max_line: int = DEFAULT_MAX_LINE,
+        names: Names | None = None,
         succeeds: Sequence[Succession] = (),
     ) -> None:
         """
@@ -53,7 +55,7 @@ class TlsTransport(TcpTransport):
         :param key: the humd's own.
         :param succeeds: as of the L{Ensemble<ensemble.mesh.Ensemble>}: whoever does not know us yet learns from them.
         """
-        super().__init__(reactor, budget=budget, max_line=max_line)
+        super().__init__(reactor, budget=budget, max_line=max_line, names=names)
         self.fingerprint = fingerprint(certificate_of(key))
         self._sessions = TlsSessions(key, succeeds)
 

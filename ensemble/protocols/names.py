@@ -1,0 +1,154 @@
+"""
+Names of other humds, looked up for their dials.
+
+The system looks a name up in a thread, and gives it up only when it is done, half a minute later where no name server
+answers; the reactor has ten threads for that.  So each name is looked up once at a time, whoever asks for it, and one
+peer may occupy two threads, however many names it has; who cannot be served waits, and the oldest is next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, Final
+
+from attrs import evolve
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
+    IReactorPluggableNameResolver,
+    IResolutionReceiver,
+)
+from zope.interface import implementer
+
+LOOK_UPS: Final = 8  # at once; the reactor has ten threads
+PEER_LOOK_UPS: Final = 2  # of them of one peer
+MAX_ADDRESSES: Final = 8  # of one name that are dialled, each with a descriptor, the next 0.3 s after the last
+
+
+class Names:
+    """All look-ups of some transports; the resolver is that of the reactor."""
+
+    def __init__(self, reactor: Any) -> None:
+        """:param reactor: C{IReactorPluggableNameResolver}."""
+        self._reactor = reactor
+        self._running: dict[str, _LookUp] = {}
+        self._open: list[Question] = []  # asked and not answered, whether looked up by now or not
+
+    def ask(self, question: Question) -> None:
+        """Have its receiver told the addresses, later or at once."""
+        self._open.append(question)
+        self._go_on()
+
+    def forget(self, question: Question) -> None:
+        """Nobody wants to know any more; a look-up that has begun goes on, for it cannot be stopped."""
+        if question in self._open:
+            self._open.remove(question)
+
+    def done(self, look_up: _LookUp) -> None:
+        """Tell who asked, and go on."""
+        del self._running[look_up.name]
+        answered = [question for question in self._open if question.name == look_up.name]
+        self._open = [question for question in self._open if question.name != look_up.name]
+        for question in answered:
+            question.answer(look_up.addresses)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        for question in list(self._open):
+            name, peer = question.name, question.peer
+            if not question.open or name in self._running:
+                continue
+            if len(self._running) < LOOK_UPS and self._busy_for(peer) < PEER_LOOK_UPS:
+                self._running[name] = begun = _LookUp(self, name, peer)
+                self._reactor.nameResolver.resolveHostName(begun, name)
+
+    def _busy_for(self, peer: Hashable) -> int:
+        return sum(look_up.peer == peer for look_up in self._running.values())
+
+
+@implementer(IHostResolution)
+class Question:
+    """Somebody wants the addresses of a name, with one port."""
+
+    def __init__(self, names: Names, peer: Hashable, name: str, port: int, receiver: Any) -> None:
+        """:param receiver: C{IResolutionReceiver}."""
+        self.peer, self.name = peer, name
+        self._names, self._port, self._receiver = names, port, receiver
+        self.open = True
+        receiver.resolutionBegan(self)
+
+    def answer(self, addresses: Sequence[Any]) -> None:
+        """These are all that there are."""
+        if not self.open:
+            return  # given up meanwhile, by one that was answered before it
+        self.open = False
+        for address in addresses:
+            self._receiver.addressResolved(evolve(address, port=self._port))
+        self._receiver.resolutionComplete()
+
+    def cancel(self) -> None:
+        """The receiver is told nothing."""
+        if self.open:
+            self.open = False
+            self._names.forget(self)
+
+
+@implementer(IResolutionReceiver)
+class _LookUp:
+    """One name that occupies a thread, on behalf of the peer that asked first."""
+
+    def __init__(self, names: Names, name: str, peer: Hashable) -> None:
+        self.name, self.peer = name, peer
+        self.addresses: list[Any] = []  # of Twisted's, which are attrs classes
+        self._names = names
+
+    def resolutionBegan(self, _: IHostResolution) -> None:
+        """Nobody stops it."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        if len(self.addresses) < MAX_ADDRESSES:
+            self.addresses.append(address)
+
+    def resolutionComplete(self) -> None:
+        self._names.done(self)
+
+
+@implementer(IReactorPluggableNameResolver, IHostnameResolver)
+class Naming:
+    """The reactor as one dial sees it: who looks a name up with it does so on behalf of one peer."""
+
+    def __init__(self, reactor: Any, names: Names, peer: Hashable) -> None:
+        self.nameResolver = self  # Twisted's name for it
+        self._reactor, self._names, self._peer = reactor, names, peer
+        self._question: Question | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    @property
+    def unanswered(self) -> bool:
+        """A name was asked for, and its addresses have not come."""
+        return self._question is not None and self._question.open
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: Any,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: object = None,
+        transportSemantics: str = "TCP",
+    ) -> Question:
+        self._question = Question(self._names, self._peer, hostName, portNumber, resolutionReceiver)
+        try:
+            hostName.encode("idna")
+        except UnicodeError:
+            self._question.answer(())  # the thread would die of it, and never tell
+        else:
+            self._names.ask(self._question)
+        return self._question
+
+    def give_up(self) -> None:
+        """The dial is over."""
+        if self._question is not None:
+            self._question.cancel()

@@ -1,0 +1,132 @@
+"""Look-ups of names: each once at a time, and few of one peer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from ensemble.errors import LinkRefused
+from ensemble.identity import Hint, HumdAddr, HumdKey
+from ensemble.interfaces import IWire
+from ensemble.protocols import Names, TcpTransport
+from ensemble.protocols.names import LOOK_UPS, MAX_ADDRESSES, PEER_LOOK_UPS
+
+
+@implementer(IHostnameResolver)
+class Threads:
+    """Stands for the reactor's: what is asked is answered when the test says so, and cannot be stopped."""
+
+    def __init__(self) -> None:
+        self.busy: dict[str, Any] = {}
+
+    def resolveHostName(self, receiver: Any, hostName: str, portNumber: int = 0, *more: Any) -> Any:
+        assert hostName not in self.busy
+        self.busy[hostName] = receiver
+        receiver.resolutionBegan(None)
+
+    def answer(self, name: str, *hosts: str) -> None:
+        receiver = self.busy.pop(name)
+        for host in hosts:
+            receiver.addressResolved((IPv6Address if ":" in host else IPv4Address)("TCP", host, 0))
+        receiver.resolutionComplete()
+
+
+@implementer(IReactorPluggableNameResolver)
+class NamingReactor(MemoryReactorClock):
+    """One that may have a resolver."""
+
+
+class NamesTests(SynchronousTestCase):
+    """Two transports that share their look-ups, and peers that are dialled by name."""
+
+    def setUp(self) -> None:
+        self.reactor: Any = NamingReactor()
+        self.threads = self.reactor.nameResolver = Threads()  # Twisted's name for it
+        names = Names(self.reactor)
+        self.transports = [TcpTransport(self.reactor, names=names) for _ in range(2)]
+        self.alice, self.bob, self.carol = (HumdAddr(HumdKey.generate().humd_id()) for _ in range(3))
+
+    def dial(self, peer: HumdAddr, *names: str, port: int = 1, transport: int = 0) -> list[Deferred[IWire]]:
+        """One dial for each name."""
+        dial = self.transports[transport].dial
+        return [dial(Hint.parse(f"tcp:{name}:{port}"), peer) for name in names]
+
+    def places(self) -> list[tuple[str, int]]:
+        """Where connections are opened to, in order."""
+        return [client[:2] for client in self.reactor.tcpClients]
+
+    def test_names_of_one_peer(self) -> None:
+        """Of one peer two look-ups are under way, however many names it has, and another peer's begins at once."""
+        dials = self.dial(self.alice, *(f"h{number}.test" for number in range(32)))
+        self.assertEqual(list(self.threads.busy), ["h0.test", "h1.test"])
+        self.dial(self.bob, "bob.test")
+        self.threads.answer("bob.test", "192.0.2.7")
+        self.assertEqual(self.places(), [("192.0.2.7", 1)])
+        self.threads.answer("h0.test")
+        self.failureResultOf(dials[0], LinkRefused)
+        self.assertEqual(list(self.threads.busy), ["h1.test", "h2.test"])
+
+    def test_given_up(self) -> None:
+        """A dial that was given up still occupies its thread, and no other is begun for it; what waited is dropped."""
+        dials = self.dial(self.alice, "h0.test", "h1.test", "h2.test", "h3.test")
+        self.reactor.advance(5)
+        for dial in dials[:3]:
+            dial.cancel()
+            self.failureResultOf(dial, CancelledError)
+        self.assertEqual(len(self.threads.busy), PEER_LOOK_UPS)
+        self.reactor.advance(5)
+        told = str(self.failureResultOf(dials[3], LinkRefused).value)
+        self.assertIn("no address for tcp:h3.test:1 within 10 s", told)
+        self.threads.answer("h0.test", "192.0.2.7")
+        self.assertEqual((list(self.threads.busy), self.places()), (["h1.test"], []))
+        self.dial(self.alice, "h1.test", "h4.test")
+        self.assertEqual(list(self.threads.busy), ["h1.test", "h4.test"])
+        self.threads.answer("h1.test", "192.0.2.8")
+        self.assertEqual(self.places(), [("192.0.2.8", 1)])
+
+    def test_one_name(self) -> None:
+        """A name that many ask for is looked up once, on whatever wire, and each dials its own port."""
+        self.dial(self.alice, "one.test", port=1)
+        self.dial(self.bob, "one.test", port=2, transport=1)
+        self.threads.answer("one.test", "192.0.2.7", "2001:db8::7")
+        self.assertEqual(self.places(), [("192.0.2.7", 1), ("192.0.2.7", 2)])
+        self.dial(self.carol, "one.test", port=3)
+        self.assertEqual(list(self.threads.busy), ["one.test"])  # what was found is not kept
+
+    def test_name_that_waits(self) -> None:
+        """A name that waits behind others of its peer is looked up at once where another peer asks for it, for both."""
+        self.dial(self.alice, "h0.test", "h1.test", "bob.test")
+        self.dial(self.bob, "bob.test", port=2)
+        self.threads.answer("bob.test", "192.0.2.7")
+        self.assertEqual(self.places(), [("192.0.2.7", 1), ("192.0.2.7", 2)])
+
+    def test_all_threads(self) -> None:
+        """Where all are taken a peer waits for one, in order, and has it when its turn comes."""
+        peers = [HumdAddr(HumdKey.generate().humd_id()) for _ in range(LOOK_UPS + 2)]
+        dials = [self.dial(peer, f"h{number}.test") for number, peer in enumerate(peers)]
+        self.assertEqual(len(self.threads.busy), LOOK_UPS)
+        self.threads.answer("h3.test")
+        self.failureResultOf(dials[3][0], LinkRefused)
+        self.assertEqual(list(self.threads.busy)[-1], f"h{LOOK_UPS}.test")
+
+    def test_many_addresses(self) -> None:
+        """Of a name with a thousand addresses some are dialled."""
+        (dial,) = self.dial(self.alice, "many.test")
+        self.threads.answer("many.test", *(f"192.0.2.{number}" for number in range(200)))
+        self.reactor.pump([0.5] * 15)
+        self.assertEqual(len(self.places()), MAX_ADDRESSES)
+        dial.cancel()
+        self.failureResultOf(dial, CancelledError)
+
+    def test_no_name(self) -> None:
+        """What no thread could make anything of is refused, and occupies none."""
+        for name in ("a..b", "a" * 64 + ".test"):
+            (dial,) = self.dial(self.alice, name)
+            self.failureResultOf(dial, LinkRefused)
+        self.assertEqual(self.threads.busy, {})
