@@ -85,6 +85,7 @@ class IWire(Interface):
     max_line: int = Attribute("bytes before the LF that are accepted; settable, counts from the next bytes on")
     received: int = Attribute("bytes received so far, LFs included")
     broken: bool = Attribute("True once it was lost because the other end broke what lies below the lines, as TLS")
+    standing: int = Attribute("whose it is, where memory is short: settable, a stranger's until somebody knows more")
     stuffing: int = Attribute("bytes received so far that are in no line: what TLS adds beyond the least that it must")
     sent: int = Attribute("bytes written so far, LFs included; they may not have left yet")
     send_now: Callable[[bytes], int] | None = Attribute(

@@ -81,7 +81,7 @@ class Limits:
         ACCEPT_PERCENT, "percent", 1, 100, "of the time to accept connections, while many tones flow"
     )
     unfinished_lines_bytes: int = _limit(
-        DEFAULT_LINE_BUDGET, "bytes", 16 * MIB, 16 * GIB, "all unfinished lines together; then the longest is closed"
+        DEFAULT_LINE_BUDGET, "bytes", 16 * MIB, 16 * GIB, "all unfinished lines together; beyond that one is closed"
     )
     thrum_max_tone_bytes: int = _limit(
         16 * MIB, "bytes", 64 * KIB, GIB, "one tone of a local program, or --max-tone if more; then it is disconnected"
@@ -96,7 +96,7 @@ class Limits:
         DEFAULT_OUTBOX_LIMIT, "bytes", 64 * KIB, GIB, "what a local program has not read; then it is disconnected"
     )
     queues_bytes: int = _limit(
-        DEFAULT_QUEUE_BUDGET, "bytes", MIB, 64 * GIB, "all these queues together; then the owner of the longest goes"
+        DEFAULT_QUEUE_BUDGET, "bytes", MIB, 64 * GIB, "all these queues together; beyond that the owner of one goes"
     )
     known_tones_per_second: int = _limit(
         500_000, "tones per second", 0, 10**9, "from a peer that has a row; beyond that it is read slower; 0: no limit"

@@ -270,6 +270,11 @@ class Link:
 
     # LineHolder: our queue, among all queues
 
+    @property
+    def standing(self) -> int:
+        """Of whom it is, as its wire has it."""
+        return self.wire.standing
+
     def budget_exceeded(self, error: BudgetExceeded) -> None:
         self._outbox.forget()
         self.say_goodbye(GoodbyeReason.LIMIT)  # it leaves where the wire takes anything

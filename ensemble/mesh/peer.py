@@ -33,7 +33,7 @@ from ensemble.mesh.link_actions import (
 from ensemble.mesh.link_owner import State
 from ensemble.mesh.peer_links import PeerLinks
 from ensemble.mesh.reading import Reason
-from ensemble.protocols import BYE_FEATURE, Bucket, BudgetExceeded, Level, LineBudget
+from ensemble.protocols import BYE_FEATURE, Bucket, BudgetExceeded, Level, LineBudget, Standing
 from ensemble.tone import Qualifier
 
 
@@ -78,6 +78,7 @@ class Peer:
     :ivar allowance: what it may send, over all its links; None for no limit.
     :ivar hold: tones that wait for a link that is being made or moved, oldest first.
     :ivar coming: links that are pending towards this id, dialled by us or given to C{install}.
+    :ivar standing: of what it and its links hold; whom we dial without a link to it has a row.
     """
 
     __slots__ = (
@@ -96,6 +97,7 @@ class Peer:
         "coming",
         "hold",
         "id",
+        "standing",
         "waits",
         "writing",
     )
@@ -123,6 +125,7 @@ class Peer:
         self._hold_size = 0
         self.coming: set[Link] = set()
         self.waits = False
+        self.standing = Standing.KNOWN
         self._contested_at: float | None = None
 
     @property
@@ -167,11 +170,14 @@ class Peer:
 
     def set_pace(self, known: bool, strangers: Bucket) -> None:
         """
-        How fast it may send, from now on.
+        How fast it may send, and what it may hold where memory is short, from now on.
 
         :param known: it has a row.
         :param strangers: for lines that are no tones, of all that have none.
         """
+        self.standing = Standing.KNOWN if known else Standing.STRANGER
+        for link in self._links.links():
+            link.wire.standing = self.standing
         tones, size = self._limits.pace(known)
         if self.allowance is None and (tones or size):
             self.allowance = Allowance()
@@ -194,6 +200,7 @@ class Peer:
         shaken = link.shaken
         assert shaken is not None
         self.coming.discard(link)
+        link.wire.standing = self.standing
         link.reading.count_for(self.allowance)
         bye = BYE_FEATURE in shaken.features
         self._do(

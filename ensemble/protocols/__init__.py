@@ -6,7 +6,13 @@ One block of imports per module; C{__all__} is grouped the same way.
 
 from ensemble.protocols.admission import REFUSALS, HandshakeMemory, LinkPolicy, Refused, SomebodyElse
 from ensemble.protocols.bucket import Bucket
-from ensemble.protocols.budget import DEFAULT_LINE_BUDGET, DEFAULT_QUEUE_BUDGET, BudgetExceeded, LineBudget
+from ensemble.protocols.budget import (
+    DEFAULT_LINE_BUDGET,
+    DEFAULT_QUEUE_BUDGET,
+    BudgetExceeded,
+    LineBudget,
+    Standing,
+)
 from ensemble.protocols.capabilities import Headroom, PeerCapabilities, Pressure
 from ensemble.protocols.exchange import Event, ReadyToProve, Send, Up
 from ensemble.protocols.handshake import PENDING_BYTES, Handshake
@@ -47,6 +53,7 @@ __all__ = [
     "DEFAULT_LINE_BUDGET",
     "BudgetExceeded",
     "LineBudget",
+    "Standing",
     # capabilities
     "Headroom",
     "PeerCapabilities",

@@ -2,11 +2,15 @@
 One ceiling over all unfinished lines (wire-0.8 section 7), and another over all that wait to be written.
 
 Each wire has its own ceiling per line and per queue; a thousand wires just below it each would still fill the memory.
-When the sum passes the limit, the one that holds most is closed, and so on until the sum fits.
+When the sum passes the limit one goes, and so on until the sum fits: of those whose kind has more than its share, and
+strangers before others, the one that holds most.  So a crowd of strangers that fills what there is costs nobody else
+anything: whoever sends the longest line beside it would be the greediest of all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import IntEnum
 from typing import Final, Protocol
 
 from ensemble.errors import RemoteWireError
@@ -14,28 +18,49 @@ from ensemble.errors import RemoteWireError
 DEFAULT_LINE_BUDGET: Final = 64 * 1024 * 1024  # bytes of unfinished lines, over all wires of a process
 DEFAULT_QUEUE_BUDGET: Final = 256 * 1024 * 1024  # bytes that wait to be written: 32 full queues
 
-
 UNFINISHED: Final = "unfinished lines"
+
+
+class Standing(IntEnum):
+    """Whose a line or a queue is; the first goes first."""
+
+    STRANGER = 0
+    KNOWN = 1
+    LOCAL = 2
+
+    @property
+    def words(self) -> str:
+        """Of all of that kind, for people."""
+        return ("strangers", "peers with a row", "local programs")[self]
+
+
+# Percent of a limit that each kind may hold when all together hold too much.
+SHARES: Final[Mapping[Standing, int]] = {Standing.STRANGER: 25, Standing.KNOWN: 50, Standing.LOCAL: 25}
 
 
 class BudgetExceeded(RemoteWireError):
     """
-    All together are too much, and this holder has most.
+    All together are too much, and this holder has most of its kind.
 
     :ivar pending: bytes that it held.
     :ivar limit: bytes for all.
     """
 
-    def __init__(self, pending: int, limit: int, what: str) -> None:
-        super().__init__(f"all {what} together pass {limit} bytes; the longest, of {pending}, goes")
+    def __init__(self, pending: int, limit: int, what: str, standing: Standing) -> None:
+        text = f"all {what} together pass {limit} bytes, and {standing.words} have more than their share"
+        super().__init__(f"{text}; the longest of theirs, of {pending}, goes")
         self.pending, self.limit = pending, limit
 
 
 class LineHolder(Protocol):
-    """Who holds part of a line, or a queue of lines.  Compared by identity."""
+    """
+    Who holds part of a line, or a queue of lines.  Compared by identity.
+
+    A C{standing} that it has says whose that is, and may change; who has none is a program of this machine.
+    """
 
     def budget_exceeded(self, error: BudgetExceeded) -> None:
-        """You hold most of all: let go of it.  You are forgotten already; must not raise."""
+        """You hold most of your kind: let go of it.  You are forgotten already; must not raise."""
 
 
 class LineBudget:
@@ -65,7 +90,21 @@ class LineBudget:
             self._pending[holder] = pending
         self.total += pending - before
         while self.total > self.limit:
-            greediest = max(self._pending, key=self._pending.__getitem__)
+            standing = self._over_its_share()
+            theirs = [each for each in self._pending if _standing_of(each) == standing]
+            greediest = max(theirs, key=self._pending.__getitem__)
             held = self._pending.pop(greediest)
             self.total -= held
-            greediest.budget_exceeded(BudgetExceeded(held, self.limit, self._what))
+            greediest.budget_exceeded(BudgetExceeded(held, self.limit, self._what, standing))
+
+    def _over_its_share(self) -> Standing:
+        """There is one, as all together are over the limit."""
+        held = dict.fromkeys(Standing, 0)
+        for holder, pending in self._pending.items():
+            held[_standing_of(holder)] += pending
+        return next(each for each in Standing if held[each] * 100 > SHARES[each] * self.limit)
+
+
+def _standing_of(holder: LineHolder) -> Standing:
+    found: Standing = getattr(holder, "standing", Standing.LOCAL)
+    return found

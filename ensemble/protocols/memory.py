@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from ensemble.identity import HumdAddr, HumdId
 from ensemble.interfaces import IWire, IWireSink
+from ensemble.protocols.budget import Standing
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineTooLong, TotalExceeded
 from ensemble.protocols.sockets import ABORTED, CLOSED
 
@@ -73,6 +74,7 @@ class InMemoryEndpoint:
         "peer",
         "received",
         "sent",
+        "standing",
     )
 
     _other: InMemoryEndpoint
@@ -84,6 +86,7 @@ class InMemoryEndpoint:
         self.peer: HumdAddr | None = HumdAddr(peer)
         self.max_line = DEFAULT_MAX_LINE
         self.received = self.sent = self.partition_dropped = 0
+        self.standing: int = Standing.STRANGER
         self.latency = 0.0
         self._clock = clock
         self._limit: int | None = None

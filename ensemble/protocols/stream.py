@@ -31,7 +31,7 @@ from zope.interface import implementer
 from ensemble.errors import RemoteWireError
 from ensemble.identity import HumdAddr, HumdId
 from ensemble.interfaces import IWire, IWireSink
-from ensemble.protocols.budget import BudgetExceeded, LineBudget
+from ensemble.protocols.budget import BudgetExceeded, LineBudget, Standing
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, TotalExceeded, UnfinishedLine
 from ensemble.protocols.outbox import Block
 from ensemble.protocols.sockets import host_of, in_short, send_of, set_keep_alive, set_no_delay
@@ -79,6 +79,7 @@ class StreamWire(Protocol):
     transport: Any  # ITransport, IPushProducer and IConsumer, as every stream transport of Twisted is
     binding, secure, stuffing, broken = "none", False, 0, False
     leaf: HumdId | None = None
+    standing: int = Standing.STRANGER
     began: float | None = None
 
     def __init__(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ServerFactory
 
-from ensemble.protocols.budget import LineBudget
+from ensemble.protocols.budget import LineBudget, Standing
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.stream import StreamWire
 
@@ -43,4 +43,11 @@ class StreamWireFactory(WireFactory):
     ) -> None:
         """:param built: called with each wire once it is connected; it is to call C{start}, now or later."""
         shared = budget if budget is not None else LineBudget()
-        super().__init__(lambda: StreamWire(clock, built, kind=kind, budget=shared, max_line=max_line))
+
+        def wire() -> StreamWire:
+            new = StreamWire(clock, built, kind=kind, budget=shared, max_line=max_line)
+            if kind == "unix":
+                new.standing = Standing.LOCAL
+            return new
+
+        super().__init__(wire)

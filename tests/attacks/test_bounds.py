@@ -12,9 +12,9 @@ from ensemble.conversations import Output, Routes, ToPeer
 from ensemble.errors import LinkRefused, RemoteWireError
 from ensemble.hives import Roster
 from ensemble.identity import HumdAddr
-from ensemble.mesh import Ensemble
+from ensemble.mesh import Ensemble, KnownPeer, Policy
 from ensemble.mesh.tap import TAP_BYTES
-from ensemble.protocols import LineBudget, Outbox, StreamWire, StreamWireFactory, TcpTransport, Turn
+from ensemble.protocols import LineBudget, Outbox, Standing, StreamWire, StreamWireFactory, TcpTransport, Turn
 from ensemble.testing import World
 from ensemble.tone import Qualifier, encode, peek
 from tests.mesh.plain_peer import PlainPeer
@@ -67,6 +67,21 @@ class BudgetTests(SynchronousTestCase):
         StreamWireFactory(clock, wires.append).buildProtocol(None).makeConnection(StringTransport())
         wires.append(TcpTransport(clock)._wire(HumdAddr(World().key().humd_id())))
         self.assertTrue(all(wire._budget is not None for wire in wires))
+
+    def test_whose_they_are(self) -> None:
+        """A line of a Unix socket is a local program's; all else is a stranger's, until it proves that it has a row."""
+        clock: Any = Clock()
+        wires = [StreamWireFactory(clock, lambda _: None, kind=kind).buildProtocol(None) for kind in ("unix", "tcp")]
+        self.assertEqual([wire.standing for wire in wires], [Standing.LOCAL, Standing.STRANGER])
+        world = World()
+        alice, bob, carol = (world.humd() for _ in range(3))
+        alice.judge_again(Policy(known=[KnownPeer(bob.me)]))
+        for peer in (bob, carol):
+            world.link(peer, alice)
+        links = [alice.link_to(peer.me) for peer in (bob, carol)]
+        self.assertEqual([link.wire.standing for link in links if link], [Standing.KNOWN, Standing.STRANGER])
+        alice.judge_again(Policy(known=[KnownPeer(carol.me)]))
+        self.assertEqual([link.wire.standing for link in links if link], [Standing.STRANGER, Standing.KNOWN])
 
     def test_shared_by_what_is_accepted_and_dialled(self) -> None:
         """The wires that an ensemble's factory accepts share its budget with those of a transport that is given it."""

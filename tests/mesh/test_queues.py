@@ -6,8 +6,8 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import SendFailed
-from ensemble.mesh import Limits
-from ensemble.protocols import DEFAULT_QUEUE_BUDGET
+from ensemble.mesh import KnownPeer, Limits, Policy
+from ensemble.protocols import DEFAULT_QUEUE_BUDGET, Level
 from ensemble.testing import House, World
 from tests.mesh.plain_peer import Ear, PlainPeer
 from tests.mesh.test_peer import Diary
@@ -153,12 +153,12 @@ class QueueTests(SynchronousTestCase):
 
     def test_what_waits_for_a_link(self) -> None:
         """What is held for a link that is coming is in the budget; as the greediest it is dropped, and each is told."""
-        other = self.filled(40)
+        other = self.filled(30)
         peer = self.world.key().humd_id()
         far = PlainPeer(self.world, self.humd, dials=False)
         peer = far.id
         with capturedLogs() as events:
-            for _ in range(90):
+            for _ in range(110):
                 self.humd.route({"chi": "x", "to": peer.full, "s": "x" * LINE})
             self.world.settle()
         undelivered = self.diary.told.count(("undelivered", "queue.full"))
@@ -177,9 +177,22 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual(self.humd.queues.total, 0)
         self.assertEqual(len([tone for tone in far.heard if tone["chi"] == "x"]), 20)
 
+    def test_a_crowd_of_strangers(self) -> None:
+        """Strangers that read nothing go, and not a peer with a row whose queue is longer than each of theirs."""
+        friend = self.filled(0)
+        self.humd.judge_again(Policy(Level.OPEN, known=[KnownPeer(friend.id)]))
+        strangers = [self.filled(25) for _ in range(5)]
+        self.send(friend, 50)
+        self.assertEqual(self.humd.peers()[0], friend.id)
+        self.assertEqual(self.humd.counters["links.shed"], 5 - len(self.humd.peers()) + 1)
+        self.assertGreater(len([each for each in strangers if self.humd.linked(each.id)]), 2)
+        self.humd.judge_again(Policy(Level.OPEN))  # it has no row any more, and is the greediest of the strangers
+        self.send(strangers[-1], 60)
+        self.assertFalse(self.humd.linked(friend.id))
+
     def test_a_program_that_is_the_greediest(self) -> None:
         """A local program that reads nothing is disconnected when its queue is the longest; a lazy peer stays."""
-        lazy = self.filled(40)
+        lazy = self.filled(30)
         wire, ear = self.house.wire(), Ear()
         wire.start(ear)
         self.world.settle()
@@ -190,7 +203,7 @@ class QueueTests(SynchronousTestCase):
             for _ in range(IN_WIRE):
                 session.deliver(line)
                 self.world.settle()
-            taken = [session.deliver(line) for _ in range(100)]
+            taken = [session.deliver(line) for _ in range(110)]
             self.world.settle()
         self.assertEqual(taken, sorted(taken, reverse=True))
         self.assertFalse(taken[-1])
