@@ -20,7 +20,7 @@ from ensemble.conversations.routes import Routes
 from ensemble.errors import QueueFull, RouteError, ToneTooLarge, UnknownPeer
 from ensemble.identity import HumdId
 from ensemble.interfaces import IClient, INode
-from ensemble.mesh import Ensemble
+from ensemble.mesh import PROGRAMS, Ensemble
 from ensemble.tone import Envelope, Qualifier
 
 PAUSE_SECONDS = 5.0  # a local program is not read for longer than this
@@ -35,7 +35,7 @@ class Node(Service):
     def __init__(self, ensemble: Ensemble, routes: Routes, clock: IReactorTime) -> None:
         self.ensemble, self.routes = ensemble, routes
         self.clients: dict[str, IClient] = {}
-        self._clock = clock
+        self._clock, self._chronicle = clock, ensemble.refusals.chronicle
         self._paused: dict[str, tuple[Side, IDelayedCall]] = {}  # for whom, and until when
         self._given_up: set[Side] = set()
         self._doing = False
@@ -112,7 +112,8 @@ class Node(Service):
                     elif isinstance(output, WaitingChanged):
                         self.ensemble.set_waiting(output.peer, self.routes.waiting_on(output.peer))
                     elif isinstance(output, Notice):
-                        self.log.warn("local client {client}: {text}", client=output.client_id, text=output.text)
+                        form, who, text = "local client {client}: {text}", output.client_id, output.text
+                        self._chronicle.tell(self.log, LogLevel.warn, PROGRAMS, form, client=who, text=text)
                     elif isinstance(output, Drop):
                         counter = output.counter
                         self.ensemble.refusals.say(counter, counter, "a tone", "", "dropped", LogLevel.debug)

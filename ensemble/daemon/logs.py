@@ -41,6 +41,8 @@ LEVEL_VARIABLE: Final = "HUM_LOG_LEVEL"
 Level: TypeAlias = Any
 """A constant of L{LogLevel}: the library that makes them is not typed."""
 
+OLD_FILES: Final = 9  # that are kept when the log is rotated, a megabyte each; then the oldest goes
+
 LEVELS: Final[Mapping[str, Level]] = {
     "trace": LogLevel.debug,
     "debug": LogLevel.debug,
@@ -157,7 +159,7 @@ class LogPlan:
         if self.file == "-":
             return make_observer(sys.stdout, self.log_format, self.least)
         try:
-            file: Any = LogFile.fromFullPath(os.path.abspath(self.file))
+            file: Any = LogFile.fromFullPath(os.path.abspath(self.file), maxRotatedFiles=OLD_FILES)
         except OSError as error:
             raise ConfigurationError(f"cannot write the log {self.file}: {error.strerror}") from None
         if signal.getsignal(signal.SIGUSR1) in (signal.SIG_DFL, None):

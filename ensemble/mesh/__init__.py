@@ -1,5 +1,6 @@
 """The mesh: who is linked to this humd, who may be, and the way of a tone to and from them."""
 
+from ensemble.mesh.chronicle import PROGRAMS
 from ensemble.mesh.defaults import (
     GONE_SECONDS,
     LINK_STATEMENTS,
@@ -27,6 +28,7 @@ __all__ = [
     "PEERS_DATABASE",
     "PENDING_SECONDS",
     "PING_SECONDS",
+    "PROGRAMS",
     "STOP_SECONDS",
     "TAP_TONES",
     "Dial",

@@ -111,7 +111,7 @@ class Ensemble(Service):
         self._hello_clock, self._succeeds = HelloClock(), succeeds
         self._inbound = Inbound(me, self.refusals, self.answer)
         self._reception = Reception(clock, self.refusals, self.limits, lambda: self._members.traffic())
-        self._members = Membership(me, clock, self._reception, self._counters, self.limits, self.queues)
+        self._members = Membership(me, clock, self._reception, self.refusals, self.limits, self.queues)
         self.porch = self._reception.porch
         self._broadcast = Broadcast(self._members, self.turn)
         self.rules = Rules(me, policy if policy is not None else Policy(), self.memory, self._counters, self._members)

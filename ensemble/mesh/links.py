@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
+from twisted.logger import LogLevel
 
 from ensemble.identity import HumdId
 from ensemble.mesh.inbound import Inbound
@@ -29,8 +29,6 @@ class Links:
     :ivar watchers: who is told of each link that comes up, also where one to that peer is up already.
     :ivar received: tones of peers that were let through; a plain number, for this is done for each of them.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -135,8 +133,11 @@ class Links:
 
     def link_goodbye(self, link: Link, reason: str, message: str) -> None:
         assert link.peer is not None
-        self.log.info("{peer} says goodbye: {reason} ({text})", peer=link.peer.short, reason=reason, text=message)
-        self._members.expected(link.peer).goodbye_read(link, reason)
+        peer = self._members.expected(link.peer)
+        self._members.told_of(
+            peer, LogLevel.info, "{peer} says goodbye: {reason} ({text})", reason=reason, text=message
+        )
+        peer.goodbye_read(link, reason)
 
     def link_broke(self, link: Link, reason: str) -> None:
         self._refusals.refused("links.broke", reason, link.peer_text)

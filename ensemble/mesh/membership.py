@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from ensemble.errors import Untargeted
 from ensemble.identity import BadHumdId, HumdId
 from ensemble.mesh.allowance import malformed_bucket
+from ensemble.mesh.chronicle import STRANGERS
 from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.link_actions import GoodbyeReason
@@ -18,7 +18,8 @@ from ensemble.mesh.listener import MeshListener
 from ensemble.mesh.peer import Peer, no_link
 from ensemble.mesh.policy import Policy
 from ensemble.mesh.reception import Reception
-from ensemble.protocols import LineBudget
+from ensemble.mesh.refusals import Refusals
+from ensemble.protocols import LineBudget, Standing
 from ensemble.tone import Qualifier
 
 Watcher = Callable[[HumdId, bool], None]
@@ -39,13 +40,14 @@ class Membership:
         me: HumdId,
         clock: IReactorTime,
         reception: Reception,
-        counters: Counter[str],
+        refusals: Refusals,
         limits: Limits,
         queues: LineBudget,
     ) -> None:
         self.listener: MeshListener | None = None
         self.watchers: list[Watcher] = []
-        self._me, self._clock, self._reception, self._counters = me, clock, reception, counters
+        self._me, self._clock, self._reception = me, clock, reception
+        self._counters, self._chronicle = refusals.counters, refusals.chronicle
         self._limits, self._queues = limits, queues
         self._strangers = malformed_bucket(clock.seconds())
         self._peers: dict[str, Peer] = {}  # by full id: as tones name them, and hashed faster than an id
@@ -152,19 +154,15 @@ class Membership:
     def peer_up(self, peer: Peer) -> None:
         link = peer.writing
         if link is not None and link.shaken is not None:
-            self.log.info(
-                "linked {peer} over {wire} ({proof})",
-                peer=peer.id.full,
-                wire=link.wire.kind,
-                proof=link.shaken.level.word,
-            )
+            wire, proof = link.wire.kind, link.shaken.level.word
+            self.told_of(peer, LogLevel.info, "linked {peer} over {wire} ({proof})", wire=wire, proof=proof)
         if self.listener is not None:
             self.listener.peer_up(peer.id)
         self._tell(peer.id, True)
 
     def peer_lost(self, peer: Peer, reason: str) -> None:
         self._counters["peers.lost"] += 1
-        self.log.info("lost {peer}: {reason}", peer=peer.id.full, reason=reason)
+        self.told_of(peer, LogLevel.info, "lost {peer}: {reason}", reason=reason)
         if self.listener is not None:
             self.listener.peer_lost(peer.id, reason)
         self._tell(peer.id, False)
@@ -179,7 +177,7 @@ class Membership:
 
     def hold_shed(self, peer: Peer, cause: str) -> None:
         self._counters["holds.shed"] += 1
-        self.log.warn("dropped what waits for a link to {peer}: {cause}", peer=peer.id.full, cause=cause)
+        self.told_of(peer, LogLevel.warn, "dropped what waits for a link to {peer}: {cause}", cause=cause)
 
     def undelivered(self, peer: Peer, line: bytes, qualifier: Qualifier) -> None:
         self._counters["tones.undelivered"] += 1
@@ -187,7 +185,13 @@ class Membership:
             self.listener.undelivered(peer.id, line, qualifier)
 
     def two_processes(self, peer: Peer) -> None:
-        self.log.warn("{peer} was replaced three times in a minute: do two processes share its key?", peer=peer.id.full)
+        form = "{peer} was replaced three times in a minute: do two processes share its key?"
+        self.told_of(peer, LogLevel.warn, form)
+
+    def told_of(self, peer: Peer, level: LogLevel, form: str, **fields: object) -> None:
+        """A line of the log about C{peer}, whose full id is its C{peer}, unless there were too many."""
+        whose = STRANGERS if peer.standing == Standing.STRANGER else peer.id
+        self._chronicle.tell(self.log, level, whose, form, peer=peer.id.full, **fields)
 
     def _of(self, link: Link) -> Peer | None:
         return None if link.peer is None else self.get(link.peer)

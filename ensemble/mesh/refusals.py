@@ -7,16 +7,22 @@ from collections import Counter
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
+from ensemble.mesh.chronicle import Chronicle
+
 CAUSES = 256  # remembered at once; a cause is one of our own words, so this is never reached by a peer
 
 
 class Refusals:
-    """Counts what was refused, and says it without letting anyone flood the log."""
+    """
+    Counts what was refused, and says it without letting anyone flood the log.
+
+    :ivar chronicle: for what was not refused.
+    """
 
     log = Logger()
 
     def __init__(self, clock: IReactorTime, counters: Counter[str]) -> None:
-        self._clock, self.counters = clock, counters
+        self._clock, self.counters, self.chronicle = clock, counters, Chronicle(clock)
         self._said: dict[str, tuple[float, int]] = {}
 
     def refused(

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+from glob import glob
 from typing import Any
 
 from twisted.internet import reactor
@@ -192,6 +193,18 @@ class PlanTests(SynchronousTestCase):
         observer({"log_format": "hello again", "log_level": LogLevel.info, "log_namespace": "here"})
         with open(path) as file:
             self.assertIn("hello again", file.read())
+
+    def test_old_files(self) -> None:
+        """However much is logged, nine old files are kept."""
+        path = self.mktemp()
+        before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        self.addCleanup(signal.signal, signal.SIGUSR1, before)
+        observer = self.plan(nodaemon=0, logfile=path).observer()
+        assert observer is not None
+        for number in range(13):
+            text = f"{number} " + "x" * 1_000_000
+            observer({"log_format": "{text}", "text": text, "log_level": LogLevel.info, "log_namespace": "here"})
+        self.assertEqual(sorted(glob(f"{path}.*")), [f"{path}.{number}" for number in range(1, 10)])
 
     def test_file_that_cannot_be(self) -> None:
         """A log that cannot be written is said before anything starts."""
