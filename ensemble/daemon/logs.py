@@ -3,7 +3,8 @@ The log: text for people, or one JSON object per line for programs.
 
 A JSON line has C{time} (RFC 3339, UTC), C{level}, C{event} (the event's own name, or the first words of its format),
 C{message} (the text that people get), C{source} (the class that says it), and the event's fields as they are.  What a
-peer wrote may stand in either format, so control characters never reach the file as they are.
+peer wrote may stand in either format, so control characters never reach the file as they are, nor does a field begin a
+line.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 from zope.interface import provider
 
-from ensemble.config import CONTROLS_BUT_LINES, escaped_json
+from ensemble.config import CONTROLS, CONTROLS_BUT_LINES, escaped_json
 from ensemble.errors import ConfigurationError
 from ensemble.tone import BadDocument, write_document
 
@@ -55,6 +56,7 @@ LEVELS: Final[Mapping[str, Level]] = {
 _NOT_FIELDS: Final = frozenset({"event", "failure", "format", "isError", "message", "system", "time", "why"})
 _TAKEN: Final = frozenset({"level", "source", "traceback"})
 _WORDS_IN_A_NAME: Final = 5
+_INSTEAD: Final = "\N{REPLACEMENT CHARACTER}"  # of a control character
 
 
 def level_of(environ: Mapping[str, str]) -> Level:
@@ -69,9 +71,14 @@ def unknown_level(environ: Mapping[str, str]) -> str | None:
 
 
 def text_line(event: LogEvent) -> str | None:
-    """An event as C{twistd} shows it, without control characters."""
-    text = formatEventAsClassicLogText(event)
-    return None if text is None else CONTROLS_BUT_LINES.sub("\N{REPLACEMENT CHARACTER}", text)
+    """An event as C{twistd} shows it, without control characters; only what is ours has more than one line."""
+    fields = {key: CONTROLS.sub(_INSTEAD, each) for key, each in event.items() if type(each) is str and _is_field(key)}
+    text = formatEventAsClassicLogText({**event, **fields})
+    return None if text is None else CONTROLS_BUT_LINES.sub(_INSTEAD, text)
+
+
+def _is_field(key: str) -> bool:
+    return not key.startswith("log_") and key not in _NOT_FIELDS
 
 
 def json_line(event: LogEvent) -> str | None:
@@ -86,7 +93,7 @@ def json_line(event: LogEvent) -> str | None:
     }
     if "log_legacy" not in event and "log_text" not in event:  # their fields are live objects
         for key, value in event.items():
-            if not key.startswith("log_") and key not in _NOT_FIELDS:
+            if _is_field(key):
                 told[f"field_{key}" if key in _TAKEN else key] = value
     failure = event.get("log_failure")
     if isinstance(failure, Failure):

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from attrs import Factory, frozen
 
-from ensemble.identity import BadHumdId, HumdId
+from ensemble.identity import BadHumdId, HumdId, quoted
 from ensemble.tone import THRUM_VERSION, encode
 
 WORKER: Final = "worker"
@@ -192,7 +192,7 @@ class _Reader:
         if said not in (DEFAULT_PROTO_VERSION, THRUM_VERSION):
             spoken = f"{DEFAULT_PROTO_VERSION} and {THRUM_VERSION}"
             self.problems.append(
-                f"its protoVersion is {said[:_SHOWN]!r}: this humd speaks {spoken}, so it may miss something"
+                f"its protoVersion is {quoted(said[:_SHOWN])}: this humd speaks {spoken}, so it may miss something"
             )
         return said
 
@@ -207,7 +207,7 @@ class _Reader:
         unknown = [role for role in roles if role not in _ROLES]
         if unknown:
             first = unknown[0]
-            told = repr(first[:_SHOWN]) if isinstance(first, str) else type(first).__name__
+            told = quoted(first[:_SHOWN]) if isinstance(first, str) else type(first).__name__
             self.problems.append(f"bee has {len(unknown)} unknown (first: {told}): the roles are {', '.join(_ROLES)}")
         return self._some("bee", roles, MAX_ROLES)
 

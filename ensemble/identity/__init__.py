@@ -14,6 +14,7 @@ from ensemble.identity.keyfile import (
     save,
     sync_folder,
 )
+from ensemble.identity.quoting import quoted, tamed
 from ensemble.identity.signing import UnsignableText, Use, signed_bytes
 from ensemble.identity.statements import (
     MAX_CHAIN,
@@ -66,6 +67,7 @@ __all__ = [
     "load_or_mint",
     "mint",
     "others_write",
+    "quoted",
     "refuse_strangers",
     "revoke",
     "save",
@@ -73,5 +75,6 @@ __all__ = [
     "statement_from",
     "succeed",
     "sync_folder",
+    "tamed",
     "verify",
 ]

@@ -22,6 +22,7 @@ from functools import lru_cache, total_ordering
 from typing import Any, Final, NoReturn
 
 from ensemble.errors import EnsembleError
+from ensemble.identity.quoting import quoted
 
 DIGEST_LENGTH: Final = 32  # bytes
 SHORT_LENGTH: Final = 6  # bytes of the digest in a short form
@@ -208,4 +209,4 @@ def _unhex(text: str) -> bytes:
 
 
 def _quote(text: str) -> str:
-    return repr(text if len(text) <= _QUOTED else text[:_QUOTED] + "…")
+    return quoted(text if len(text) <= _QUOTED else text[:_QUOTED] + "…")

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ensemble.errors import LinkRefused, QueueFull, RemoteWireError, SendFailed, ToneTooLarge
-from ensemble.identity import HumdId
+from ensemble.identity import HumdId, tamed
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.mesh.defaults import MESSAGE_CHARACTERS, PENDING_SECONDS
 from ensemble.mesh.link_actions import GoodbyeReason
@@ -370,7 +370,8 @@ class Link:
             self._heard_out = self.shaken is not None and BYE_FEATURE in self.shaken.features
             body = decode_checked(line)
             said = (body.get("reason"), body.get("message"))
-            reason, message = (each[:MESSAGE_CHARACTERS] if isinstance(each, str) else "" for each in said)
+            texts = [each[:MESSAGE_CHARACTERS] if isinstance(each, str) else "" for each in said]
+            reason, message = (tamed(each)[:MESSAGE_CHARACTERS] for each in texts)
             self._owner.link_goodbye(self, reason, message)
 
     def _push_own(self, tone: Mapping[str, object], whatever: bool = False) -> None:

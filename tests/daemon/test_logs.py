@@ -111,11 +111,17 @@ class TextTests(LineTestCase):
         self.assertTrue(line.endswith("[here#info] linked p"), line)
 
     def test_nobody_moves_the_cursor(self) -> None:
-        """Control characters that a peer wrote are shown as what they are not; a second line is indented."""
-        first, second = self.lines("text", lambda log: log.info("{text}", text="a\x1b[2J\rb\x9b\nfake"))
-        shown = "a\x1b[2J\rb\x9b".translate(dict.fromkeys(map(ord, "\x1b\r\x9b"), "\N{REPLACEMENT CHARACTER}"))
-        self.assertTrue(first.endswith(shown))
-        self.assertEqual(second, "\tfake")
+        """Control characters that a peer wrote are shown as what they are not, and begin no line."""
+        wrote = "a\x1b[2J\rb\x9b\n\tfake"
+        (line,) = self.lines("text", lambda log: log.info("{text}", text=wrote))
+        shown = wrote.translate(dict.fromkeys(map(ord, "\x1b\r\x9b\n\t"), "\N{REPLACEMENT CHARACTER}"))
+        self.assertTrue(line.endswith(f"[here#info] {shown}"), line)
+
+    def test_our_own_lines(self) -> None:
+        """What we say may have more than one line, each indented; a bug is told with its traceback."""
+        _, second = self.lines("text", lambda log: log.info("one\ntwo"))
+        self.assertEqual(second, "\ttwo")
+        self.assertGreater(len(self.lines("text", lambda log: log.failure("died", Failure(ZeroDivisionError())))), 2)
 
     def test_nobody_turns_the_text(self) -> None:
         """Nor do characters reach the log that begin a line, or change the order of what is read, in either format."""

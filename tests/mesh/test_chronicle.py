@@ -91,6 +91,23 @@ class PeerTests(SynchronousTestCase):
         self.assertTrue(said.startswith(f"{key.humd_id().full} says goodbye: xxx"))
         self.assertTrue(gone.startswith(f"lost {key.humd_id().full}: "))
 
+    def test_words_of_a_peer(self) -> None:
+        """What it says with its goodbye, and an id that it claims, stays in one line, and is nothing to paste."""
+        evil = "\n2026-11-22T13:00:00+0000 [x#info] linked\t`ensemble trust humd_evil` \x1b[2J\u202e"
+        with capturedLogs() as events:
+            peer = PlainPeer(self.world, self.humd)
+            peer.say(peer.hello(features=["bye-1"]), {"chi": "goodbye", "reason": evil, "message": evil})
+            other = PlainPeer(self.world, self.humd)
+            other.say(other.hello(humd_id=evil))
+            self.world.advance(1)
+            third = PlainPeer(self.world, self.humd)
+            third.say(third.hello(humd_id="humd_" + evil))
+        told = [str(formatEvent(event)) for event in events]
+        self.assertEqual(len([line for line in told if "humd_evil" in line]), 3, told)
+        for line in told:
+            self.assertTrue(line.isprintable(), line)
+            self.assertNotIn("`ensemble trust humd_evil", line)
+
     def test_a_peer_that_comes_and_goes(self) -> None:
         """A peer with a row has a dozen lines for a hundred visits, and leaves the others theirs."""
         key, friend = self.world.key(), self.world.key()
