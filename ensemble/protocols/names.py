@@ -3,7 +3,8 @@ Names of other humds, looked up for their dials.
 
 The system looks a name up in a thread, and gives it up only when it is done, half a minute later where no name server
 answers; the reactor has ten threads for that.  So each name is looked up once at a time, whoever asks for it, and one
-peer may occupy two threads, however many names it has; who cannot be served waits, and the oldest is next.
+peer may occupy two threads, however many names it has; who cannot be served waits, and the oldest is next.  A name that
+had an answer when it was last looked up is before those that had none, and two threads are for such names alone.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from zope.interface import implementer
 
 LOOK_UPS: Final = 8  # at once; the reactor has ten threads
 PEER_LOOK_UPS: Final = 2  # of them of one peer
+KEPT_LOOK_UPS: Final = 2  # of them for names that had an answer
+ANSWERED: Final = 4096  # names that had one, remembered at once
 MAX_ADDRESSES: Final = 8  # of one name that are dialled, each with a descriptor, the next 0.3 s after the last
 
 
@@ -33,6 +36,7 @@ class Names:
         """:param reactor: C{IReactorPluggableNameResolver}."""
         self._reactor = reactor
         self._running: dict[str, _LookUp] = {}
+        self._answered: set[str] = set()
         self._open: list[Question] = []  # asked and not answered, whether looked up by now or not
 
     def ask(self, question: Question) -> None:
@@ -48,6 +52,11 @@ class Names:
     def done(self, look_up: _LookUp) -> None:
         """Tell who asked, and go on."""
         del self._running[look_up.name]
+        self._answered.discard(look_up.name)
+        if look_up.addresses:
+            if len(self._answered) >= ANSWERED:
+                self._answered.clear()
+            self._answered.add(look_up.name)
         answered = [question for question in self._open if question.name == look_up.name]
         self._open = [question for question in self._open if question.name != look_up.name]
         for question in answered:
@@ -55,11 +64,12 @@ class Names:
         self._go_on()
 
     def _go_on(self) -> None:
-        for question in list(self._open):
+        for question in sorted(self._open, key=lambda each: each.name not in self._answered):
             name, peer = question.name, question.peer
             if not question.open or name in self._running:
                 continue
-            if len(self._running) < LOOK_UPS and self._busy_for(peer) < PEER_LOOK_UPS:
+            most = LOOK_UPS if name in self._answered else LOOK_UPS - KEPT_LOOK_UPS
+            if len(self._running) < most and self._busy_for(peer) < PEER_LOOK_UPS:
                 self._running[name] = begun = _LookUp(self, name, peer)
                 self._reactor.nameResolver.resolveHostName(begun, name)
 

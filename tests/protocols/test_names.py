@@ -15,7 +15,7 @@ from ensemble.errors import LinkRefused
 from ensemble.identity import Hint, HumdAddr, HumdKey
 from ensemble.interfaces import IWire
 from ensemble.protocols import Names, TcpTransport
-from ensemble.protocols.names import LOOK_UPS, MAX_ADDRESSES, PEER_LOOK_UPS
+from ensemble.protocols.names import KEPT_LOOK_UPS, LOOK_UPS, MAX_ADDRESSES, PEER_LOOK_UPS
 
 
 @implementer(IHostnameResolver)
@@ -56,6 +56,11 @@ class NamesTests(SynchronousTestCase):
         """One dial for each name."""
         dial = self.transports[transport].dial
         return [dial(Hint.parse(f"tcp:{name}:{port}"), peer) for name in names]
+
+    def crowd(self, count: int) -> list[Deferred[IWire]]:
+        """So many peers are dialled, each by a name of its own."""
+        peers = [HumdAddr(HumdKey.generate().humd_id()) for _ in range(count)]
+        return [dial for number, peer in enumerate(peers) for dial in self.dial(peer, f"h{number}.test")]
 
     def places(self) -> list[tuple[str, int]]:
         """Where connections are opened to, in order."""
@@ -108,12 +113,24 @@ class NamesTests(SynchronousTestCase):
 
     def test_all_threads(self) -> None:
         """Where all are taken a peer waits for one, in order, and has it when its turn comes."""
-        peers = [HumdAddr(HumdKey.generate().humd_id()) for _ in range(LOOK_UPS + 2)]
-        dials = [self.dial(peer, f"h{number}.test") for number, peer in enumerate(peers)]
-        self.assertEqual(len(self.threads.busy), LOOK_UPS)
+        dials = self.crowd(LOOK_UPS)
+        free = LOOK_UPS - KEPT_LOOK_UPS
+        self.assertEqual(len(self.threads.busy), free)
         self.threads.answer("h3.test")
-        self.failureResultOf(dials[3][0], LinkRefused)
-        self.assertEqual(list(self.threads.busy)[-1], f"h{LOOK_UPS}.test")
+        self.failureResultOf(dials[3], LinkRefused)
+        self.assertEqual(list(self.threads.busy)[-1], f"h{free}.test")
+
+    def test_name_that_had_an_answer(self) -> None:
+        """However many names have no answer, one that had one finds a thread, until it has none either."""
+        self.dial(self.bob, "bob.test")
+        self.threads.answer("bob.test", "192.0.2.7")
+        self.crowd(40)
+        self.assertEqual(len(self.threads.busy), LOOK_UPS - KEPT_LOOK_UPS)
+        (again,) = self.dial(self.bob, "bob.test")
+        self.threads.answer("bob.test")
+        self.failureResultOf(again, LinkRefused)
+        self.dial(self.bob, "bob.test")
+        self.assertNotIn("bob.test", self.threads.busy)
 
     def test_many_addresses(self) -> None:
         """Of a name with a thousand addresses some are dialled."""
