@@ -135,11 +135,13 @@ class IClient(Interface):
     client_id: str = Attribute("unique for the life of the process (UUIDv4 text)")
     congested: bool = Attribute("True while more than half of its queue is full: pause whoever writes to it")
 
-    def deliver(line: bytes, droppable: bool = False) -> bool:
+    def deliver(line: bytes, droppable: bool = False, final: bool = False) -> bool:
         """
         Queue one line for the program.
 
         :param droppable: the line may be dropped under pressure, oldest first.
+        :param final: nobody can be told that it was not taken; where there is no room for that either, the program is
+            disconnected.
         :returns: False when it was not taken (queue full, or the client is gone).
         """
 

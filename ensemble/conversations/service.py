@@ -3,7 +3,8 @@ The node: local programs on one side, linked humds on the other, and L{Routes} b
 
 Nothing is decided here.  Back-pressure (wire-0.8 section 7): where a destination's queue is more than half full, the
 local program that writes to it is not read, until there is room and for five seconds at most; a peer's link is never
-paused for one destination.  What then still finds the queue full is answered with C{queue.full}.
+paused for one destination.  What then still finds the queue full is answered with C{queue.full}.  The second half of a
+local program's queue is not for what strangers ask of it: a few bytes of theirs become a prompt with all tools.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger, LogLevel
 from zope.interface import implementer
 
-from ensemble.conversations.outputs import Drop, Notice, Output, Side, ToClient, ToPeer, WaitingChanged
+from ensemble.conversations.outputs import Asking, Drop, Notice, Output, Side, ToClient, ToPeer, WaitingChanged
 from ensemble.conversations.routes import Routes
 from ensemble.errors import QueueFull, RouteError, ToneTooLarge, UnknownPeer
 from ensemble.identity import HumdId
@@ -138,10 +139,21 @@ class Node(Service):
 
     def _to_client(self, output: ToClient, source: IClient | None) -> None:
         client = self.clients.get(output.client_id)
-        if client is None or not client.deliver(output.line, output.droppable):
-            self._failed(output, Qualifier.BEE_LOST, "the local program is gone, or did not read what it was sent")
+        if client is not None and client.congested and self._asked_by_stranger(output):
+            self._failed(output, Qualifier.QUEUE_FULL, _CLIENT_FULL)
+        elif client is None or not client.deliver(output.line, output.droppable, output.context is None):
+            if output.client_id in self.clients:
+                self._failed(output, Qualifier.QUEUE_FULL, _CLIENT_FULL)
+            else:
+                self._failed(output, Qualifier.BEE_LOST, "the local program is gone")
         elif source is not None and source is not client and client.congested:
             self._pause(source, output.client_id)
+
+    def _asked_by_stranger(self, output: ToClient) -> bool:
+        context = output.context
+        if not isinstance(context, Asking) or isinstance(context.asker, str):
+            return False
+        return context.asker not in self.ensemble.policy.known
 
     def _to_peer(self, output: ToPeer, source: IClient | None) -> None:
         try:
@@ -187,6 +199,7 @@ class Node(Service):
             client.resume()
 
 
+_CLIENT_FULL = "the local program reads too slowly and its queue is full; try again later"
 _QUALIFIERS: tuple[tuple[type[RouteError], Qualifier], ...] = (
     (QueueFull, Qualifier.QUEUE_FULL),
     (ToneTooLarge, Qualifier.TONE_TOO_LARGE),

@@ -93,7 +93,7 @@ class Limits:
         HOLD_BYTES, "bytes", 64 * KIB, GIB, "tones that wait for a link to one peer; then queue.full"
     )
     client_queue_bytes: int = _limit(
-        DEFAULT_OUTBOX_LIMIT, "bytes", 64 * KIB, GIB, "what a local program has not read; then it is disconnected"
+        DEFAULT_OUTBOX_LIMIT, "bytes", 64 * KIB, GIB, "what a local program has not read; then queue.full"
     )
     queues_bytes: int = _limit(
         DEFAULT_QUEUE_BUDGET, "bytes", MIB, 64 * GIB, "all these queues together; beyond that the owner of one goes"

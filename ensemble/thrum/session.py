@@ -3,7 +3,11 @@ One local program on the thrum socket: mesh 9.3 with the exceptions of wire-0.8 
 
 What the program sees: a breath on connect; every C{rid} echoed before its tone is handled (not C{echo}, C{log});
 a breath behind the echo of each hello.  A line that is no tone is answered with C{tone.malformed}, and the
-connection stays.  A program that lets 8 MiB pile up is disconnected.
+connection stays.
+
+A full queue refuses what somebody asks of the program, and pieces of an answer: whoever said it is told, and the
+program stays.  It is disconnected where it takes nothing for L{SLOW_SECONDS} from then on, or where errors, which
+cannot be refused, fill the queue to twice its bound.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from ensemble.tone import (
 
 BREATH = encode({"chi": "breath", "from": "daemon", "protoVersion": THRUM_VERSION, "sessions": []})
 CLOSE_SECONDS = 5.0  # for what is queued to leave when we close
+SLOW_SECONDS = 30.0  # a program may take nothing, once its queue was full: longer than a pause for garbage
 MAX_LINE = 16 * 1024 * 1024  # bytes of one tone on the thrum socket
 
 
@@ -59,7 +64,9 @@ class Session:
         self._wire, self._node, self._wall_ms, self._counters, self._ended = wire, node, wall_ms, counters, ended
         self._clock, self._turn = clock, turn
         self._outbox = Outbox(wire, turn, queue_bytes, self._has_room, partial(queues.note, self))
-        self._half = queue_bytes // 2
+        self._bound, self._half = queue_bytes, queue_bytes // 2
+        self._refused = self._full = False  # since it last had room; the wire
+        self._slow: IDelayedCall | None = None  # while both are so
         self._reading = True
         self._held: list[bytes] = []
         self._gone = self._shed = False
@@ -78,7 +85,7 @@ class Session:
         """True while more than half of the queue is full: whoever writes to this program should pause."""
         return self._outbox.size > self._half
 
-    def deliver(self, line: bytes, droppable: bool = False) -> bool:
+    def deliver(self, line: bytes, droppable: bool = False, final: bool = False) -> bool:
         if self._gone or self._shed:
             return False
         outbox = self._outbox
@@ -87,14 +94,12 @@ class Session:
                 outbox.want_room()
             return True
         if not droppable:
-            self._counters["thrum.disconnected.slow"] += 1
-            self.log.warn(
-                "disconnecting local client {client}: it did not read {limit} bytes",
-                client=self.client_id,
-                limit=2 * self._half,
-            )
-            self._leave("it read too slowly")
-            self._wire.abort()
+            self._refused = True
+            self._watch()
+            if final:
+                if outbox.size + len(line) < 2 * self._bound:
+                    return outbox.push(line, whatever=True)
+                self._cut(f"it did not read {outbox.size} bytes, and errors cannot be refused")
         return False
 
     def pause(self) -> None:
@@ -135,6 +140,7 @@ class Session:
         self._wire.abort()  # whose end is told in a later turn: somebody is in the middle of a push
 
     def _has_room(self) -> None:
+        self._refused = False
         if not self._gone:
             self._node.client_has_room(self)
 
@@ -167,14 +173,20 @@ class Session:
     def line_refused(self, error: RemoteWireError) -> None:
         self._counters["thrum.line_refused"] += 1
         qualifier = Qualifier.TONE_MALFORMED if isinstance(error, UnfinishedLine) else Qualifier.TONE_TOO_LARGE
-        self.deliver(encode(error_tone(qualifier, f"{error}; the connection is closed")))
+        self.deliver(encode(error_tone(qualifier, f"{error}; the connection is closed")), final=True)
         self._leave(str(error))
         self.close()
 
     def wire_full(self) -> None:
+        self._full = True
         self._outbox.full()
+        self._watch()
 
     def wire_drained(self) -> None:
+        self._full = False
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
         self._outbox.drained()
 
     def wire_lost(self, reason: str, clean: bool) -> None:
@@ -182,6 +194,26 @@ class Session:
             self._closing.cancel()
         self._outbox.close()
         self._leave(reason)
+
+    def _watch(self) -> None:
+        """What it is sent was refused, and the wire takes nothing: for so long, and no longer."""
+        if self._refused and self._full and self._slow is None and not self._gone:
+            self._slow = self._clock.callLater(SLOW_SECONDS, self._too_slow)
+
+    def _too_slow(self) -> None:
+        self._slow = None
+        self._cut(f"its queue is full, and it read nothing for {SLOW_SECONDS:.0f} s")
+
+    def _cut(self, cause: str) -> None:
+        self._counters["thrum.disconnected.slow"] += 1
+        self.log.warn(
+            "disconnecting local client {client}: {cause}; does it read while it works?  "
+            "--limit client_queue_bytes=… allows more",
+            client=self.client_id,
+            cause=cause,
+        )
+        self._leave("it read too slowly")
+        self._wire.abort()
 
     def _malformed(self, line: bytes, error: MalformedTone) -> None:
         self._counters["thrum.malformed"] += 1
@@ -206,6 +238,9 @@ class Session:
         if not self._gone:
             self._gone = True
             self._held = []
+            if self._slow is not None:
+                self._slow.cancel()
+                self._slow = None
             if self._outbox.dropped:
                 self._counters["thrum.dropped"] += self._outbox.dropped
             self.log.debug("local client {client} is gone: {reason}", client=self.client_id, reason=reason)

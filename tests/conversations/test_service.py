@@ -12,9 +12,10 @@ from zope.interface import implementer
 from ensemble.conversations import Node
 from ensemble.errors import LinkRefused
 from ensemble.interfaces import IClient
-from ensemble.mesh import Limits, Link, Policy
+from ensemble.mesh import KnownPeer, Limits, Link, Policy
 from ensemble.testing import House, World
 from ensemble.tone import decode, encode, peek
+from tests.mesh.plain_peer import PlainPeer
 from tests.thrum.test_session import Program
 
 
@@ -26,11 +27,13 @@ class Stuck:
 
     def __init__(self, node: Node, client_id: str) -> None:
         self.node, self.client_id = node, client_id
-        self.full = self.gone = False
+        self.full = self.gone = self.refuses = False
         node.client_joined(self)
 
-    def deliver(self, line: bytes, droppable: bool = False) -> bool:
-        """As a session: who has no room is disconnected on the spot."""
+    def deliver(self, line: bytes, droppable: bool = False, final: bool = False) -> bool:
+        """As a session that has no room: it refuses, or where it is too late for that it is disconnected."""
+        if self.refuses and not final:
+            return False
         if self.full and not self.gone:
             self.gone = True
             self.node.client_left(self)
@@ -69,7 +72,7 @@ class Interrupted(Stuck):
         self.told: list[str] = []
         self.coming: list[Callable[[], None]] = []
 
-    def deliver(self, line: bytes, droppable: bool = False) -> bool:
+    def deliver(self, line: bytes, droppable: bool = False, final: bool = False) -> bool:
         text = decode(line)["text"]
         self.told.append(f"{text} begins")
         if self.coming:
@@ -134,6 +137,43 @@ class LossTests(SynchronousTestCase):
         house.node.client_left(askers[0])
         self.assertEqual([worker.client_id for worker in workers if worker.paused], [])
         self.assertEqual(sorted(house.node.clients), sorted(worker.client_id for worker in workers))
+
+
+class FullTests(SynchronousTestCase):
+    """What is asked of a program whose queue is full."""
+
+    def setUp(self) -> None:
+        world = World()
+        self.house = House(world)
+        self.peer = PlainPeer(world, self.house.ensemble)
+        self.peer.say(self.peer.hello())
+        self.bee = Stuck(self.house.node, "bee")
+        self.bee.say(chi="hello", hive="w", bee=["worker"], models=["m"])
+
+    def ask(self, sid: str) -> list[str]:
+        """What a peer is told that asks the program."""
+        before = len(self.peer.heard)
+        self.peer.say({"chi": "prompt", "rid": sid, "sid": sid, "modelId": "m"})
+        return [tone["qualifier"] for tone in self.peer.heard[before:]]
+
+    def test_it_stays(self) -> None:
+        """Whoever asks is refused, and asks again later; the program stays, and so does what it had got."""
+        self.assertEqual(self.ask("a"), [])
+        self.bee.refuses = True
+        self.assertEqual(self.ask("b"), ["queue.full"])
+        self.bee.refuses = False
+        self.assertEqual(self.ask("c"), [])
+        self.assertEqual(self.house.node.routes.open_asks, 2)
+
+    def test_strangers_have_half_of_it(self) -> None:
+        """What is behind the first half is for the known, and for local programs."""
+        self.bee.congested = True
+        self.assertEqual(self.ask("a"), ["queue.full"])
+        self.house.ensemble.policy = Policy(known=[KnownPeer(self.peer.id)])
+        self.assertEqual(self.ask("b"), [])
+        asker = Stuck(self.house.node, "asker")
+        asker.say(chi="prompt", rid="c", sid="c", modelId="m")
+        self.assertEqual(self.house.node.routes.open_asks, 2)
 
 
 class PauseTests(SynchronousTestCase):

@@ -29,6 +29,7 @@ DEADLINES: dict[str, tuple[float, ...]] = {
     "a connection with an empty queue": (stream.CLOSE_SECONDS,),
     "a local program that we part from": (session.CLOSE_SECONDS,),
     "a local program that writes": (PAUSE_SECONDS,),
+    "a local program, to take anything": (session.SLOW_SECONDS,),
     "an answer to ``probe``": (verbs.PROBE_SECONDS,),
     "a request on the control socket": (control.IDLE_SECONDS,),
     "the goodbyes of a stop": (defaults.STOP_SECONDS, signals.END_SECONDS),

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ensemble.protocols import LineTooLong, UnfinishedLine
 from ensemble.testing import House, World
 from ensemble.thrum.client import Stream, ThrumClient, ThrumLost
+from ensemble.thrum.session import SLOW_SECONDS, Session
 from ensemble.tone import encode
 from tests.mesh.plain_peer import Ear
 
@@ -111,21 +112,93 @@ class SessionTests(SynchronousTestCase):
             self.assertEqual(program.heard[-1]["qualifier"], qualifier)
             self.assertIsNotNone(program.lost)
 
-    def test_a_program_that_never_reads_is_disconnected(self) -> None:
-        """After eight megabytes that nobody took, the connection is cut and whoever waits is told."""
+    def test_a_full_worker_stays(self) -> None:
+        """What is asked of a worker whose queue is full is refused; it stays, and answers what it had got."""
         self.program.say({"chi": "hello", "hive": "w", "bee": ["worker"], "models": ["m"]})
-        asker = self.house.join()
-        self.program.wire.pause()
-        streams = []
-        for _ in range(10):
-            for _ in range(60):  # 2.4 MB at once; the memory wire itself takes 256 lines
-                streams.append(asker.ask({"chi": "prompt", "modelId": "m", "text": "x" * 40_000}))
-            self.world.advance(6, step=1)
+        streams = self.ask_too_much(self.house.join())
+        self.program.wire.resume()
+        self.world.settle()
+        got = [tone["sid"] for tone in self.program.heard if tone["chi"] == "prompt"]
+        self.program.say(*({"chi": "finish", "sid": sid} for sid in got))
         ends = [self.successResultOf(Deferred.fromCoroutine(collect(stream)))[-1] for stream in streams]
-        self.assertEqual({end["chi"] for end in ends}, {"error"})
-        self.assertLessEqual({end["qualifier"] for end in ends}, {"worker.lost", "bee.lost", "prompt.no-worker"})
+        self.assertEqual({end["qualifier"] for end in ends if end["chi"] == "error"}, {"queue.full"})
+        self.assertEqual([end["chi"] for end in ends].count("finish"), len(got))
+        self.world.advance(SLOW_SECONDS + 1)
+        self.assertIsNone(self.program.lost)
+
+    def test_a_program_that_never_reads_is_disconnected(self) -> None:
+        """Where it takes nothing for half a minute once its queue is full, it is cut and whoever waits is told."""
+        self.program.say({"chi": "hello", "hive": "w", "bee": ["worker"], "models": ["m"]})
+        streams = self.ask_too_much(self.house.join())
+        self.world.advance(SLOW_SECONDS - 7)
+        self.assertEqual(self.house.thrum.counters["thrum.disconnected.slow"], 0)
+        self.world.advance(1.5)
+        ends = [self.successResultOf(Deferred.fromCoroutine(collect(stream)))[-1] for stream in streams]
+        self.assertEqual({end["qualifier"] for end in ends}, {"worker.lost", "queue.full"})
         self.assertEqual(self.house.thrum.counters["thrum.disconnected.slow"], 1)
         self.assertEqual(len(self.house.thrum.sessions), 1)
+
+    def test_a_program_that_reads_slowly_stays(self) -> None:
+        """Whatever it takes, it has half a minute more for what follows; once there was room its time does not run."""
+        (session,) = self.house.thrum.sessions.values()
+        session.wire_full()
+        self.fill(session, 9)
+        for _ in range(3):
+            self.world.advance(SLOW_SECONDS - 1)
+            session.wire_drained()
+            session.wire_full()
+        self.fill(session, 5)
+        self.world.advance(SLOW_SECONDS + 1)
+        self.assertIsNone(self.program.lost)
+        self.assertIn("client-1", self.house.thrum.sessions)
+
+    def test_a_program_that_goes_while_it_is_full(self) -> None:
+        """No timer of its own stays behind."""
+        (session,) = self.house.thrum.sessions.values()
+        session.wire_full()
+        self.fill(session, 9)
+        self.program.wire.close()
+        self.world.advance(SLOW_SECONDS + 1)
+        self.assertEqual(self.house.thrum.counters["thrum.disconnected.slow"], 0)
+
+    def test_errors_have_a_ceiling(self) -> None:
+        """Errors are taken over the bound; at twice of it the program goes at once."""
+        (session,) = self.house.thrum.sessions.values()
+        session.wire_full()
+        line = b"x" * (2**20 - 1)
+        taken = [session.deliver(line, final=True) for _ in range(16)]
+        self.assertEqual((taken, self.house.thrum.sessions != {}), ([True] * 16, True))
+        self.assertFalse(session.deliver(line))
+        self.assertEqual(self.house.thrum.counters["thrum.disconnected.slow"], 0)
+        self.assertFalse(session.deliver(line, final=True))
+        self.assertEqual(self.house.thrum.counters["thrum.disconnected.slow"], 1)
+        self.assertEqual(self.house.thrum.sessions, {})
+
+    def test_a_last_word_with_a_full_queue(self) -> None:
+        """What was wrong with a program's last line is told also where its queue is full."""
+        (session,) = self.house.thrum.sessions.values()
+        session.wire_full()
+        self.fill(session, 9)
+        session.line_refused(LineTooLong(9, 8, []))
+        session.wire_drained()
+        self.world.settle()
+        self.assertEqual(self.program.heard[-1]["qualifier"], "tone.too-large")
+        self.assertIsNotNone(self.program.lost)
+
+    def ask_too_much(self, asker: ThrumClient) -> list[Stream]:
+        """Prompts for the program, which reads nothing, until its queue refuses some; that was six seconds ago."""
+        self.program.wire.pause()
+        streams = []
+        for _ in range(7):
+            for _ in range(60):  # 4.8 MB at once, with `text` and `content`; the memory wire itself takes 256 lines
+                streams.append(asker.ask({"chi": "prompt", "modelId": "m", "text": "x" * 40_000}))
+            self.world.advance(6)  # for five of them the asker may not be read
+        return streams
+
+    def fill(self, session: Session, size: int) -> None:
+        """So many MiB, for a wire that takes nothing."""
+        for _ in range(size):
+            session.deliver(encode({"chi": "log", "s": "x" * 2**20}))
 
     def test_what_is_dropped_is_counted(self) -> None:
         """Receipts that had to make room for what somebody waits for are counted, once the program is gone."""
