@@ -68,6 +68,7 @@ class NumberTests(SynchronousTestCase):
     def test_asks(self) -> None:
         """What is remembered of those who ask."""
         self.assertEqual((asks.MAX_ASKS, asks.MAX_ORPHANS, asks.REMEMBERED), (4096, 4096, 900.0))
+        self.assertEqual((asks.MAX_KEYS, asks.MAX_BYTES), (2 * MIB, 64 * MIB))
 
     def test_people(self) -> None:
         """What people see of it: the longest path of a socket."""

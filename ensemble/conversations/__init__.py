@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ensemble.conversations.asks import MAX_ASKS, MAX_ORPHANS, REMEMBERED
+from ensemble.conversations.asks import MAX_ASKS, MAX_BYTES, MAX_KEYS, MAX_ORPHANS, REMEMBERED
 from ensemble.conversations.outputs import (
     COUNTERS,
     Drop,
@@ -21,6 +21,8 @@ __all__ = [
     "COUNTERS",
     "DEFAULT_MODEL",
     "MAX_ASKS",
+    "MAX_BYTES",
+    "MAX_KEYS",
     "MAX_ORPHANS",
     "PAUSE_SECONDS",
     "REMEMBERED",

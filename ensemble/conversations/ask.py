@@ -6,9 +6,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from enum import Enum
+from typing import Final
 
 from ensemble.conversations.outputs import Side
 from ensemble.identity import HumdId
+
+OVERHEAD: Final = 1024  # bytes of one ask, without its keys: itself and its places in the tables
+WIDE: Final = (
+    8  # bytes of a character of a key that is not all ASCII: in Python four, and four more once it was written
+)
 
 
 class Kind(Enum):
@@ -37,7 +43,7 @@ class Ask:
     :ivar earlier: the rids of the prompts before it that belong to the same open ask, oldest first.
     :ivar group: how many servers may still answer, where the tone went to several; shared by their asks.
     :ivar alive: False once it is forgotten.
-    :ivar size: characters of its keys, as they count against a ceiling.
+    :ivar size: bytes of its keys, as they count against a ceiling.
     """
 
     __slots__ = (
@@ -69,8 +75,9 @@ class Ask:
         self.size = 0
 
     def measure(self) -> int:
-        """Characters of the keys that it has now."""
-        return sum(len(key) for key in (self.rid, self.sid, self.call_id, *self.earlier) if key)
+        """Bytes that the keys take which it has now."""
+        keys = (self.rid, self.sid, self.call_id, *self.earlier)
+        return sum(len(key) if key.isascii() else WIDE * len(key) for key in keys if key)
 
     def may_be_taken_by(self, asker: Side) -> bool:
         """True where this is an orphan and C{asker} its heir."""
@@ -94,12 +101,24 @@ class Served:
 
 
 class Asked:
-    """What one asker asked.  C{fading}: what may be forgotten, the oldest first; C{size}: of all keys."""
+    """
+    What one asker asked.
 
-    __slots__ = ("asks", "fading", "prompts", "size")
+    :ivar fading: what may be forgotten for something new of the same asker, the oldest first.
+    :ivar ended: those of them that nobody waits for, so that they may be forgotten for others too.
+    :ivar size: bytes of all keys.
+    """
+
+    __slots__ = ("asks", "ended", "fading", "prompts", "size")
 
     def __init__(self) -> None:
         self.asks: dict[Ask, None] = {}
         self.fading: OrderedDict[Ask, None] = OrderedDict()
+        self.ended: dict[Ask, None] = {}
         self.prompts: dict[str | None, Ask] = {}  # the latest by sid
         self.size = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes of all that it asked."""
+        return self.size + OVERHEAD * len(self.asks)

@@ -9,8 +9,10 @@ I{orphan}: its worker goes on, and the next prompt for its sid from where it beg
 A key belongs to the first ask that claims it while that ask is open.  Afterwards whoever asks anew may claim it, but a
 sid only a prompt may take from somebody else.
 
-Every table has a ceiling: asks per asker, which bounds all others, and orphans in all.  Nothing here keeps a timer:
-what was remembered long enough goes when the next ask comes or ends.
+Every table has a ceiling: asks per asker, and their keys; orphans in all; and bytes over all askers.  Where these are
+reached, what has ended is forgotten, of the asker that holds most; what is open never is, so then an asker that holds
+more than a little is refused.  Nothing here keeps a timer: what was remembered long enough goes when the next ask comes
+or ends.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from typing import Final
 
-from ensemble.conversations.ask import Ask, Asked, Kind, Served
+from ensemble.conversations.ask import OVERHEAD, Ask, Asked, Kind, Served
 from ensemble.conversations.outputs import Side
 from ensemble.identity import HumdId
 
 MAX_ASKS: Final = 4096  # per asker, open and remembered
-MAX_KEYS: Final = 2 * 1024 * 1024  # characters of sids, callIds and rids, per asker; and of all orphans
+MAX_KEYS: Final = 2 * 1024 * 1024  # bytes of sids, callIds and rids, per asker; and of all orphans
+MAX_BYTES: Final = 64 * 1024 * 1024  # of all asks of all askers, orphans included
+SHARE: Final = 64 * 1024  # bytes; an asker that holds less is not refused for what others hold
 MAX_EARLIER: Final = 4  # prompts that joined an open one, and whose rids are still known
 MAX_ORPHANS: Final = 4096  # in all; their askers are gone, so no asker's ceiling counts them
 REMEMBERED: Final = 15 * 60.0  # seconds from the terminal answer on
@@ -35,6 +39,7 @@ class AskBook:
 
     :ivar servers: by server; one without asks has no entry.  :ivar askers: likewise by asker.
     :ivar serving: by sid, the latest prompt that a local worker was given.
+    :ivar size: bytes of all asks, as they count against L{MAX_BYTES}.
     :ivar changed: peers that somebody began or ceased to wait for; whoever reads it clears it.
     """
 
@@ -44,7 +49,8 @@ class AskBook:
         self.serving: dict[str | None, Ask] = {}
         self.orphans: OrderedDict[Ask, None] = OrderedDict()
         self.changed: dict[HumdId, None] = {}
-        self._orphaned = 0  # characters of their keys
+        self.size = 0
+        self._orphaned = 0  # bytes of their keys
         self._fading: OrderedDict[Ask, float] = OrderedDict()  # until when; the soonest first
         self._counters = counters
 
@@ -81,17 +87,26 @@ class AskBook:
         found = self.serving.get(sid)
         return found if found is not None and found.may_be_taken_by(asker) else None
 
+    @property
+    def crowded(self) -> bool:
+        """True where all askers together hold as much as they may, though what has ended is forgotten."""
+        return self.size >= MAX_BYTES
+
     # changes
 
     def has_room(self, asker: Side) -> bool:
         """False where C{asker} has as many asks open as one may; else room is made for one more."""
         asked = self.askers.get(asker)
-        while asked is not None and (len(asked.asks) >= MAX_ASKS or asked.size >= MAX_KEYS):
-            if not asked.fading:
-                return False
-            self._counters["asks.evicted"] += 1
-            self.forget(next(iter(asked.fading)))
-        return True
+        return (asked is None or self._evict(asked, asks=MAX_ASKS)) and self.may_grow(asker)
+
+    def may_grow(self, asker: Side) -> bool:
+        """False where the keys of what C{asker} has open take as much as they may; else room is made for some more."""
+        asked = self.askers.get(asker)
+        if asked is not None and not self._evict(asked, size=MAX_KEYS):
+            return False
+        if self.size >= MAX_BYTES:
+            self._crowd_out()
+        return self.size < MAX_BYTES or asked is None or asked.held < SHARE
 
     def open(
         self,
@@ -124,6 +139,7 @@ class AskBook:
                 del self.servers[server]
             return None
         served.asks[ask] = None
+        self.size += OVERHEAD
         if kind is Kind.PROMPT and isinstance(server, str):
             self.serving[sid] = ask
         if ask.open:
@@ -183,6 +199,7 @@ class AskBook:
             ask.open = False
             self._count(ask, served, -1)
         del served.asks[ask]
+        self.size -= OVERHEAD
         for table, key in (
             (served.calls, ask.call_id),
             (served.sids, ask.sid),
@@ -197,6 +214,7 @@ class AskBook:
         if ask in self.orphans:
             del self.orphans[ask]
             self._orphaned -= ask.size
+            self._resize(ask, 0)
         self._fading.pop(ask, None)
         self._leave(ask)
 
@@ -211,7 +229,7 @@ class AskBook:
         self._leave(ask)
         ask.asker, ask.heir = None, None if isinstance(asker, str) else asker
         self.orphans[ask] = None
-        ask.size = ask.measure()
+        self._resize(ask, ask.measure())
         self._orphaned += ask.size
         while len(self.orphans) > MAX_ORPHANS or self._orphaned > MAX_KEYS:
             self._counters["orphans.evicted"] += 1
@@ -221,7 +239,7 @@ class AskBook:
         """An orphan is taken over by a prompt with C{rid}.  There must be room: L{has_room}."""
         del self.orphans[ask]
         self._orphaned -= ask.size
-        ask.size = 0
+        self._resize(ask, 0)
         rids = self.servers[ask.server].rids
         for former in (ask.rid, *ask.earlier):
             if rids.get(former) is ask:
@@ -252,9 +270,34 @@ class AskBook:
         self._measure(ask)
 
     def _measure(self, ask: Ask) -> None:
-        before, ask.size = ask.size, ask.measure()
+        before = ask.size
+        self._resize(ask, ask.measure())
         if ask.asker is not None:
             self.askers[ask.asker].size += ask.size - before
+
+    def _resize(self, ask: Ask, size: int) -> None:
+        self.size += size - ask.size
+        ask.size = size
+
+    def _evict(self, asked: Asked, asks: int = MAX_ASKS + 1, size: int = MAX_KEYS + 1) -> bool:
+        """Have an asker's own remembered asks make room.  False where that is not enough."""
+        while len(asked.asks) >= asks or asked.size >= size:
+            if not asked.fading:
+                return False
+            self._counters["asks.evicted"] += 1
+            self.forget(next(iter(asked.fading)))
+        return True
+
+    def _crowd_out(self) -> None:
+        """Forget what has ended, the oldest of whoever holds most; and so much of it that this is seldom done."""
+        enough = MAX_BYTES - MAX_BYTES // 16
+        while self.size > enough and (crowd := [asked for asked in self.askers.values() if asked.ended]):
+            for asked in sorted(crowd, key=lambda asked: asked.held, reverse=True):
+                for ask in list(asked.ended)[: len(asked.ended) // 2 + 1]:
+                    self._counters["asks.crowded"] += 1
+                    self.forget(ask)
+                if self.size <= enough:
+                    return
 
     def _leave(self, ask: Ask) -> None:
         asker = ask.asker
@@ -263,8 +306,9 @@ class AskBook:
         asked = self.askers[asker]
         del asked.asks[ask]
         asked.size -= ask.size
-        ask.size = 0
+        self._resize(ask, 0)
         asked.fading.pop(ask, None)
+        asked.ended.pop(ask, None)
         if asked.prompts.get(ask.sid) is ask:
             del asked.prompts[ask.sid]
         if not asked.asks:
@@ -272,9 +316,11 @@ class AskBook:
 
     def _fade(self, ask: Ask, now: float) -> None:
         assert ask.asker is not None
-        fading = self.askers[ask.asker].fading
-        fading[ask] = None
-        fading.move_to_end(ask)
+        asked = self.askers[ask.asker]
+        asked.fading[ask] = None
+        asked.fading.move_to_end(ask)
+        if not ask.open:
+            asked.ended[ask] = None
         self._fading[ask] = now + REMEMBERED
         self._fading.move_to_end(ask)
 

@@ -85,6 +85,7 @@ class Notice(NamedTuple):
 Output: TypeAlias = ToClient | ToPeer | Drop | WaitingChanged | Notice
 
 COUNTERS: Final[dict[str, str]] = {
+    "asks.crowded": "remembered asks that were forgotten because all askers together held too much",
     "asks.evicted": "remembered asks that made room for a newer one of the same asker",
     "asks.expired": "remembered asks that were forgotten after their time",
     "errors.lost": "errors of ours that could not be handed over, for good",

@@ -55,7 +55,11 @@ _KEY_IN_USE: Final = _Refusal(
     Qualifier.SID_IN_USE, "another tone with this callId or rid still waits for its answer: choose a fresh one"
 )
 _FULL: Final = _Refusal(
-    Qualifier.QUEUE_FULL, f"you have {MAX_ASKS} tones open that wait for an answer: wait for some, or cancel some"
+    Qualifier.QUEUE_FULL,
+    f"you have {MAX_ASKS} tones open that wait for an answer, or fewer with long keys: wait for some, or cancel some",
+)
+_CROWDED: Final = _Refusal(
+    Qualifier.QUEUE_FULL, "all who ask this humd have too much open together: ask again later, or with shorter keys"
 )
 
 
@@ -184,7 +188,7 @@ class Requests:
                 )
             if held.asker is None:
                 if not book.has_room(asker):
-                    return self._tell.answer(asker, envelope, *_FULL)
+                    return self._tell.answer(asker, envelope, *self._full())
                 book.adopt(held, asker, envelope.rid)
             worker = held.server
         elif workers:
@@ -245,16 +249,22 @@ class Requests:
         held = book.holder(server, kind, rid, sid, call_id)
         if held is not None:
             if held.asker == asker and held.kind is kind:
-                book.join(held, rid)
-                return Asking(held, asker, rid, sid, call_id, True)
-            if kind is not Kind.PROMPT:
+                if rid and rid != held.rid and not book.may_grow(asker):
+                    return self._full()
+                if held.alive:  # it may have made room, where nobody knows whether it is ever answered
+                    book.join(held, rid)
+                    return Asking(held, asker, rid, sid, call_id, True)
+            elif kind is not Kind.PROMPT:
                 return _KEY_IN_USE
-            if held.asker != asker:
+            elif held.asker != asker:
                 return _SID_IN_USE
         if not book.has_room(asker):
-            return _FULL
+            return self._full()
         ask = book.open(asker, server, kind, rid, sid, call_id, now)
         return Asking(ask, asker, rid, sid, call_id, False)
+
+    def _full(self) -> _Refusal:
+        return _CROWDED if self._book.crowded else _FULL
 
     def _no_conversation(self, asker: Side, envelope: Envelope) -> list[Output]:
         return self._tell.answer(

@@ -87,6 +87,11 @@ class Routes:
         return sum(served.open for served in self._book.servers.values())
 
     @property
+    def asks_size(self) -> int:
+        """Bytes that all asks in the tables take."""
+        return self._book.size
+
+    @property
     def known_asks(self) -> int:
         """All asks in the tables, also those that are only remembered."""
         return sum(len(served.asks) for served in self._book.servers.values())

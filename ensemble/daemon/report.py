@@ -10,7 +10,7 @@ from attrs import asdict
 
 from ensemble import __version__
 from ensemble.config import shown
-from ensemble.conversations import MAX_ASKS, MAX_ORPHANS, PAUSE_SECONDS, REMEMBERED
+from ensemble.conversations import MAX_ASKS, MAX_BYTES, MAX_KEYS, MAX_ORPHANS, PAUSE_SECONDS, REMEMBERED
 from ensemble.daemon.control import CONNECTIONS, IDLE_SECONDS, QUEUE_BYTES as CONTROL_QUEUE_BYTES, REQUEST_BYTES, TAPS
 from ensemble.daemon.descriptors import KEPT
 from ensemble.identity import HumdId
@@ -58,7 +58,7 @@ def status(humd: Humd) -> dict[str, Any]:
         "max_tone": humd.settings.max_tone,
         "links": {"up": len(links), "pending": humd.ensemble.pending},
         "clients": _clients(humd),
-        "asks": {"open": humd.routes.open_asks, "known": humd.routes.known_asks},
+        "asks": {"open": humd.routes.open_asks, "known": humd.routes.known_asks, "bytes": humd.routes.asks_size},
         "unfinished_bytes": humd.budget.total,
         "queued_bytes": humd.ensemble.queues.total,
         "descriptors": {"soft": humd.descriptors.soft, "used": humd.descriptors.used()},
@@ -77,6 +77,8 @@ def limits(humd: Humd) -> dict[str, int | float]:
         "client_pause_seconds": PAUSE_SECONDS,
         "asks_per_client": MAX_ASKS,
         "asks_orphaned": MAX_ORPHANS,
+        "asks_keys_bytes": MAX_KEYS,
+        "asks_bytes": MAX_BYTES,
         "asks_remembered_seconds": REMEMBERED,
         "pending_seconds": PENDING_SECONDS,
         "pending_bytes": PENDING_BYTES,

@@ -38,5 +38,5 @@ class TurmoilTests(SynchronousTestCase):
             humd, routes = house.ensemble, house.node.routes
             self.assertEqual((judge.up, list(humd._members), len(humd._links)), (set(), [], 0))
             self.assertEqual((humd.pending, humd.queues.total, house.node._paused), (0, 0, {}))
-            self.assertEqual((house.node.clients, routes.known_asks, len(routes._book.orphans)), ({}, 0, 0))
+            self.assertEqual((house.node.clients, routes.known_asks, routes.asks_size), ({}, 0, 0))
         self.assertEqual(play.world.clock.getDelayedCalls(), [])
