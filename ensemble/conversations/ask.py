@@ -43,6 +43,7 @@ class Ask:
     :ivar earlier: the rids of the prompts before it that belong to the same open ask, oldest first.
     :ivar group: how many servers may still answer, where the tone went to several; shared by their asks.
     :ivar alive: False once it is forgotten.
+    :ivar heads: how pieces of the answer of a peer begin in which every parser finds the same envelope; the latest few.
     :ivar size: bytes of its keys, as they count against a ceiling.
     """
 
@@ -52,6 +53,7 @@ class Ask:
         "call_id",
         "earlier",
         "group",
+        "heads",
         "heir",
         "kind",
         "open",
@@ -72,6 +74,7 @@ class Ask:
         self.group: list[int] | None = None
         self.open = kind is not Kind.PASSING
         self.alive = True
+        self.heads: tuple[bytes, ...] = ()
         self.size = 0
 
     def measure(self) -> int:

@@ -21,10 +21,11 @@ from ensemble.conversations.ask import Ask, Kind, Served
 from ensemble.conversations.outputs import Closing, Context, Output, Side, ToClient, ToPeer
 from ensemble.conversations.telling import Teller
 from ensemble.identity import HumdId
-from ensemble.tone import DROPPABLE, ENDS, REPLIES, Envelope, Qualifier
+from ensemble.tone import ABSENT, DROPPABLE, ENDS, REPLIES, Envelope, Qualifier, head
 
 _TERMINAL: Final = frozenset[str]().union(*ENDS.values())
 _PIECES: Final = REPLIES - _TERMINAL
+MAX_HEADS: Final = 4  # kinds of pieces in one answer, nearly always
 
 
 class Replies:
@@ -53,14 +54,20 @@ class Replies:
         None where that takes a closer look, as L{from_bee} and L{from_peer} have; with what leads to them they say the
         same of whatever is said here.
         """
-        if envelope.chi not in _PIECES or envelope.dusk is not None or envelope.raw_call_id is not None:
+        if envelope.chi not in _PIECES or envelope.dusk is not None or envelope.raw_call_id is not ABSENT:
             return None
-        if not (isinstance(server, str) or envelope.to == self._my_id):
+        local = isinstance(server, str)
+        if not (local or envelope.to == self._my_id):
             return None
         served = self._servers.get(server)
         ask = None if served is None else served.sids.get(envelope.sid)
         if ask is None or ask.asker is None:
             return None
+        if not local and not line.startswith(ask.heads):
+            begin = head(line, envelope)
+            if begin is None:
+                return None
+            ask.heads = (begin, *ask.heads[: MAX_HEADS - 1])
         return self._tell.hand(ask.asker, envelope, line, ask)
 
     def expired_from_bee(self, client_id: str, envelope: Envelope) -> list[Output] | None:

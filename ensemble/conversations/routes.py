@@ -43,6 +43,7 @@ from ensemble.tone import (
     Qualifier,
     decode_checked,
     is_expired,
+    once,
     peek,
 )
 
@@ -132,6 +133,7 @@ class Routes:
         :param now: seconds, monotonic.
         """
         chi, to = envelope.chi, envelope.target
+        line = once(line, envelope)
         if to is not None and to != self._my_id and not self._tell.is_me(to):
             out = self._refuse(
                 peer,

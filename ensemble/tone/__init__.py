@@ -26,6 +26,7 @@ from ensemble.tone.salvage import Salvaged, salvage
 from ensemble.tone.sigil import sigil
 from ensemble.tone.stamp import stamp
 from ensemble.tone.strict import MAX_DEPTH, MalformedTone
+from ensemble.tone.twice import MAX_HEAD, head, once
 from ensemble.tone.wane import MAX_WANE, WaneTracker
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "ENDS",
     "LINK_CHI",
     "MAX_DEPTH",
+    "MAX_HEAD",
     "MAX_TEXT",
     "MAX_WANE",
     "MEANING",
@@ -62,7 +64,9 @@ __all__ = [
     "encode",
     "envelope_of",
     "error_tone",
+    "head",
     "is_expired",
+    "once",
     "peek",
     "peek_each",
     "read",

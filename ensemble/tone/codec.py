@@ -76,11 +76,11 @@ class Envelope(
     kw_only=True,
 ):
     """
-    What every tone may say about itself.  C{null} is C{None}, and so is a field that is absent, but for two.
+    What every tone may say about itself.  C{null} is C{None}, and so is a field that is absent, but for three.
 
-    C{sender}, which is the wire's C{from}, and C{to} are L{ABSENT} then: L{stamp} need not look for them in the line.
-    L{target} is whom C{to} names.  C{callId} belongs to a body, so any JSON is legal there: L{call_id} reads it.  Of
-    C{ext} there are only the keys.
+    C{sender}, which is the wire's C{from}, C{to} and C{raw_call_id} are L{ABSENT} then: nobody need look for them in
+    the line.  L{target} is whom C{to} names.  C{callId} belongs to a body, so any JSON is legal there: L{call_id} reads
+    it.  Of C{ext} there are only the keys.
     """
 
     chi: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
@@ -88,7 +88,7 @@ class Envelope(
     sender: _Text | msgspec.UnsetType | None = ABSENT
     to: _Text | msgspec.UnsetType | None = ABSENT
     sid: _Text | None = None
-    raw_call_id: Any = None
+    raw_call_id: Any = ABSENT
     sigil: _Text | None = None
     wane: _Unsigned63 | None = None
     sent_at: _Signed64 | None = None

@@ -153,9 +153,9 @@ class ReaderTests(SynchronousTestCase):
         self.assertEqual(envelope, same)
         found = (envelope.chi, envelope.rid, envelope.sid, envelope.sigil, envelope.wane)
         self.assertEqual(found, tuple(map(tone.get, ("chi", "rid", "sid", "sigil", "wane"))))
-        self.assertEqual((envelope.sender, envelope.to), (tone.get("from", ABSENT), tone.get("to", ABSENT)))
-        rest = (envelope.sent_at, envelope.dusk, envelope.raw_call_id)
-        self.assertEqual(rest, tuple(map(tone.get, ("sentAt", "dusk", "callId"))))
+        told = (envelope.sender, envelope.to, envelope.raw_call_id)
+        self.assertEqual(told, tuple(tone.get(key, ABSENT) for key in ("from", "to", "callId")))
+        self.assertEqual((envelope.sent_at, envelope.dusk), (tone.get("sentAt"), tone.get("dusk")))
         ext = tone.get("ext")
         self.assertEqual(envelope.ext and list(envelope.ext), ext and list(ext))
 

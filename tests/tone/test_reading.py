@@ -291,12 +291,12 @@ class AcceptedTests(SynchronousTestCase):
         self.assertEqual(len(tone), 11)
 
     def test_absent_and_null(self) -> None:
-        """An optional field that is null counts as absent; of C{from} and C{to} both can be told, and are nobody."""
+        """An optional field that is null counts as absent; C{from}, C{to} and C{callId} tell which it was."""
         keys = b"rid from to sid sigil wane sentAt dusk ext callId".split()
         absent, _ = self.accept(b'{"chi":"x"}')
         null, _ = self.accept(b'{"chi":"x",' + b",".join(b'"%s":null' % key for key in keys) + b"}")
         for envelope, nobody in ((absent, ABSENT), (null, None)):
-            self.assertEqual(envelope, Envelope(chi="x", sender=nobody, to=nobody))
+            self.assertEqual(envelope, Envelope(chi="x", sender=nobody, to=nobody, raw_call_id=nobody))
             self.assertIsNone(envelope.target)
             self.assertIsNone(envelope.call_id)
         self.assertFalse(ABSENT)
