@@ -101,12 +101,11 @@ def _reload(humd: Humd) -> Answer:
 
 def _tap(humd: Humd, request: Request) -> Watch:
     peer, chis = _peer(humd, request), _words(request, "chi")
-    who = None if peer is None else peer.full
 
     def wanted(tone: Mapping[str, Any]) -> bool:
-        return (who is None or tone.get("from") == who) and (chis is None or tone.get("chi") in chis)
+        return chis is None or tone.get("chi") in chis
 
-    return Watch(humd.ensemble.subscribe(), wanted)
+    return Watch(humd.ensemble.subscribe(peer), wanted)
 
 
 def _peer(humd: Humd, request: Request) -> HumdId | None:

@@ -343,9 +343,9 @@ class Ensemble(Service):
         except RouteError:
             self._counters["answer.lost"] += 1
 
-    def subscribe(self) -> Tap:
-        """A view of every tone that arrives from now on; close it when done."""
-        tap = Tap(self._links.taps.remove)
+    def subscribe(self, peer: HumdId | None = None) -> Tap:
+        """A view of every tone that arrives from now on, or of those over the link of C{peer}; close it when done."""
+        tap = Tap(self._links.taps.remove, peer)
         self._links.taps.append(tap)
         return tap
 

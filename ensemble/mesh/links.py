@@ -114,7 +114,7 @@ class Links:
         self.received += 1
         if self.taps:
             for tap in list(self.taps):  # who is told may close it, or another one
-                tap.put(judged)
+                tap.put(peer, judged)
         listener = self._members.listener
         if listener is not None:
             listener.tone_arrived(peer, envelope, judged)

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from ensemble.errors import EnsembleError
+from ensemble.identity import HumdId
 from ensemble.tone import decode_checked
 
 TAP_TONES = 256  # tones held for a slow reader
@@ -27,16 +28,19 @@ class Tap:
     Use it as an async iterator, or call L{get}.
     """
 
-    def __init__(self, closed: Callable[[Tap], None]) -> None:
-        self._closed = closed
+    def __init__(self, closed: Callable[[Tap], None], peer: HumdId | None = None) -> None:
+        """:param peer: only what comes over its link; None for all."""
+        self._closed, self._peer = closed, peer
         self._lines: deque[bytes] = deque()
         self._size = 0
         self._waiting: deque[Deferred[dict[str, Any]]] = deque()
         self._open = True
         self.lost = 0
 
-    def put(self, line: bytes) -> None:
-        """One validated line; called by the ensemble."""
+    def put(self, peer: HumdId, line: bytes) -> None:
+        """One validated line that came over the link of C{peer}; called by the ensemble."""
+        if self._peer is not None and peer != self._peer:
+            return
         if self._waiting:
             self._waiting.popleft().callback(decode_checked(line))
             return

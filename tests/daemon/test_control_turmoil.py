@@ -24,11 +24,13 @@ from ensemble.daemon.control import (
     Request,
     Watch,
 )
+from ensemble.identity import HumdId
 from ensemble.mesh import Tap
 from ensemble.protocols import StreamWire, Turn
 from ensemble.tone import IllegalTone
 from tests.protocols.tls_far import Socket, System
 
+PEER = HumdId(b"\x01" * 32)
 VERBS = ("now", "later", "big", "huge", "refuse", "bug", "odd", "tap", "hang-up", "unknown")
 BAD = (b"", b"\r", b"{", b"[]", b'{"do":7}', b"\xff\0", b"[" * 200, b"1e999", b'{"do":"now","do":"tap"}', b'"' * 100)
 SIZES = (1, 7, 100, 2**16, 2**20)  # bytes
@@ -175,7 +177,7 @@ class Play:
         for _ in range((1, 3, 400)[how % 3]):
             self.tones += 1
             for tap in list(self.taps):
-                tap.put(b'{"chi":"x","n":%d,"s":"%s"}' % (self.tones, b"x" * (0, 9000)[how // 3 % 2]))
+                tap.put(PEER, b'{"chi":"x","n":%d,"s":"%s"}' % (self.tones, b"x" * (0, 9000)[how // 3 % 2]))
 
     def stall(self, client: Client, how: int) -> None:
         client.system.room = (0, 3, 2000, 2**30)[how % 4]

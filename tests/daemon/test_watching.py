@@ -11,6 +11,7 @@ from attrs import evolve
 from ensemble.daemon.control import TAPS
 from ensemble.mesh import TAP_TONES
 from ensemble.mesh.limits import UNPACED
+from ensemble.tone import encode
 from tests.daemon.asking import ControlTestCase
 from tests.daemon.memory import settle
 
@@ -49,6 +50,17 @@ class TapTests(ControlTestCase):
         self.assertEqual([shown["tone"]["chi"] for shown in mine.heard()], ["pulse", "chunk"])
         self.assertEqual(other.heard(), [])
         self.assertEqual([shown["tone"]["chi"] for shown in chi.heard()], ["chunk"])
+
+    def test_whose_link_it_was(self) -> None:
+        """What a peer says in another's name, as gossip may, is not shown as that other's."""
+        mine, other = self.asks, self.asker(self.one)
+        mine.ask("tap", peer=self.two.me.full)
+        other.ask("tap", peer="11" * 32)
+        gossip = {"chi": "gossip-publish", "from": "humd_" + "11" * 32, "topic": "x", "payload": "y"}
+        self.two.ensemble.send(self.one.me, encode(gossip))
+        settle(self.reactor)
+        self.assertEqual([shown["tone"] for shown in mine.heard()], [gossip])
+        self.assertEqual(other.heard(), [])
 
     def test_deepest_tone(self) -> None:
         """A tone as deep as a line may be is shown too."""
