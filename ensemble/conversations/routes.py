@@ -181,9 +181,9 @@ class Routes:
         An output could not be handed over: unknown peer, queue full, too large, client gone.
 
         A tone that asks fails to its asker.  A reply breaks the answer: whoever waits for it is told and gets nothing
-        more of it, and the local client that said it is told too.  What may be dropped is counted, but the local
-        client that addressed it to a peer is told.  An error of ours that a peer has no room for is kept:
-        L{peer_has_room}.
+        more of it, the local client that said it is told too, and a peer gets a C{cancel} of the prompt.  What may be
+        dropped is counted, but the local client that addressed it to a peer is told.  An error of ours that a peer has
+        no room for is kept: L{peer_has_room}.
 
         :param message: for people.
         """
@@ -283,6 +283,8 @@ class Routes:
         if isinstance(context, Ask):
             if ask.open:
                 told = self._tell.fail(ask, qualifier, message)
+                if told and ask.kind is Kind.PROMPT and not isinstance(server, str):
+                    told.append(self._tell.cancel(server, ask.sid))  # what it still says would come for nothing
         elif ask.alive and asker is not None:
             told = [self._tell.end(asker, ask, qualifier, message)]
         if told and isinstance(server, str) and server != asker:

@@ -11,7 +11,7 @@ from ensemble.conversations.ask import Ask
 from ensemble.conversations.asks import AskBook
 from ensemble.conversations.outputs import Context, Drop, Output, Side, ToClient, ToPeer
 from ensemble.identity import BadHumdId, HumdId
-from ensemble.tone import DROPPABLE, Envelope, Qualifier, encode, error_tone, stamp
+from ensemble.tone import DROPPABLE, Chi, Envelope, Qualifier, encode, error_tone, stamp
 
 _made: Final = tuple.__new__  # what a named tuple's own constructor does, at half its price
 
@@ -72,6 +72,11 @@ class Teller:
     def answer(self, side: Side, envelope: Envelope, qualifier: Qualifier, message: str) -> list[Output]:
         """The error about a tone that goes no further, to whoever said it."""
         return [self.error(side, qualifier, message, envelope.rid, envelope.sid, envelope.call_id)]
+
+    def cancel(self, peer: HumdId, sid: str | None) -> Output:
+        """The asker of this prompt, one of ours, wants no more of the answer."""
+        line = encode({"chi": Chi.CANCEL.value, "sid": sid, "from": self._my_id, "to": peer.full})
+        return ToPeer(peer, line, False, None)
 
     def end(self, asker: Side, ask: Ask, qualifier: Qualifier, message: str) -> Output:
         """The error that ends C{ask}; of several prompts under one sid it has no rid, for that would end one only."""

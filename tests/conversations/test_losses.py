@@ -275,10 +275,12 @@ class UndeliverableReplyTests(SynchronousTestCase):
         self.assertEqual(self.desk.fail(output=output), [])
 
     def test_from_a_peer_to_a_client(self) -> None:
-        """A client that cannot take a peer's chunk is told as far as that goes, and the peer is not."""
+        """A client that cannot take a peer's chunk is told as far as that goes; the peer's work is cancelled."""
         self.desk.said("a", "prompt", rid="q", sid="t", to=P.full)
         self.desk.heard(P, "chunk", sid="t")
-        self.assertEqual(errors(self.desk.fail()), [("a", "queue.full", {"rid": "q", "sid": "t"})])
+        told, cancel = self.desk.fail()
+        self.assertEqual(errors([told]), [("a", "queue.full", {"rid": "q", "sid": "t"})])
+        self.assertEqual(cancel, (P, {"chi": "cancel", "sid": "t"}))
         self.assertEqual(self.desk.heard(P, "chunk", sid="t"), [])
         self.assertFalse(self.desk.routes.waiting_on(P))
 

@@ -176,6 +176,34 @@ class FullTests(SynchronousTestCase):
         self.assertEqual(self.house.node.routes.open_asks, 2)
 
 
+class FloodTests(SynchronousTestCase):
+    """A peer that answers faster than the program reads that asked."""
+
+    def test_only_that_answer_breaks(self) -> None:
+        """The program stays, is told of the one answer, and gets what others answer it; the flood is cancelled."""
+        world = World()
+        house = House(world)
+        flood, other = (PlainPeer(world, house.ensemble) for _ in range(2))
+        for peer in (flood, other):
+            peer.say(peer.hello())
+        program = Program(world, house)
+        session = house.thrum.sessions["client-1"]
+        for peer, sid in ((flood, "f"), (other, "o")):
+            program.say({"chi": "prompt", "sid": sid, "modelId": "m", "to": peer.id.full})
+        session.wire_full()
+        chunk = {"chi": "chunk", "sid": "f", "delta": "x" * 1_000_000}
+        for _ in range(40):
+            flood.say(chunk)
+        self.assertEqual(flood.heard[-1]["chi"], "cancel")
+        self.assertEqual((flood.heard[-1]["sid"], house.node.routes.counters["replies.unmatched"]), ("f", 31))
+        self.assertLess(session._outbox.size, 9_000_000)
+        session.wire_drained()
+        other.say({"chi": "chunk", "sid": "o"}, {"chi": "finish", "sid": "o"})
+        ends = [(tone["chi"], tone["sid"], tone.get("qualifier")) for tone in program.heard[-3:]]
+        self.assertEqual(ends, [("error", "f", "queue.full"), ("chunk", "o", None), ("finish", "o", None)])
+        self.assertIsNone(program.lost)
+
+
 class PauseTests(SynchronousTestCase):
     """Who is paused for whom, and what happens when one of them goes."""
 
