@@ -20,7 +20,7 @@ REVOKED: Final = "this key was revoked, and others refuse it; `ensemble doctor` 
 def identify(here: Here) -> int:
     """C{id}: the daemon's word counts; without one the key file's."""
     paths, _ = here.paths_at_least()
-    status = here.status()
+    status, silent = here.status()
     key: HumdKey | None = None
     try:
         key = load(paths.key)
@@ -88,7 +88,9 @@ def identify(here: Here) -> int:
         screen.line(f"  {row_json(humd_id, hints)}")
         if hints and (near := near_only(hints)):
             screen.line(f"  ({near})")
-        if status is None:
+        if silent is not None:
+            screen.note(f"its hints are empty, for {silent}")
+        elif status is None:
             screen.note(
                 "its hints are empty, for no humd answers to say where it listens: start it with --listen tls:14731 "
                 "and ask again, or write them in yourself, such as tls:192.0.2.10:14731"

@@ -34,10 +34,10 @@ from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, load, others_write, refuse_strangers
 
 OTHER_DISTRIBUTION: Final = "ensemble-client"
-OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 FEW_DESCRIPTORS: Final = 1024
 CROWDED: Final = 0.8  # of the descriptors in use
 LITTLE_ROOM: Final = 1024 * 1024  # bytes
+SILENT: Final = "no greeting within 3 s"
 PROOFS: Final = "peers.sqlite"  # in the state dir, the humd's
 _DAMAGED: Final = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 RELOAD: Final = "`systemctl --user reload humd`, or kill -HUP its process"
@@ -135,7 +135,7 @@ def proofs(state_dir: Path) -> list[Finding]:
     path = state_dir / PROOFS
     try:
         # Looked at only: where no log of changes is there SQLite is not to make one, nor to lock.
-        how = "mode=ro" if path.with_name(f"{PROOFS}-wal").exists() else "immutable=1"
+        how = "mode=ro" if os.path.exists(f"{path}-wal") else "immutable=1"
         if not os.access(path, os.R_OK):
             return []  # there is none yet, or it is another user's
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as file:
@@ -143,6 +143,8 @@ def proofs(state_dir: Path) -> list[Finding]:
     except sqlite3.Error as error:
         # Other causes are of the disk, or of whoever is at the file: it may be as good as ever.
         state = str(error) if error.sqlite_errorcode & 0xFF in _DAMAGED else "ok"
+    except UnicodeDecodeError as error:
+        state = str(error)
     if state == "ok":
         return []
     mend = (
@@ -173,9 +175,13 @@ def thrum(path: Path) -> list[Finding]:
         return [*found, fail("thrum", f"{name} is no socket", "move it away, or choose another with --thrum")]
     if stat.S_IMODE(mode) & 0o077:
         found.append(fail("thrum", f"others can use the socket {name}", f"chmod 600 {shlex.quote(name)}"))
-    trouble = _greeting(path)
+    trouble, mend = _greeting(path), "restart humd: it replaces a socket that nobody serves"
+    if "serves it" in trouble:
+        mend = "put the socket where others cannot be first, with --thrum"
+    elif trouble == SILENT:
+        mend = "is humd stopped, or its machine too busy? look at its log, or start it again"
     if trouble:
-        return [*found, fail("thrum", f"{name}: {trouble}", "restart humd: it replaces a socket that nobody serves")]
+        return [*found, fail("thrum", f"{name}: {trouble}", mend)]
     return [*found, ok("thrum", f"{name} is served")]
 
 
@@ -214,7 +220,7 @@ def peers_file(path: Path, me: HumdId | None = None) -> tuple[PeersFile | None, 
     except OSError as error:
         return None, [fail("peers file", f"{name}: {error.strerror}", "make it readable for this user")]
     if file.missing:
-        mend = "`ensemble trust PEER HINT` makes it, with what `ensemble id` shows on the other machine"
+        mend = "`ensemble trust PEER HINT` makes it, with what ensemble id shows on the other machine"
         return file, [warn("peers file", f"there is no {name}: nobody is known", mend)]
     found = [warn("peers file", f"{name}: {each}", f"mend it, then {RELOAD}") for each in file.problems]
     if me is not None and file.row(me) is not None:
@@ -226,10 +232,10 @@ def peers_file(path: Path, me: HumdId | None = None) -> tuple[PeersFile | None, 
                 "here, start each with a --peers of its own",
             )
         )
-    if mode & OTHERS_WRITE:
-        found.append(
-            fail("peers file", f"others can write to {name}, and so let anybody in", f"chmod go-w {shlex.quote(name)}")
-        )
+    if mode & stat.S_IWGRP:
+        # What any user can write was refused above.
+        what = f"its group can write to {name}, and so let anybody in"
+        found.append(warn("peers file", what, f"chmod g-w {shlex.quote(name)}, unless you are alone in that group"))
     if not found:
         found.append(ok("peers file", f"{name}, {len(file.rows)} {'row' if len(file.rows) == 1 else 'rows'}"))
     return file, found
@@ -294,7 +300,7 @@ def _greeting(path: Path) -> str:
             refuse_strangers(connection, path)
             greeting = connection.recv(1 << 16)
         except TimeoutError:
-            return "no greeting within 3 s"
+            return SILENT
         except OSError as error:
             return (error.strerror or str(error)).lower()
     return "" if b'"breath"' in greeting else "who serves it is no humd"

@@ -6,6 +6,7 @@ Blocking, for our own short-lived command; a Twisted program talks to the thrum 
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Generator, Iterator, Mapping
@@ -45,7 +46,8 @@ def unreachable(path: Path, error: OSError) -> NoDaemon:
     """Why nobody could be asked on the socket at C{path}, with the mend."""
     cause = error.strerror or str(error)
     if isinstance(error, PermissionError) and error.errno is None:
-        return Unanswered(f"{path}: {cause}; remove it, or put the socket where others cannot, with --thrum")
+        mend = "put the socket where others cannot be first, with --thrum" if os.geteuid() else AS_ITS_USER
+        return Unanswered(f"{path}: {cause}; {mend}")
     if isinstance(error, PermissionError):
         return Unanswered(f"this user may not use {path} ({cause}); {AS_ITS_USER}")
     if isinstance(error, TimeoutError | BlockingIOError):

@@ -11,7 +11,7 @@ from importlib.metadata import distributions
 from typing import Any, Final
 
 from ensemble.command import checks
-from ensemble.command.control import AS_ITS_USER, DaemonRefused, NoDaemon, ask_daemon, texts_of
+from ensemble.command.control import DaemonRefused, NoDaemon, Unanswered, ask_daemon, texts_of
 from ensemble.command.findings import Finding, Grade, count, fail, ok, show, warn
 from ensemble.command.here import Here
 from ensemble.command.hints import is_loopback, trust_line
@@ -30,7 +30,7 @@ SKEW_FAIL: Final = 30.0  # half of what a signed hello may be off
 def doctor(here: Here) -> int:
     """C{doctor}."""
     paths, too_long = here.paths_at_least()
-    status = here.status()
+    status, silent = here.status()
     key, finding = checks.key(paths.key)
     findings = [checks.package(distributions()), finding, *checks.home(paths), checks.folder(paths.state_dir)]
     if too_long is not None:
@@ -39,7 +39,8 @@ def doctor(here: Here) -> int:
         findings += checks.thrum(paths.thrum)
     own = key.humd_id() if key is not None else None
     revoked, found = checks.statements(paths.state_dir, paths.key, own)
-    findings += found + ([] if status is not None else checks.proofs(paths.state_dir)) + _daemon(paths, status, own)
+    findings += found + ([] if status is not None else checks.proofs(paths.state_dir))
+    findings += _daemon(paths, status, own, silent)
     running = HumdId.try_parse(status.get("id")) if status is not None else None
     own, same = running or own, running is None or running == own
     file, found = checks.peers_file(paths.peers_file, own)
@@ -198,9 +199,12 @@ def _linked(name: str, row: dict[str, Any]) -> Finding:
     return fail("peer", what, mend) if abs(seconds) > SKEW_FAIL else warn("peer", what, mend)
 
 
-def _daemon(paths: Paths, status: dict[str, Any] | None, own: HumdId | None) -> list[Finding]:
-    if status is None and checks.not_ours(paths.control):
-        return [fail("daemon", f"this user may not use {shown(paths.control)}", AS_ITS_USER)]
+def _daemon(
+    paths: Paths, status: dict[str, Any] | None, own: HumdId | None, silent: Unanswered | None
+) -> list[Finding]:
+    if silent is not None:
+        what, _, mend = str(silent).partition("; ")
+        return [fail("daemon", what, mend)]
     if status is None:
         return [
             fail(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from attrs import frozen
 
 from ensemble.command.control import DaemonRefused, NoDaemon, Unanswered, ask_daemon, unreachable
 from ensemble.command.output import Screen
-from ensemble.config import Paths, ThrumPathTooLong, meant, served
+from ensemble.config import Paths, ThrumPathTooLong, meant, served, shown
+from ensemble.errors import ConfigurationError
 
 PLACES: Final = ("state_dir", "key", "peers", "thrum")  # options that say where the humd is
 _NOWHERE: Final = "/dev/null"  # where no socket can be
@@ -66,13 +68,14 @@ class Here:
             thrum=thrum,
         )
 
-    def status(self) -> dict[str, Any] | None:
-        """What the daemon says of itself; None where none answers."""
-        paths, _ = self.paths_at_least()
+    def status(self) -> tuple[dict[str, Any] | None, Unanswered | None]:
+        """What the daemon says of itself, None where none answers; and why one that is there does not."""
         try:
-            return ask_daemon(paths.control, "status")
-        except (NoDaemon, DaemonRefused):
-            return None
+            return self.ask_anybody("status"), None
+        except Unanswered as error:
+            return None, error
+        except (DaemonRefused, ThrumPathTooLong):
+            return None, None
 
     def agree(self) -> dict[str, Any] | None:
         """
@@ -87,9 +90,13 @@ class Here:
             return None
         given = self.options
         if status is not None:
-            said = {name: status.get(name) for name in ("state_dir", "key", "peers_file")}
-            files = {name: meant(place) for name, place in said.items() if isinstance(place, str)}
-            given.thrum = str(self.paths().thrum)  # whose default may be in the state dir
+            ours = self.paths()
+            files = {
+                name: _theirs(getattr(ours, name), place)
+                for name in ("state_dir", "key", "peers_file")
+                if isinstance(place := status.get(name), str)
+            }
+            given.thrum = str(ours.thrum)  # whose default may be in the state dir
             given.peers = given.peers or files.get("peers_file")
             given.state_dir = given.state_dir or files.get("state_dir")
             if os.path.realpath(given.state_dir or "") == os.path.realpath(files.get("state_dir", "")):
@@ -131,3 +138,17 @@ class Here:
         """A path as people write it: C{~} for their home."""
         home = self.environ.get("HOME", "").rstrip("/")
         return f"~{place[len(home) :]}" if home and place.startswith(f"{home}/") else place
+
+
+def _theirs(ours: Path, told: str) -> Path:
+    """
+    The path that the daemon named, by its bytes.
+
+    :param ours: where it is, as far as we know.
+    :raises ConfigurationError: they are not in what it told.
+    """
+    if told == shown(ours):
+        return ours
+    if "\N{REPLACEMENT CHARACTER}" in told:
+        raise ConfigurationError(f"the humd uses {told}, a name that is not UTF-8: give the options that it was given")
+    return meant(told)

@@ -24,7 +24,17 @@ from ensemble.command.here import Here
 from ensemble.command.hints import advertised, near_only, of_listeners, own_address, trust_line
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.unit import UNIT, given_words, humd_words, twistd, unit_path, unit_text
-from ensemble.config import Paths, create_text, read_peers, row_json, shown, without_home, write_empty_peers, write_text
+from ensemble.config import (
+    Paths,
+    create_text,
+    read_peers,
+    refuse_shared_state,
+    row_json,
+    shown,
+    without_home,
+    write_empty_peers,
+    write_text,
+)
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId, certificate_of, fingerprint, load_or_mint
 from ensemble.tone import read_document
@@ -92,11 +102,12 @@ def init(here: Here) -> int:
     what, mend = without_home(paths)
     if what:
         raise ConfigurationError(f"{what}: {mend}")
+    refuse_shared_state(paths.state_dir)  # no daemon would start there
     unit = unit_path(here.environ)
     if unit is None:
         raise ConfigurationError("HOME is not set, so a unit of systemd has no place: set it, or XDG_CONFIG_HOME")
     given = {option: _values(getattr(options, option[2:].replace("-", "_"))) for option in GIVEN_ON}
-    other = _other_humd(unit, paths)
+    other = _other_humd(unit, paths, here.environ.get("HOME", ""))
     keeps = not (options.force or other)
     kept = _kept(unit, [option for option, values in given.items() if not values]) if keeps else {}
     passed = given | kept
@@ -114,7 +125,7 @@ def init(here: Here) -> int:
     text = unit_text(words)
     steps.append(_write_unit(unit, text, options.force))
     if not hints:
-        hints = of_listeners(listen, own_address()) or texts_of(here.status(), "listening")
+        hints = of_listeners(listen, own_address()) or texts_of(here.status()[0], "listening")
     if any(hint.startswith("tls:") for hint in hints):
         hints = list(dict.fromkeys((*hints, f"tls-fp:{fingerprint(certificate_of(key))}")))
     guessed = bool(listen) and not advertise
@@ -153,10 +164,11 @@ def init(here: Here) -> int:
     return OK
 
 
-def _other_humd(unit: Path, paths: Paths) -> str:
+def _other_humd(unit: Path, paths: Paths, home: str) -> str:
     """The state dir of the humd that the unit runs, where it is another one; else empty."""
-    theirs = _kept(unit, ["--state-dir"]).get("--state-dir")
-    return "" if not theirs or os.path.realpath(theirs[-1]) == os.path.realpath(paths.state_dir) else theirs[-1]
+    given = _kept(unit, ["--state-dir"]).get("--state-dir")
+    theirs = given[-1].replace("%h", home) if given else ""  # systemd.unit(5), "Specifiers"
+    return "" if not theirs or os.path.realpath(theirs) == os.path.realpath(paths.state_dir) else theirs
 
 
 def _kept(unit: Path, options: Iterable[str]) -> dict[str, list[str]]:

@@ -162,7 +162,8 @@ class Screen:
         self.flush()
         text = self.told(text)
         if self.json:
-            self._err.write(json_line(fields or {"note": text}))
+            told = {key: self.told(each) if isinstance(each, str) else each for key, each in fields.items()}
+            self._err.write(json_line(told or {"note": text}))
         else:
             self._err.write(f"ensemble: {visible(text)}\n")
         self._err.flush()

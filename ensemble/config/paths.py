@@ -146,7 +146,7 @@ def served(paths: Paths, thrum: bool = True, peers: bool = True) -> Paths:
     if thrum and len(named) in (1, 2) and named[0] is not None:
         there = evolve(paths, thrum=named[0])
         paths = there if os.path.lexists(there.control) else paths
-    if peers and len(named) == 2 and named[1] is not None and os.path.lexists(named[1]):
+    if peers and len(named) == 2 and named[1] is not None and named[1].parent.is_dir():
         paths = evolve(paths, peers_file=named[1])
     return paths
 

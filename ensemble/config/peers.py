@@ -17,6 +17,7 @@ something else.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -207,6 +208,10 @@ def read_bytes(name: str) -> bytes | None:
     :raises ConfigurationError: it cannot be read, is too large, or anybody can say what is in it.
     """
     try:
+        for folder in {os.path.dirname(find(name)) for find in (os.path.abspath, os.path.realpath)}:
+            mode = os.stat(folder).st_mode
+            if not mode & stat.S_ISVTX:
+                _refuse_open(folder, mode)
         # Not blocking: a FIFO of that name must not hang the daemon.
         handle = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -218,19 +223,20 @@ def read_bytes(name: str) -> bytes | None:
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
                 raise ConfigurationError(f"cannot read {name}: not a regular file")
-            folder = os.path.dirname(os.path.realpath(name))
-            for place, mode in ((name, found.st_mode), (folder, os.stat(folder).st_mode)):
-                # A group may be one that its owner is alone in: doctor tells of those.
-                if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-                    raise ConfigurationError(
-                        f"any user of this machine can write to {place}, and so say who is a peer: `chmod o-w {place}`"
-                    )
+            _refuse_open(name, found.st_mode)
             raw = file.read(MAX_FILE + 1)
     except OSError as error:
         raise ConfigurationError(f"cannot read {name}: {error.strerror}") from error
     if len(raw) > MAX_FILE:
         raise ConfigurationError(f"{name} is larger than {MAX_FILE} bytes")
     return raw
+
+
+def _refuse_open(place: str, mode: int) -> None:
+    if mode & stat.S_IWOTH:  # a group may be one that its owner is alone in: doctor tells of those
+        raise ConfigurationError(
+            f"any user of this machine can write to {place}, and so say who is a peer: `chmod o-w {shlex.quote(place)}`"
+        )
 
 
 class BadAlias(ConfigurationError):

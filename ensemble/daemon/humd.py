@@ -82,7 +82,8 @@ class Humd(MultiService):
         self.began, self.started = reactor.seconds(), wall()
         turn = Turn(reactor)
         succeeds = state.own.leading_to(self.me)
-        names = Names(reactor)
+        spare = partial(self.descriptors.spare, KEPT_FROM_DIALS)
+        names = Names(reactor, spare)
         self.tls = TlsTransport(reactor, state.key, budget=self.budget, names=names, succeeds=succeeds)
         dials = {"tcp": TcpTransport(reactor, budget=self.budget, names=names).dial, "tls": self.tls.dial}
         self.peers = PeerBook(settings.paths.peers_file, self.me, settings.level, settings.admit_any, dials)
@@ -104,7 +105,6 @@ class Humd(MultiService):
         self.roster = Roster()
         self.routes = Routes(self.me, self.roster, self._wall_ms, home=settings.home)
         self.node = Node(self.ensemble, self.routes, reactor)
-        spare = partial(self.descriptors.spare, KEPT_FROM_DIALS)
         self.dialler = Dialler(self.ensemble, dials, reactor, uniform, spare)
         self.bees = BeesFile(settings.paths.state_dir / BEES, self.roster, reactor)
         self.thrum = ThrumServer(

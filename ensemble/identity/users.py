@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import struct
+import sys
 from typing import Final
 
 _CREDENTIALS: Final = struct.Struct("3i")  # of unix(7), SO_PEERCRED: process, user, group
@@ -23,8 +24,8 @@ def refuse_strangers(connection: socket.socket, path: str | os.PathLike[str]) ->
 
     :raises PermissionError: it is neither we, nor root, nor the owner of the folder.
     """
-    if not hasattr(socket, "SO_PEERCRED"):
-        return  # this system does not tell
+    if sys.platform != "linux":
+        return  # others do not tell, or in another form
     _, user, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     if user not in (os.geteuid(), 0, os.stat(os.path.dirname(os.path.abspath(path))).st_uid):
         raise PermissionError(f"user {user} serves it, and not we")

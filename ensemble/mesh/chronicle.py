@@ -32,7 +32,7 @@ class Chronicle:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._pages: dict[Hashable, _Page] = {}
+        self._pages: dict[tuple[Hashable, LogLevel], _Page] = {}
 
     def tell(self, log: Logger, level: LogLevel, whose: Hashable, form: str, **fields: object) -> None:
         """
@@ -41,12 +41,12 @@ class Chronicle:
         :param log: of the class that says it.
         """
         now = self._clock.seconds()
-        page = self._pages.pop(whose, None)
+        page = self._pages.pop((whose, level), None)  # what is worse is not left out for what is not
         if page is None:
             page = _Page(LINES if isinstance(whose, HumdId) else CROWD_LINES, now)
             if len(self._pages) >= PEERS:
                 del self._pages[next(iter(self._pages))]
-        self._pages[whose] = page  # last, as the one that said something last
+        self._pages[whose, level] = page  # last, as the one that said something last
         if not page.lines.afford(1.0, now):
             page.left_out += 1
             return

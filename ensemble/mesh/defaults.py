@@ -22,6 +22,7 @@ CLOSE_SECONDS: Final = 30.0  # an orderly close that takes longer is cut: 8 MiB 
 REPLACED_OFTEN: Final = 3  # replacements within REPLACED_SECONDS: two processes may share a key
 REPLACED_SECONDS: Final = 60.0
 CONTESTED_SECONDS: Final = 600.0  # so long that is remembered
+CONTESTED: Final = 256  # ids of which it is, at once
 
 # Is the peer there (section 4).
 PING_SECONDS: Final = 15.0  # of silence, then a ping

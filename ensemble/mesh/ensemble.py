@@ -278,8 +278,7 @@ class Ensemble(Service):
 
     def contested(self, peer: HumdId) -> bool:
         """True where two processes seem to have its key: not long ago its links replaced each other, and often."""
-        known = self._members.get(peer)
-        return known is not None and known.contested
+        return self._members.contested(peer)
 
     def set_waiting(self, peer: HumdId, waits: bool) -> None:
         """Somebody waits for an answer of C{peer}: its silence is noticed sooner (wire-0.8 section 4)."""

@@ -13,7 +13,6 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from ensemble.errors import QueueFull, ToneTooLarge, UnknownPeer
 from ensemble.identity import HumdId
 from ensemble.mesh.allowance import Allowance, malformed_bucket
-from ensemble.mesh.defaults import CONTESTED_SECONDS
 from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.link_actions import (
@@ -83,7 +82,6 @@ class Peer:
 
     __slots__ = (
         "_clock",
-        "_contested_at",
         "_deadline",
         "_doing",
         "_hold_size",
@@ -126,12 +124,6 @@ class Peer:
         self.coming: set[Link] = set()
         self.waits = False
         self.standing = Standing.KNOWN
-        self._contested_at: float | None = None
-
-    @property
-    def contested(self) -> bool:
-        """True where two processes seem to have its key: not long ago its links replaced each other, and often."""
-        return self._contested_at is not None and self._clock.seconds() - self._contested_at < CONTESTED_SECONDS
 
     @property
     def linked(self) -> bool:
@@ -285,7 +277,6 @@ class Peer:
         elif isinstance(action, PeerLost):
             self._lost(action.reason)
         elif isinstance(action, TwoProcesses):
-            self._contested_at = self._clock.seconds()
             self._owner.two_processes(self)
 
     def _lost(self, reason: str) -> None:

@@ -213,7 +213,7 @@ class SqliteProofMemory(RamProofMemory):
             ) from None
         try:
             self._open()
-        except (sqlite3.Error, ConfigurationError) as error:
+        except (sqlite3.Error, ConfigurationError, UnicodeDecodeError) as error:
             self._db.close()
             raise ConfigurationError(
                 f"{path}, where proofs are remembered, cannot be used: {error}. {_mend(error)}"

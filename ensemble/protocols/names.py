@@ -9,10 +9,11 @@ had an answer when it was last looked up is before those that had none, and two 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final
 
 from attrs import evolve
+from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import (
     IAddress,
     IHostnameResolver,
@@ -26,15 +27,19 @@ LOOK_UPS: Final = 8  # at once; the reactor has ten threads
 PEER_LOOK_UPS: Final = 2  # of them of one peer
 KEPT_LOOK_UPS: Final = 2  # of them for names that had an answer
 ANSWERED: Final = 4096  # names that had one, remembered at once
-MAX_ADDRESSES: Final = 8  # of one name that are dialled, each with a descriptor, the next 0.3 s after the last
+MAX_ADDRESSES: Final = 8  # of one name that are dialled, the next 0.3 s after the last
+LOOK_UP_SECONDS: Final = 60.0  # then it counts as over: of an error of the system Twisted's resolver tells nobody
 
 
 class Names:
     """All look-ups of some transports; the resolver is that of the reactor."""
 
-    def __init__(self, reactor: Any) -> None:
-        """:param reactor: C{IReactorPluggableNameResolver}."""
-        self._reactor = reactor
+    def __init__(self, reactor: Any, spare: Callable[[], bool] = lambda: True) -> None:
+        """
+        :param reactor: C{IReactorPluggableNameResolver} and C{IReactorTime}.
+        :param spare: asked before each address of a name but the first: are there descriptors for one more?
+        """
+        self._reactor, self.spare = reactor, spare
         self._running: dict[str, _LookUp] = {}
         self._answered: set[str] = set()
         self._open: list[Question] = []  # asked and not answered, whether looked up by now or not
@@ -50,7 +55,9 @@ class Names:
             self._open.remove(question)
 
     def done(self, look_up: _LookUp) -> None:
-        """Tell who asked, and go on."""
+        """Tell who asked, and go on; nothing where it was given up."""
+        if self._running.get(look_up.name) is not look_up:
+            return
         del self._running[look_up.name]
         self._answered.discard(look_up.name)
         if look_up.addresses:
@@ -64,13 +71,15 @@ class Names:
         self._go_on()
 
     def _go_on(self) -> None:
+        now = self._reactor.seconds()
+        self._running = {name: each for name, each in self._running.items() if now - each.began < LOOK_UP_SECONDS}
         for question in sorted(self._open, key=lambda each: each.name not in self._answered):
             name, peer = question.name, question.peer
             if not question.open or name in self._running:
                 continue
             most = LOOK_UPS if name in self._answered else LOOK_UPS - KEPT_LOOK_UPS
             if len(self._running) < most and self._busy_for(peer) < PEER_LOOK_UPS:
-                self._running[name] = begun = _LookUp(self, name, peer)
+                self._running[name] = begun = _LookUp(self, name, peer, now)
                 self._reactor.nameResolver.resolveHostName(begun, name)
 
     def _busy_for(self, peer: Hashable) -> int:
@@ -108,8 +117,8 @@ class Question:
 class _LookUp:
     """One name that occupies a thread, on behalf of the peer that asked first."""
 
-    def __init__(self, names: Names, name: str, peer: Hashable) -> None:
-        self.name, self.peer = name, peer
+    def __init__(self, names: Names, name: str, peer: Hashable, began: float) -> None:
+        self.name, self.peer, self.began = name, peer, began
         self.addresses: list[Any] = []  # of Twisted's, which are attrs classes
         self._names = names
 
@@ -132,9 +141,17 @@ class Naming:
         self.nameResolver = self  # Twisted's name for it
         self._reactor, self._names, self._peer = reactor, names, peer
         self._question: Question | None = None
+        self._addresses = 0  # that were tried
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
+
+    def connectTCP(self, *where: Any, **more: Any) -> Any:
+        """:raises ConnectError: no descriptor is free for one address more."""
+        self._addresses += 1
+        if self._addresses > 1 and not self._names.spare():
+            raise ConnectError(string="no descriptor is free for a further address of the name")
+        return self._reactor.connectTCP(*where, **more)
 
     @property
     def unanswered(self) -> bool:

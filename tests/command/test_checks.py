@@ -63,6 +63,7 @@ class CheckTests(CommandTestCase):
     def test_of_somebody_else(self) -> None:
         """Another user's key, and what belongs to it, are not to be made readable for whoever looks."""
         refused = PermissionError(13, "Permission denied")
+        self.peers_file.parent.mkdir(parents=True)
         with mock.patch("os.open", side_effect=refused):
             self.assertEqual(checks.key(self.key)[1].mend, AS_ITS_USER)
             self.assertEqual(checks.peers_file(self.peers_file)[1][0].mend, AS_ITS_USER)
@@ -152,7 +153,7 @@ class CheckTests(CommandTestCase):
         self.write_peers({"humd_id": BETA.full})
         self.assertIn("1 row", checks.peers_file(self.peers_file)[1][0].what)
         self.peers_file.chmod(0o664)
-        self.assertIn("chmod go-w", checks.peers_file(self.peers_file)[1][0].mend)
+        self.assertIn("chmod g-w", checks.peers_file(self.peers_file)[1][0].mend)
         self.peers_file.write_text("{")
         self.assertEqual([each.grade for each in checks.peers_file(self.peers_file)[1]], [Grade.FAIL])
         with mock.patch.object(Path, "stat", side_effect=PermissionError(13, "Permission denied")):

@@ -57,7 +57,7 @@ class ControlTests(CommandTestCase):
             mock.patch("ensemble.command.thrum_socket.refuse_strangers", side_effect=why),
         ):
             for asked in (partial(ask_daemon, self.control, "status"), partial(ThrumSocket, self.thrum, 5.0)):
-                self.assertIn("4711 serves it, and not we; remove it", str(self.assertRaises(Unanswered, asked)))
+                self.assertIn("4711 serves it, and not we; ", str(self.assertRaises(Unanswered, asked)))
         self.assertEqual((control.heard, thrum.heard), ([], []))
 
     def test_refusals(self) -> None:

@@ -204,6 +204,16 @@ class DoctorTests(CommandTestCase):
         self.control.unlink()
         self.assertNotIn("peer", [each["check"] for each in self.checks(expect=1)])
 
+    def test_daemon_that_does_not_answer(self) -> None:
+        """One that is there is not to be started; nor does id say that it is to be."""
+        self.mint()
+        self.serve_control(status=[])
+        [found] = [each for each in self.call("doctor", "--json").document["checks"] if each["check"] == "daemon"]
+        self.assertIn("closed the connection without an answer", found["what"])
+        said = self.call("id")
+        self.assertIn("its hints are empty, for the humd on", said.err)
+        self.assertNotIn("start it with", said.err)
+
     def test_broken_file(self) -> None:
         """A file that is no JSON is one line: its rows are not called unread as well."""
         self.healthy(linked())

@@ -71,6 +71,15 @@ class InitTests(InitTestCase):
         self.assertEqual(self.states("--listen", "tcp:1"), ["there", "there", "there"])
         self.assertEqual([path.read_bytes() for path in (self.key, self.peers_file, self.unit)], before)
 
+    def test_where_no_daemon_would_start(self) -> None:
+        """In a state directory that the daemon refuses nothing is made."""
+        state = self.home / "state"
+        state.mkdir()
+        state.chmod(0o1777)
+        said = self.call("init", "--state-dir", str(state))
+        self.assertEqual((said.status, said.out, list(state.iterdir())), (1, "", []))
+        self.assertIn("others can write to the state dir", said.err)
+
     def test_without_a_home(self) -> None:
         """Where nothing says where home is it makes nothing, neither below the current folder nor below the root."""
         del self.environ["HOME"]
@@ -158,6 +167,14 @@ class InitTests(InitTestCase):
         self.assertEqual(said.status, 0)
         self.assertIn(f"ran the humd of {self.key.parent} before, which has no unit now", said.err)
         self.assertEqual(self.call("init", "--state-dir", other).err, "")
+
+    def test_unit_with_a_specifier(self) -> None:
+        """A unit that names the home as systemd does is that of the same humd."""
+        self.call("init", "--listen", "tcp:1:interface=192.0.2.7")
+        self.unit.write_text(self.unit.read_text().replace(str(self.home), "%h"))
+        said = self.call("init", "--state-dir", str(self.key.parent))
+        self.assertNotIn("another humd", said.err)
+        self.assertIn('"hints":["tcp:192.0.2.7:1"]', said.out)
 
     def test_unit_that_differs(self) -> None:
         """A unit that is not as asked stays, the difference is shown, nothing is started, and the status is 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,8 @@ class TrustTests(TrustTestCase):
         theirs.write_text('{"peers": []}')
         state.mkdir(parents=True)
         (state / LOCK).write_text(f"1\n{self.thrum}\n{theirs}\n")
+        noted = read_document(self.call("trust", BETA.full, "--json").err.splitlines()[0])
+        self.assertIn(f"`twistd humd --peers '{theirs}'`", noted["message"])
         said = self.call("trust", BETA.full)
         self.assertEqual((said.status, self.peers_file.exists()), (0, False))
         self.assertIn(f"start one with `twistd humd --peers '{theirs}'`", said.err)
@@ -137,6 +140,22 @@ class TrustTests(TrustTestCase):
         self.assertEqual(said.status, 1)
         self.assertIn(f"{self.peers_file} is written, but the humd on {self.control} closed the connection", said.err)
         self.assertIn("Added to", said.out)
+
+    def test_daemon_with_names_that_are_no_text(self) -> None:
+        """What is not in the daemon's answer is not guessed; where we know the file by its bytes, that is the one."""
+        folder = os.fsencode(self.home) + b"/w\xff"
+        os.mkdir(folder)
+        file = folder + b"/peers.json"
+        told = file.decode("utf-8", "replace")
+        self.serve_control(status=status(peers_file=told), reload=self.took(peers_file=told))
+        said = self.call("trust", BETA.full)
+        self.assertEqual((said.status, said.out), (1, ""))
+        self.assertIn("a name that is not UTF-8: give the options", said.err)
+        self.key.parent.mkdir(parents=True)
+        (self.key.parent / LOCK).write_bytes(b"1\n%s\n%s\n" % (os.fsencode(self.thrum), file))
+        self.call("trust", BETA.full)
+        with open(file, encoding="utf-8") as written:
+            self.assertEqual(read_document(written.read()), {"peers": [{"humd_id": BETA.full}]})
 
     def test_reader_that_has_seen_enough(self) -> None:
         """What is told has been put in force, also where nobody reads to the end."""

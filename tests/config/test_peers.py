@@ -262,12 +262,21 @@ class FileTests(SynchronousTestCase):
         """A file that any user could write, or replace, is not believed; one of a group is: it may be ours."""
         self.path.write_text('{"peers": []}')
         folder = self.path.parent
-        for place, mode in ((self.path, 0o666), (folder, 0o777)):
+        for place, mode in ((self.path, 0o666), (self.path, 0o1666), (folder, 0o777)):
             before = place.stat().st_mode
             place.chmod(mode)
             error = self.assertRaises(ConfigurationError, read_peers, self.path)
             self.assertRegex(str(error), rf"`chmod o-w \S*{place.name}`$")
             place.chmod(before)
+        folder.chmod(0o777)
+        self.assertRaises(ConfigurationError, read_peers, folder / "not there")
+        folder.chmod(0o755)
+        linked = Path(self.mktemp())
+        linked.mkdir()
+        (linked / "peers.json").symlink_to(self.path.absolute())
+        self.assertEqual(read_peers(linked / "peers.json"), PeersFile())
+        linked.chmod(0o777)
+        self.assertRaises(ConfigurationError, read_peers, linked / "peers.json")
         self.path.chmod(0o664)
         folder.chmod(0o1777)
         self.assertEqual(read_peers(self.path), PeersFile())

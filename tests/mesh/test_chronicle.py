@@ -40,6 +40,13 @@ class ChronicleTests(SynchronousTestCase):
             self.assertEqual(self.told(LINES), [f"line {number}" for number in range(LINES)])
             self.clock.advance(LINES)
 
+    def test_warnings(self) -> None:
+        """A warning is not left out for what was merely news."""
+        self.told(1000)
+        with capturedLogs() as events:
+            self.chronicle.tell(self.log, LogLevel.warn, self.peer, "look")
+        self.assertEqual([formatEvent(event) for event in events], ["look"])
+
     def test_too_much(self) -> None:
         """Whoever goes on has one line a second, which says how many were left out."""
         self.assertEqual(len(self.told(1000)), LINES)

@@ -130,7 +130,9 @@ class ManyLinksTests(SynchronousTestCase):
                 self.world.link(self.world.humd(self.b.key), self.a)
         warned = [event for event in events if event["log_level"] is LogLevel.warn]
         self.assertIn("do two processes share its key", warned[0]["log_format"])
-        self.assertEqual((self.a.contested(self.b.me), self.a.contested(self.a.me)), (True, False))
+        self.a.remove_peer(self.b.me)
+        self.world.advance(30)
+        self.assertEqual((self.a.peers(), self.a.contested(self.b.me), self.a.contested(self.a.me)), ([], True, False))
         self.world.advance(CONTESTED_SECONDS)
         self.assertFalse(self.a.contested(self.b.me))
 

@@ -15,7 +15,7 @@ from ensemble.errors import LinkRefused
 from ensemble.identity import Hint, HumdAddr, HumdKey
 from ensemble.interfaces import IWire
 from ensemble.protocols import Names, TcpTransport
-from ensemble.protocols.names import KEPT_LOOK_UPS, LOOK_UPS, MAX_ADDRESSES, PEER_LOOK_UPS
+from ensemble.protocols.names import KEPT_LOOK_UPS, LOOK_UP_SECONDS, LOOK_UPS, MAX_ADDRESSES, PEER_LOOK_UPS
 
 
 @implementer(IHostnameResolver)
@@ -56,6 +56,36 @@ class NamesTests(SynchronousTestCase):
         """One dial for each name."""
         dial = self.transports[transport].dial
         return [dial(Hint.parse(f"tcp:{name}:{port}"), peer) for name in names]
+
+    def test_a_resolver_that_forgets(self) -> None:
+        """A look-up that is never told to be over holds its place for a minute; then the name is looked up again."""
+        for dial in self.dial(self.alice, "a.example"):
+            dial.addErrback(lambda failure: failure.trap(LinkRefused))
+        forgotten = self.threads.busy.pop("a.example")
+        self.reactor.advance(LOOK_UP_SECONDS - 1)
+        [early] = self.dial(self.bob, "a.example")
+        self.assertEqual(list(self.threads.busy), [])
+        self.reactor.advance(1)
+        [again] = self.dial(self.carol, "a.example")
+        forgotten.resolutionComplete()  # it had only been slow
+        self.assertNoResult(again)
+        self.threads.answer("a.example", "192.0.2.1")
+        self.assertEqual([host for host, *_ in self.reactor.tcpClients], ["192.0.2.1"] * 2)
+        for dial in (early, again):
+            dial.cancel()
+            self.failureResultOf(dial)
+
+    def test_addresses_and_descriptors(self) -> None:
+        """Where descriptors are short one address of a name is tried, for that is what a dial has a turn for."""
+        left = [True, False, False]
+        transport = TcpTransport(self.reactor, names=Names(self.reactor, lambda: left.pop(0)))
+        dial = transport.dial(Hint.parse("tcp:a.example:1"), self.alice)
+        self.threads.answer("a.example", "192.0.2.1", "192.0.2.2", "192.0.2.3")
+        for _ in range(20):
+            self.reactor.advance(0.1)
+        self.assertEqual([host for host, *_ in self.reactor.tcpClients], ["192.0.2.1", "192.0.2.2"])
+        dial.cancel()
+        self.failureResultOf(dial)
 
     def crowd(self, count: int) -> list[Deferred[IWire]]:
         """So many peers are dialled, each by a name of its own."""
