@@ -32,7 +32,7 @@ from ensemble.config.atomic import StrPath, at_once
 from ensemble.errors import ConfigurationError
 
 MAX_THRUM: Final = 99  # bytes: the control path has 8 more, and the kernel's limit is 107
-LOCK: Final = "humd.lock"  # in the state dir: the daemon's process, thrum socket and peers file, a line each
+LOCK: Final = "humd.lock"  # in the state dir: the daemon's process, thrum socket, peers file, and inode of this
 CONTROL_SUFFIX: Final = ".control"
 _MAX_LOCK: Final = 8192  # bytes of that file
 _RUN_USER: Final = "/run/user"
@@ -137,17 +137,19 @@ def served(paths: Paths, thrum: bool = True, peers: bool = True) -> Paths:
     """
     try:
         with open(paths.state_dir / LOCK, "rb", opener=at_once) as file:
-            lines = file.read(_MAX_LOCK).split(b"\n")
+            _, *named, end = file.read(_MAX_LOCK).split(b"\n")
+            itself = b"%d" % os.fstat(file.fileno()).st_ino
     except PermissionError:
         raise
-    except OSError:
+    except (OSError, ValueError):
         return paths
-    named = [Path(os.fsdecode(line)) if os.path.isabs(line) else None for line in lines[1:-1]]
-    if thrum and len(named) in (1, 2) and named[0] is not None:
-        there = evolve(paths, thrum=named[0])
-        paths = there if os.path.lexists(there.control) else paths
-    if peers and len(named) == 2 and named[1] is not None and named[1].parent.is_dir():
-        paths = evolve(paths, peers_file=named[1])
+    if end or len(named) != 3 or named[2] != itself:  # cut short, or the directory is a copy, and they are another's
+        return paths
+    there = evolve(paths, thrum=Path(os.fsdecode(named[0])), peers_file=Path(os.fsdecode(named[1])))
+    if thrum and there.thrum.is_absolute() and os.path.lexists(there.control):
+        paths = evolve(paths, thrum=there.thrum)
+    if peers and there.peers_file.is_absolute() and there.peers_file.parent.is_dir():
+        paths = evolve(paths, peers_file=there.peers_file)
     return paths
 
 

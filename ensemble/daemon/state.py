@@ -55,7 +55,8 @@ class StateLock:
             ) from None
         with suppress(OSError):  # the lock holds without, and whatever must be written says itself why it cannot
             os.ftruncate(handle, 0)
-            os.pwrite(handle, b"%d\n%s\n%s\n" % (os.getpid(), os.fsencode(thrum), os.fsencode(peers_file)), 0)
+            places, itself = (os.fsencode(thrum), os.fsencode(peers_file)), os.fstat(handle).st_ino
+            os.pwrite(handle, b"%d\n%s\n%s\n%d\n" % (os.getpid(), *places, itself), 0)
         return cls(handle)
 
     def release(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 from ensemble.command.main import run
-from ensemble.config import LOCK
+from ensemble.daemon.state import StateLock
 from ensemble.tone import read_document
 from tests.command.calling import ALPHA, BETA, RUN, CommandTestCase, linked, status
 
@@ -24,6 +24,10 @@ class TrustTestCase(CommandTestCase):
     def took(self, **more: Any) -> dict[str, Any]:
         """The answer of a daemon that has read the file."""
         return {"ok": True, "peers_file": str(self.peers_file), "problems": [], **more}
+
+    def lock(self, peers_file: Path) -> None:
+        """Leave what a daemon of our state dir leaves, which has read another file."""
+        StateLock.take(self.key.parent, self.thrum, peers_file).release()
 
     def rows(self) -> Any:
         return read_document(self.peers_file.read_text())["peers"]
@@ -117,7 +121,7 @@ class TrustTests(TrustTestCase):
         theirs, state = self.home / "of mine.json", self.key.parent
         theirs.write_text('{"peers": []}')
         state.mkdir(parents=True)
-        (state / LOCK).write_text(f"1\n{self.thrum}\n{theirs}\n")
+        self.lock(theirs)
         noted = read_document(self.call("trust", BETA.full, "--json").err.splitlines()[0])
         self.assertIn(f"`twistd humd --peers '{theirs}'`", noted["message"])
         said = self.call("trust", BETA.full)
@@ -152,7 +156,7 @@ class TrustTests(TrustTestCase):
         self.assertEqual((said.status, said.out), (1, ""))
         self.assertIn("a name that is not UTF-8: give the options", said.err)
         self.key.parent.mkdir(parents=True)
-        (self.key.parent / LOCK).write_bytes(b"1\n%s\n%s\n" % (os.fsencode(self.thrum), file))
+        self.lock(Path(os.fsdecode(file)))
         self.call("trust", BETA.full)
         with open(file, encoding="utf-8") as written:
             self.assertEqual(read_document(written.read()), {"peers": [{"humd_id": BETA.full}]})

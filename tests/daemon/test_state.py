@@ -92,12 +92,22 @@ class StateTests(HumdTestCase):
         paths.control.parent.mkdir(parents=True)
         paths.control.touch()
         self.assertEqual(served(usual), paths)
-        thrum = os.fsencode(paths.thrum)
-        (paths.state_dir / LOCK).write_bytes(b"1\n%s\n" % thrum)
-        self.assertEqual(served(usual), paths, "of an earlier version")
-        for said in (b"", b"1\n", b"1\nrelative\n", b"1\n%s\n/x\n/y\n" % thrum, b"x" * 5000, b"1\n%s" % thrum):
-            (paths.state_dir / LOCK).write_bytes(said)
+        lock, thrum = paths.state_dir / LOCK, os.fsencode(paths.thrum)
+        whole, itself = lock.read_bytes(), lock.stat().st_ino
+        for said in (
+            b"",
+            b"1\n",
+            b"1\n%s\n" % thrum,
+            whole[:-1],
+            whole + b"\n",
+            b"x" * 5000,
+            b"1\nt\np\n%d\n" % itself,
+        ):
+            lock.write_bytes(said)
             self.assertEqual(served(usual), usual, said[:20])
+        lock.unlink()
+        lock.write_bytes(whole.replace(b"\n%d\n" % itself, b"\n%d\n" % (itself + 1)))
+        self.assertEqual(served(usual), usual, "a copy is not served where the original is")
         (paths.state_dir / LOCK).unlink()
         os.mkfifo(paths.state_dir / LOCK)
         self.assertEqual(served(usual), usual, "and nobody hangs")
