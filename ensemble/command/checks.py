@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ensemble import __version__
-from ensemble.command.control import AS_ITS_USER
+from ensemble.command.control import AS_ITS_USER, NOT_FIRST
 from ensemble.command.findings import Finding, fail, ok, warn
 from ensemble.command.hints import near_only
 from ensemble.config import (
@@ -37,7 +37,6 @@ OTHER_DISTRIBUTION: Final = "ensemble-client"
 FEW_DESCRIPTORS: Final = 1024
 CROWDED: Final = 0.8  # of the descriptors in use
 LITTLE_ROOM: Final = 1024 * 1024  # bytes
-SILENT: Final = "no greeting within 3 s"
 PROOFS: Final = "peers.sqlite"  # in the state dir, the humd's
 _DAMAGED: Final = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 RELOAD: Final = "`systemctl --user reload humd`, or kill -HUP its process"
@@ -175,11 +174,7 @@ def thrum(path: Path) -> list[Finding]:
         return [*found, fail("thrum", f"{name} is no socket", "move it away, or choose another with --thrum")]
     if stat.S_IMODE(mode) & 0o077:
         found.append(fail("thrum", f"others can use the socket {name}", f"chmod 600 {shlex.quote(name)}"))
-    trouble, mend = _greeting(path), "restart humd: it replaces a socket that nobody serves"
-    if "serves it" in trouble:
-        mend = "put the socket where others cannot be first, with --thrum"
-    elif trouble == SILENT:
-        mend = "is humd stopped, or its machine too busy? look at its log, or start it again"
+    trouble, mend = _greeting(path)
     if trouble:
         return [*found, fail("thrum", f"{name}: {trouble}", mend)]
     return [*found, ok("thrum", f"{name} is served")]
@@ -291,16 +286,22 @@ def admission(status: dict[str, Any], listening: Iterable[str]) -> list[Finding]
     return [warn("admission", f"--admit any with --auth open: {what}", "leave out one of the two, or both")]
 
 
-def _greeting(path: Path) -> str:
-    """What is wrong with who serves the socket: a humd greets with a breath."""
+def _greeting(path: Path) -> tuple[str, str]:
+    """What is wrong with who serves the socket, and the mend: a humd greets with a breath."""
+    mend = "restart humd: it replaces a socket that nobody serves"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(3.0)
         try:
             connection.connect(str(path))
             refuse_strangers(connection, path)
             greeting = connection.recv(1 << 16)
+        except PermissionError as error:
+            return error.strerror or str(error), NOT_FIRST
         except TimeoutError:
-            return SILENT
+            return (
+                "no greeting within 3 s",
+                "is humd stopped, or its machine too busy? look at its log, or start it again",
+            )
         except OSError as error:
-            return (error.strerror or str(error)).lower()
-    return "" if b'"breath"' in greeting else "who serves it is no humd"
+            return (error.strerror or str(error)).lower(), mend
+    return ("", "") if b'"breath"' in greeting else ("who serves it is no humd", mend)

@@ -19,6 +19,7 @@ from ensemble.tone import BadDocument, read_document, write_document
 
 SECONDS: Final = 10.0  # that the daemon may take to answer
 MAX_ANSWER: Final = 64 * 1024 * 1024  # bytes of one answer line
+NOT_FIRST: Final = "put the socket where others cannot be first, with --thrum"
 AS_ITS_USER: Final = "run this as the user that the humd runs as"
 
 
@@ -46,8 +47,7 @@ def unreachable(path: Path, error: OSError) -> NoDaemon:
     """Why nobody could be asked on the socket at C{path}, with the mend."""
     cause = error.strerror or str(error)
     if isinstance(error, PermissionError) and error.errno is None:
-        mend = "put the socket where others cannot be first, with --thrum" if os.geteuid() else AS_ITS_USER
-        return Unanswered(f"{path}: {cause}; {mend}")
+        return Unanswered(f"{path}: {cause}; {NOT_FIRST if os.geteuid() else AS_ITS_USER}")
     if isinstance(error, PermissionError):
         return Unanswered(f"this user may not use {path} ({cause}); {AS_ITS_USER}")
     if isinstance(error, TimeoutError | BlockingIOError):
