@@ -12,7 +12,7 @@ from unittest import mock
 
 from ensemble import __version__
 from ensemble.command import checks
-from ensemble.command.control import AS_ITS_USER
+from ensemble.command.control import AS_ITS_USER, NOT_FIRST
 from ensemble.command.findings import Grade
 from ensemble.config import Paths
 from ensemble.errors import ConfigurationError
@@ -132,6 +132,9 @@ class CheckTests(CommandTestCase):
         path.unlink()
         self.serve(path, lambda tone: [], b"220 mail\n")
         self.assertIn("is no humd", next(self.thrum_grades(path)))
+        for why, mend in ((PermissionError("user 7 serves it"), NOT_FIRST), (TimeoutError(), "is humd stopped")):
+            with mock.patch("ensemble.command.checks.refuse_strangers", side_effect=why):
+                self.assertIn(mend, checks.thrum(path)[0].mend)
         path.chmod(0o666)
         self.assertIn("others can use", next(self.thrum_grades(path)))
         path.parent.chmod(0o777)
