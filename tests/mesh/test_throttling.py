@@ -264,10 +264,13 @@ class MalformedTests(SynchronousTestCase):
         for peer in crowd:
             peer.say(*[b"x"] * MALFORMED_AT_ONCE)
         self.assertEqual(self.counted(), (MALFORMED_AT_ONCE + 9, 9))
+        self.humd.judge_again(self.humd.policy)
+        self.world.advance(0)
+        self.assertEqual(self.counted()[0], MALFORMED_AT_ONCE + 18, "new rules fill no bucket")
         crowd[1].wire.close()
         again = PlainPeer(self.world, self.humd, crowd[1].key)
         again.say(again.hello(), *[b"x"] * MALFORMED_AT_ONCE)
-        self.assertEqual(self.counted(), (MALFORMED_AT_ONCE + 10, 10))
+        self.assertEqual(self.counted()[0], MALFORMED_AT_ONCE + 19)
         self.world.advance(1, step=0.05)
         self.assertLess(self.counted()[0], 1.2 * (MALFORMED_AT_ONCE + MALFORMED_PER_SECOND))
 
