@@ -165,8 +165,11 @@ class LogPlan:
             return None
         if self.file == "-":
             return make_observer(sys.stdout, self.log_format, self.least)
+        path = os.path.abspath(self.file)
         try:
-            file: Any = LogFile.fromFullPath(os.path.abspath(self.file), maxRotatedFiles=OLD_FILES)
+            if not os.path.lexists(path):  # the mode that is found is that of all which follow
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            file: Any = LogFile.fromFullPath(path, maxRotatedFiles=OLD_FILES)
         except OSError as error:
             raise ConfigurationError(f"cannot write the log {self.file}: {error.strerror}") from None
         if signal.getsignal(signal.SIGUSR1) in (signal.SIG_DFL, None):

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import stat
 from glob import glob
 from typing import Any
 
@@ -199,6 +200,22 @@ class PlanTests(SynchronousTestCase):
         observer({"log_format": "hello again", "log_level": LogLevel.info, "log_namespace": "here"})
         with open(path) as file:
             self.assertIn("hello again", file.read())
+
+    def test_mode(self) -> None:
+        """A log that we begin is ours alone, whatever the umask; one that is there keeps its mode, as do the next."""
+        self.addCleanup(os.umask, os.umask(0))
+        before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        self.addCleanup(signal.signal, signal.SIGUSR1, before)
+        for mode in (0o600, 0o640):
+            path = self.mktemp()
+            if mode != 0o600:
+                os.close(os.open(path, os.O_CREAT, mode))
+            observer = self.plan(nodaemon=0, logfile=path).observer()
+            assert observer is not None
+            for _ in range(2):
+                text = "x" * 1_000_000
+                observer({"log_format": "{text}", "text": text, "log_level": LogLevel.info, "log_namespace": "here"})
+            self.assertEqual([stat.S_IMODE(os.stat(each).st_mode) for each in (path, f"{path}.1")], [mode] * 2)
 
     def test_old_files(self) -> None:
         """However much is logged, nine old files are kept."""
