@@ -84,15 +84,14 @@ class Here:
         :returns: L{status}.
         :raises Unanswered: there is one that does not answer: who knows which are its files?
         """
-        try:
-            status = self.ask_anybody("status")
-        except (DaemonRefused, ThrumPathTooLong):
-            return None
+        status, silent = self.status()
+        if silent is not None:
+            raise silent
         given = self.options
         if status is not None:
             ours = self.paths()
             files = {
-                name: _theirs(getattr(ours, name), place)
+                name: theirs(getattr(ours, name), place)
                 for name in ("state_dir", "key", "peers_file")
                 if isinstance(place := status.get(name), str)
             }
@@ -140,7 +139,7 @@ class Here:
         return f"~{place[len(home) :]}" if home and place.startswith(f"{home}/") else place
 
 
-def _theirs(ours: Path, told: str) -> Path:
+def theirs(ours: Path, told: str) -> Path:
     """
     The path that the daemon named, by its bytes.
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.command.control import NoDaemon, ask_daemon
-from ensemble.command.here import Here
+from ensemble.command.here import Here, theirs
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.unit import UNIT, unit_path
 from ensemble.config import (
     begin_rotation,
     finish_rotation,
     keep_revocation,
-    meant,
     old_key_file,
     read_own_statements,
     read_revocation,
@@ -157,8 +156,8 @@ class _Places:
         self._elsewhere = False
         if status is not None:
             self.running = str(status.get("id"))
-            theirs = meant(str(status.get("state_dir", shown(self.state_dir))))
-            self._elsewhere = theirs.resolve() != self.state_dir.resolve()
+            told = str(status.get("state_dir", shown(self.state_dir)))
+            self._elsewhere = theirs(self.state_dir, told).resolve() != self.state_dir.resolve()
 
     def load(self) -> HumdKey:
         """:raises KeyFileError: there is no key, or it cannot be read."""

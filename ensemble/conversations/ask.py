@@ -12,9 +12,8 @@ from ensemble.conversations.outputs import Side
 from ensemble.identity import HumdId
 
 OVERHEAD: Final = 1024  # bytes of one ask, without its keys: itself and its places in the tables
-WIDE: Final = (
-    8  # bytes of a character of a key that is not all ASCII: in Python four, and four more once it was written
-)
+# Bytes of a character of a key that is not all ASCII: in Python four, and four more once it was written.
+WIDE: Final = 8
 
 
 class Kind(Enum):

@@ -119,7 +119,7 @@ def _row(humd: Humd, peer: HumdId, row: KnownPeer | None) -> dict[str, Any]:
         "stranger": row is None,
         "hints": [] if row is None else list(row.hints),
         "secure_only": row is not None and row.needs_secure,
-        "auth": None if row is None or row.level is None else row.level.name.lower(),
+        "auth": None if row is None or row.level is None else row.level.word,
         **{flag: row is not None and getattr(row, flag) for flag in ("relays", "plain", "follow")},
         "heir": heirs[-1].full if heirs and rules.lineage.dead(heirs[-1]) is None else None,
         "heir_of": None if row is None or row.heir_of is None else row.heir_of.full,
