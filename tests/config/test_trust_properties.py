@@ -43,7 +43,7 @@ WISHES = st.builds(
     plain=st.none() | st.booleans(),
     follow=st.none() | st.booleans(),
     unset=st.lists(st.sampled_from(["alias", "auth"]), unique=True).map(tuple),
-)
+).filter(lambda wish: not wish.fields.keys() & set(wish.unset))  # nobody can ask for both
 
 
 @st.composite
