@@ -13,12 +13,12 @@ Relaying is not part of it: a peer's tone for somebody else is refused.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ensemble.conversations.ask import Ask, Kind
-from ensemble.conversations.asks import MAX_ASKS, AskBook
+from ensemble.conversations.asks import AskBook
 from ensemble.conversations.outputs import (
     COUNTERS,
     Asking,
@@ -30,6 +30,7 @@ from ensemble.conversations.outputs import (
     ToPeer,
     WaitingChanged,
 )
+from ensemble.conversations.owed import Owed
 from ensemble.conversations.replies import Replies
 from ensemble.conversations.requests import Requests
 from ensemble.conversations.telling import Teller
@@ -46,9 +47,6 @@ from ensemble.tone import (
     once,
     peek,
 )
-
-MAX_OWED: Final = MAX_ASKS  # errors kept for one peer whose queue is full
-MAX_OWED_BYTES: Final = 4 * 1024 * 1024  # of all of them: what they quote is as long as its sender likes
 
 
 class Routes:
@@ -73,8 +71,7 @@ class Routes:
         self._replies = Replies(self._tell)
         self.piece = self._replies.piece
         self._requests = Requests(self._tell, roster, home)
-        self._owed: dict[HumdId, deque[ToPeer]] = {}
-        self._owed_size: dict[HumdId, int] = {}  # bytes
+        self._owed = Owed()
 
     # questions
 
@@ -171,8 +168,7 @@ class Routes:
 
     def peer_lost(self, peer: HumdId) -> list[Output]:
         """The link to C{peer} is lost, or was replaced: whoever waits for it is told."""
-        self._owed.pop(peer, None)
-        self._owed_size.pop(peer, None)
+        self._owed.take(peer)
         out = self._lost(peer, "the link to the humd that was to answer is lost: try again once it is back")
         return self._with_changes(out) if self._book.changed else out
 
@@ -214,9 +210,7 @@ class Routes:
 
     def peer_has_room(self, peer: HumdId) -> list[Output]:
         """The queue to C{peer} drained: the errors that it had no room for, again."""
-        owed = self._owed.pop(peer, None)
-        self._owed_size.pop(peer, None)
-        return [] if owed is None else list(owed)
+        return list(self._owed.take(peer))
 
     # inside
 
@@ -294,13 +288,8 @@ class Routes:
     def _own_failed(self, output: ToClient | ToPeer, qualifier: Qualifier) -> list[Output]:
         if output.droppable:
             return [self._tell.drop("tones.dropped")]
-        if isinstance(output, ToPeer) and qualifier is Qualifier.QUEUE_FULL:
-            owed = self._owed.setdefault(output.peer, deque())
-            size = self._owed_size.get(output.peer, 0) + len(output.line)
-            if len(owed) < MAX_OWED and size <= MAX_OWED_BYTES:
-                owed.append(output)
-                self._owed_size[output.peer] = size
-                return []
+        if isinstance(output, ToPeer) and qualifier is Qualifier.QUEUE_FULL and self._owed.keep(output):
+            return []
         return [self._tell.drop("errors.lost")]
 
     def _with_changes(self, out: list[Output]) -> list[Output]:

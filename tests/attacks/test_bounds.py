@@ -288,4 +288,4 @@ class DeliveryTests(SynchronousTestCase):
         size = sum(len(out.line) for out in owed if isinstance(out, ToPeer))
         self.assertTrue(3 * 1024 * 1024 < size <= 4 * 1024 * 1024)
         self.assertEqual(self.routes.counters["errors.lost"], 1000 - len(owed))
-        self.assertEqual(self.routes._owed_size, {})
+        self.assertEqual(self.routes._owed.size, 0)

@@ -6,10 +6,12 @@ from collections import Counter
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.conversations import COUNTERS, MAX_ASKS, MAX_ORPHANS, REMEMBERED, routes
+from ensemble.conversations import COUNTERS, MAX_ASKS, MAX_ORPHANS, REMEMBERED, owed
 from ensemble.conversations.ask import Ask, Kind
 from ensemble.conversations.asks import MAX_KEYS, AskBook
+from ensemble.identity import HumdId
 from tests.conversations.desk import Desk, Got, P, Q, errors
+from tests.conversations.test_crowds import stranger
 
 LONG = 4096  # characters: the longest key that a tone may have
 
@@ -100,17 +102,17 @@ class CeilingTests(SynchronousTestCase):
         """Errors that a peer has no room for are kept up to a bound, and counted beyond it."""
         self.desk.heard(P, "prompt", rid="r", modelId="x", sid="s")
         (output,) = self.desk.lines
-        for _ in range(routes.MAX_OWED + 1):
+        for _ in range(owed.MAX_OWED + 1):
             self.desk.fail(output=output)
         self.assertEqual(self.desk.drops, ["errors.lost"])
-        self.assertEqual(len(self.desk.routes.peer_has_room(P)), routes.MAX_OWED)
+        self.assertEqual(len(self.desk.routes.peer_has_room(P)), owed.MAX_OWED)
 
     def test_long_errors_owed_to_a_peer(self) -> None:
         """They quote what was asked, so their bytes have a bound, too; once they left there is room for as many."""
         self.desk.heard(P, "prompt", rid="r" * 4000, modelId="x", sid="s" * 4000)
         (output,) = self.desk.lines
-        fit = routes.MAX_OWED_BYTES // len(output.line)
-        self.assertLess(fit, routes.MAX_OWED)
+        fit = owed.MAX_OWED_BYTES // (len(output.line) + owed.OVERHEAD)
+        self.assertLess(fit, owed.MAX_OWED)
         for _ in range(2):
             for _ in range(fit):
                 self.desk.fail(output=output)
@@ -118,6 +120,30 @@ class CeilingTests(SynchronousTestCase):
             self.desk.fail(output=output)
             self.assertEqual(self.desk.drops, ["errors.lost"])
             self.assertEqual(len(self.desk.routes.peer_has_room(P)), fit)
+
+    def test_errors_owed_to_many_peers(self) -> None:
+        """All of them together have a bound; a peer that is owed little is served beyond it, and losses give room."""
+        self.patch(owed, "MAX_ALL_BYTES", 256 * 1024)
+        crowd = [stranger(number) for number in range(6)]
+        outputs = {}
+        for peer in crowd:
+            self.desk.heard(peer, "prompt", rid="r" * 4000, modelId="x", sid="s" * 4000)
+            (outputs[peer],) = self.desk.lines
+        each = len(outputs[crowd[0]].line) + owed.OVERHEAD
+        kept = Counter[HumdId]()
+        for peer in crowd:
+            for _ in range(12):
+                self.desk.fail(output=outputs[peer])
+                kept[peer] += not self.desk.drops
+        few = owed.SHARE // each
+        self.assertEqual([kept[peer] for peer in crowd], [12, 12, few, few, few, few])
+        self.desk.routes.peer_lost(crowd[0])
+        self.desk.fail(output=outputs[crowd[5]])
+        self.assertEqual(self.desk.drops, ["errors.lost"])
+        for peer in crowd[1:4]:
+            self.assertEqual(len(self.desk.routes.peer_has_room(peer)), kept[peer])
+        self.desk.fail(output=outputs[crowd[5]])
+        self.assertEqual(len(self.desk.routes.peer_has_room(crowd[5])), few + 1)
 
     def test_long_keys(self) -> None:
         """The keys of all asks of a client have a bound together, far below that of as many asks with long ones."""

@@ -284,7 +284,7 @@ class Storm(RuleBasedStateMachine):
             assert self.desk.lost(peer) == []
         book = self.desk.routes._book
         assert (book.servers, book.askers, book.serving) == ({}, {}, {})
-        assert not book.size and not book.orphans and not book._fading and not self.desk.routes._owed
+        assert not book.size and not book.orphans and not book._fading and not self.desk.routes._owed.size
 
 
 class StormTests(SynchronousTestCase):
