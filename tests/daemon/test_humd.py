@@ -11,8 +11,10 @@ from unittest import mock
 from attrs import evolve
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IReactorPluggableNameResolver
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.logger import LogLevel, capturedLogs
+from zope.interface import implementer
 
 from ensemble.daemon.descriptors import KEPT_FROM_DIALS, Descriptors
 from ensemble.daemon.humd import Humd
@@ -44,6 +46,13 @@ class OrderlyReactor(MemoryReactorClock):
         return super().connectTCP(host, *args, **more)
 
 
+@implementer(IReactorPluggableNameResolver)
+class NamingReactor(MemoryReactorClock):
+    """One that may have a resolver."""
+
+    nameResolver: Any
+
+
 class StartTests(HumdTestCase):
     """What is there once it has started."""
 
@@ -69,6 +78,19 @@ class StartTests(HumdTestCase):
         following[0] -= 1
         self.reactor.advance(1)
         self.assertEqual(len(self.reactor.tcpClients), 1)
+
+    def test_names_over_all_wires(self) -> None:
+        """What one peer may have looked up counts over TLS and TCP together."""
+        resolver = mock.Mock()
+        self.reactor = reactor = NamingReactor()
+        reactor.nameResolver = resolver  # Twisted's name for it
+        settings = self.settings()
+        settings.paths.peers_file.parent.mkdir(parents=True)
+        hints = ["tls:a.test:1", "tls:b.test:1", "tcp:c.test:1"]
+        self.write_peers(settings, {"humd_id": "humd_" + "ab" * 32, "hints": hints, "plain": True})
+        self.humd(settings)
+        reactor.pump([0.5] * 10)
+        self.assertEqual([call.args[1] for call in resolver.resolveHostName.call_args_list], ["a.test", "b.test"])
 
     def test_says_who_and_where(self) -> None:
         """Its first lines tell id, hints, what it wants of peers, and the socket."""

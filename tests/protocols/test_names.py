@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
+from weakref import ref
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
@@ -14,8 +16,15 @@ from zope.interface import implementer
 from ensemble.errors import LinkRefused
 from ensemble.identity import Hint, HumdAddr, HumdKey
 from ensemble.interfaces import IWire
-from ensemble.protocols import Names, TcpTransport
-from ensemble.protocols.names import KEPT_LOOK_UPS, LOOK_UP_SECONDS, LOOK_UPS, MAX_ADDRESSES, PEER_LOOK_UPS
+from ensemble.protocols import Names, TcpTransport, names as names_module
+from ensemble.protocols.names import (
+    KEPT_LOOK_UPS,
+    LOOK_UP_SECONDS,
+    LOOK_UPS,
+    MAX_ADDRESSES,
+    PEER_LOOK_UPS,
+    Question,
+)
 
 
 @implementer(IHostnameResolver)
@@ -161,6 +170,46 @@ class NamesTests(SynchronousTestCase):
         self.failureResultOf(again, LinkRefused)
         self.dial(self.bob, "bob.test")
         self.assertNotIn("bob.test", self.threads.busy)
+
+    def test_names_remembered(self) -> None:
+        """Of names that had an answer so many are remembered; one more, and that is the first of the next ones."""
+        self.patch(names_module, "ANSWERED", 2)
+        for name in ("a.test", "b.test", "c.test"):
+            self.dial(self.bob, name)
+            self.threads.answer(name, "192.0.2.7")
+        self.crowd(40)
+        self.dial(self.alice, "a.test", "b.test", "c.test")
+        self.assertEqual(list(self.threads.busy)[LOOK_UPS - KEPT_LOOK_UPS :], ["c.test"])
+
+    def test_answered_at_once(self) -> None:
+        """A resolver that answers while it is asked is asked once for a name, whoever waits for it."""
+        self.dial(self.alice, "h0.test", "h1.test", "one.test")
+        self.dial(self.alice, "one.test", port=2)
+        asked = []
+
+        def at_once(receiver: Any, name: str, *more: Any) -> None:
+            asked.append(name)
+            self.threads.busy[name] = receiver
+            self.threads.answer(name, "192.0.2.8")
+
+        self.patch(self.threads, "resolveHostName", at_once)
+        self.threads.answer("h0.test", "192.0.2.7")
+        self.assertEqual(asked, ["one.test"])
+        self.assertEqual(self.places(), [("192.0.2.7", 1), ("192.0.2.8", 1), ("192.0.2.8", 2)])
+
+    def test_nothing_is_kept_of_what_was_given_up(self) -> None:
+        """However long the look-up goes on."""
+
+        class Receiver:
+            resolutionBegan = staticmethod(lambda question: None)
+
+        names, receiver = Names(self.reactor), Receiver()
+        question, kept = Question(names, "alice", "h0.test", 1, receiver), ref(receiver)
+        names.ask(question)
+        question.cancel()
+        del question, receiver
+        gc.collect()
+        self.assertEqual((list(self.threads.busy), kept()), (["h0.test"], None))
 
     def test_many_addresses(self) -> None:
         """Of a name with a thousand addresses some are dialled."""
