@@ -31,7 +31,7 @@ def write_text(path: StrPath, text: str, lasting: bool = True) -> None:
     Write a whole file, or leave the old one as it was.
 
     A link is followed, so that it goes on pointing at the file.  Mode and (where we may) owner stay; a new file gets
-    0600, a new folder 0700.
+    0600 and the owner of its folder, so that root can write one for somebody else, and a new folder 0700.
 
     :param lasting: wait for the disk, so that it is there after a power cut; a busy disk takes its time.
     :raises OSError: it could not be written.
@@ -119,10 +119,11 @@ def _dress(handle: int, name: str) -> None:
     try:
         old = os.stat(name)
     except FileNotFoundError:
-        os.fchmod(handle, FILE_MODE)
-        return
+        owner, group, mode = os.stat(os.path.dirname(name)).st_uid, -1, FILE_MODE
+    else:
+        owner, group, mode = old.st_uid, old.st_gid, old.st_mode & 0o7777
     try:
-        os.fchown(handle, old.st_uid, old.st_gid)
+        os.fchown(handle, owner, group)
     except PermissionError:
         pass  # only root can give files away; the mode is ours to keep
-    os.fchmod(handle, old.st_mode & 0o7777)
+    os.fchmod(handle, mode)

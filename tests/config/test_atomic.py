@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from pathlib import Path
-from unittest.mock import patch
+from unittest.mock import ANY, patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -70,6 +70,12 @@ class WriteTextTests(AtomicCase):
         with patch("os.fchown", side_effect=PermissionError(errno.EPERM, "")):
             write_text(self.path, "new")
         self.assertEqual(self.path.read_text(), "new")
+
+    def test_owner_of_a_new_file(self) -> None:
+        """A new file is the owner's of its folder: what root writes there is of use to them."""
+        with patch("os.fchown") as given:
+            write_text(self.path, "new")
+        given.assert_called_once_with(ANY, self.folder.stat().st_uid, -1)
 
     def test_leaves_nothing_open(self) -> None:
         """However often it is written, no descriptor stays open."""
