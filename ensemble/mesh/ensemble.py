@@ -273,8 +273,7 @@ class Ensemble(Service):
 
     def linked(self, peer: HumdId) -> bool:
         """True while there is a link to C{peer}, or its tones are moving from one to another."""
-        known = self._members.get(peer)
-        return known is not None and known.linked
+        return self._members.is_linked(peer)
 
     def contested(self, peer: HumdId) -> bool:
         """True where two processes seem to have its key: not long ago its links replaced each other, and often."""

@@ -50,6 +50,7 @@ class Link:
         "_turn",
         "_wall_ms",
         "began",
+        "heard",
         "max_tone",
         "peer",
         "peer_text",
@@ -87,7 +88,7 @@ class Link:
         self.max_tone = max_tone
         self.began = clock.seconds()
         self.up_at = 0.0
-        self.wrote = False  # tones, not only lines of the link's own
+        self.wrote = self.heard = False  # tones, not only lines of the link's own
         self.statements = 0  # of keys, that came on it
         self._silent = ""  # why we gave the peer up
         self._parted = False  # it said goodbye; it does that once, and each is a line in the log
@@ -350,6 +351,7 @@ class Link:
             elif envelope.chi in _OWN_CHI:
                 self._link_tone(envelope.chi, envelope, line)
             else:
+                self.heard = True
                 tone(self, envelope, line)
 
     def _spend(self, tones: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 
+from ensemble.errors import LinkRefused
 from ensemble.identity import HumdId
 from ensemble.mesh.inbound import Inbound
 from ensemble.mesh.link import Link
@@ -98,7 +99,8 @@ class Links:
             self._counters["handshake.early"] += link.shaken.dropped
         tell = self._reception.came_up(link)
         self._members.came_up(link, link.peer in self._rules.policy.known)
-        tell(link.peer)
+        late = link.state is State.GONE and not self._members.is_linked(link.peer)
+        tell(LinkRefused("it came up late: a link to the same humd was lost meanwhile") if late else link.peer)
         self._rules.came_up(link)
         for watcher in self.watchers:
             watcher(link)

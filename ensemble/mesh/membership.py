@@ -15,6 +15,7 @@ from ensemble.mesh.defaults import CONTESTED, CONTESTED_SECONDS
 from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.link_actions import GoodbyeReason
+from ensemble.mesh.link_order import PastOrders
 from ensemble.mesh.listener import MeshListener
 from ensemble.mesh.peer import Peer, no_link
 from ensemble.mesh.policy import Policy
@@ -52,6 +53,7 @@ class Membership:
         self._limits, self._queues = limits, queues
         self._strangers = malformed_bucket(clock.seconds())
         self._peers: dict[str, Peer] = {}  # by full id: as tones name them, and hashed faster than an id
+        self._past = PastOrders()
         self._contested: dict[HumdId, float] = {}  # since when; the latest last
         self._linked: tuple[Peer, ...] | None = None  # until something changes
 
@@ -72,6 +74,11 @@ class Membership:
     def get(self, peer: HumdId) -> Peer | None:
         """What is known of C{peer}; None where there is no link and none is coming."""
         return self._peers.get(peer.full)
+
+    def is_linked(self, peer: HumdId) -> bool:
+        """True while there is a link to C{peer}, or its tones are moving from one to another."""
+        known = self._peers.get(peer.full)
+        return known is not None and known.linked
 
     def known(self, peer: HumdId) -> Peer:
         """:raises UnknownPeer: there is no link to it, and none is coming."""
@@ -101,7 +108,9 @@ class Membership:
         """What is known of C{peer}, made where it was nothing."""
         known = self._peers.get(peer.full)
         if known is None:
-            known = self._peers[peer.full] = Peer(self._me, peer, self, self._clock, self._limits, self._queues)
+            order = self._past.take(peer)
+            known = Peer(self._me, peer, self, self._clock, self._limits, self._queues, order)
+            self._peers[peer.full] = known
         return known
 
     def came_up(self, link: Link, known: bool) -> None:
@@ -210,6 +219,7 @@ class Membership:
     def _forget(self, peer: Peer) -> None:
         if peer.idle and self._peers.get(peer.id.full) is peer:
             del self._peers[peer.id.full]
+            self._past.keep(peer.id, peer.order, self._clock.seconds())
 
     def _tell(self, peer: HumdId, up: bool) -> None:
         for watcher in list(self.watchers):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -29,6 +30,7 @@ from ensemble.mesh.link_actions import (
     TwoProcesses,
     WriteOn,
 )
+from ensemble.mesh.link_order import LinkOrder
 from ensemble.mesh.link_owner import State
 from ensemble.mesh.peer_links import PeerLinks
 from ensemble.mesh.reading import Reason
@@ -75,6 +77,7 @@ class Peer:
 
     :ivar address: how a line of ours to it begins: ``from`` and ``to``, spliced in front of an encoded tone.
     :ivar allowance: what it may send, over all its links; None for no limit.
+    :ivar order: which of its links is the older; outlives this.
     :ivar hold: tones that wait for a link that is being made or moved, oldest first.
     :ivar coming: links that are pending towards this id, dialled by us or given to C{install}.
     :ivar standing: of what it and its links hold; whom we dial without a link to it has a row.
@@ -95,6 +98,7 @@ class Peer:
         "coming",
         "hold",
         "id",
+        "order",
         "standing",
         "waits",
         "writing",
@@ -108,12 +112,14 @@ class Peer:
         clock: IReactorTime,
         limits: Limits,
         queues: LineBudget,
+        order: LinkOrder,
     ) -> None:
         self.id = peer
         self.address = f'{{"from":"{me.full}","to":"{peer.full}",'.encode()
         self._owner, self._clock = owner, clock
         self._limits, self._queues = limits, queues
-        self._links: PeerLinks[Link] = PeerLinks(me, peer)
+        self._links: PeerLinks[Link] = PeerLinks(me, peer, attrgetter("heard"), order)
+        self.order = order
         self._deadline: IDelayedCall | None = None
         self._todo: deque[Action[Link]] = deque()
         self._doing = False
@@ -221,7 +227,7 @@ class Peer:
     def gone(self, link: Link, reason: str, clean: bool) -> None:
         """The wire of C{link} is gone, up or not."""
         self.coming.discard(link)
-        self._do(self._links.lost(link, reason=reason, clean=clean))
+        self._do(self._links.lost(link, self._clock.seconds(), reason=reason, clean=clean))
         if not self.coming and not self.linked:
             self._drop(self._take_held(), Qualifier.ROUTE_SEND_FAILED)
 

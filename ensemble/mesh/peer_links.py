@@ -3,7 +3,8 @@ One link per peer: what happens when a second link to the same humd comes up (wi
 
 Theory of operation.  A peer has at most one link that tones are written on.  A second link that completes is
 
-- I{refused}, where its level is weaker than the first one's;
+- I{refused}, where its level is weaker than the first one's, or it may bring what is older than what was read
+  (L{LinkOrder});
 - I{the same meeting twice}, where both sides dialled at once: dialled from the other side, by the same instance, on
   the same level, with C{bye-1}, and the first up for less than 15 s.  The two are made one without losing, doubling
   or reordering a tone, see below;
@@ -27,6 +28,9 @@ Where it ends in another way, whoever wrote on the link that broke tells a loss,
 the asks of the other without need leaves it waiting for ever.  The follower's answer is the one line whose fate its
 writer could not see; so it lets the leader close first, and where the loser breaks instead, it gives up both links.
 
+Without a goodbye nobody knows on which of the two the other spoke first: where tones were read on the loser, the winner
+is not read any more.
+
 No method knows a socket or a clock.  The owner executes the actions in the order in which it got them, before it
 handles another line of any link of this peer.
 """
@@ -34,7 +38,7 @@ handles another line of any link of this peer.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from attrs import define, frozen
@@ -63,20 +67,9 @@ from ensemble.mesh.link_actions import (
     TwoProcesses,
     WriteOn,
 )
+from ensemble.mesh.link_order import LinkOrder, Up
 
 L = TypeVar("L", bound=Hashable)
-
-
-@frozen(eq=False)
-class _Up(Generic[L]):
-    """A link that came up, as it was then."""
-
-    link: L
-    dialled: bool
-    level: int
-    instance: str | None
-    bye: bool
-    since: float
 
 
 class _Down:
@@ -92,7 +85,7 @@ class _One(Generic[L]):
     :ivar held_until: its reading is paused, for a dial of ours may be up at the other side.
     """
 
-    up: _Up[L]
+    up: Up[L]
     widowed: bool = False
     held_until: float | None = None
 
@@ -101,9 +94,9 @@ class _One(Generic[L]):
 class _Two(Generic[L]):
     """Dialled at once: the winner is not read, the loser is.  C{first} is the one that was up first here."""
 
-    winner: _Up[L]
-    loser: _Up[L]
-    first: _Up[L]
+    winner: Up[L]
+    loser: Up[L]
+    first: Up[L]
     until: float
 
 
@@ -111,7 +104,7 @@ class _Two(Generic[L]):
 class _Moving(Generic[L]):
     """The loser is done with, the winner not up yet: tones are held."""
 
-    loser: _Up[L]
+    loser: Up[L]
     since: float
 
 
@@ -131,10 +124,15 @@ class PeerLinks(Generic[L]):
     C{L} is the owner's link, hashable by identity.  Every method that may do something returns what is to be done.
     """
 
-    def __init__(self, me: HumdId, peer: HumdId) -> None:
-        """:raises ValueError: the ids are equal; such a hello is to be refused before it gets here."""
+    def __init__(self, me: HumdId, peer: HumdId, heard: Callable[[L], bool], order: LinkOrder) -> None:
+        """
+        :param heard: was a tone of the peer read on this link?
+        :param order: of the links that there were before.
+        :raises ValueError: the ids are equal; such a hello is to be refused before it gets here.
+        """
         if me == peer:
             raise ValueError("a humd has no links to itself")
+        self._heard, self._order = heard, order
         self._leads = me < peer
         self._state: _Down | _One[L] | _Two[L] | _Moving[L] = _Down()
         self._leaving: dict[L, _Leaving] = {}
@@ -181,16 +179,21 @@ class PeerLinks(Generic[L]):
         :param began: when it was accepted or dialled; None where that is not known.
         """
         self._dials.pop(link, None)
-        new = _Up(link, dialled, level, instance, bye, now)
+        new = Up(link, dialled, level, instance, bye, now, began)
         state = self._state
+        if self._order.late(new):
+            return [Refuse(link), *self._release()]
         if isinstance(state, _Down):
             return self._begin(new, now)
         old = state.up if isinstance(state, _One) else state.winner if isinstance(state, _Two) else state.loser
         if level < old.level:
             return [Refuse(link), *self._release()]  # one on which the peer proved more is up
         if isinstance(state, _One) and self._crossed(old, new) and now - old.since < CROSSED_SECONDS:
+            if self._leads and old.dialled and self._heard(old.link):
+                return [Refuse(link)]  # the other side writes on the winner: on this one it said nothing, or long ago
             return self._cross(state, new, now)
         if isinstance(state, _Moving) and self._crossed(old, new) and (began is None or began <= state.since):
+            self._order.came_up(new)
             self._state = _One(new)
             return [WriteOn(link)]
         return self._replace(new, now)
@@ -206,7 +209,7 @@ class PeerLinks(Generic[L]):
             return []
         if reason != GoodbyeReason.DUPLICATE:
             known = reason in GoodbyeReason._value2member_map_
-            return self._lose_all(f"it said goodbye: {reason}" if known else "it said goodbye")
+            return self._lose_all(f"it said goodbye: {reason}" if known else "it said goodbye", now)
         if isinstance(state, _Two) and up is state.loser:
             winner = state.winner.link
             self._state = _One(state.winner)
@@ -215,12 +218,16 @@ class PeerLinks(Generic[L]):
         if isinstance(state, _One) and up.dialled and not self._leads:
             if state.widowed:
                 self._state = _Down()
-                return [*self._answer(link, now, False, []), *self._tell("the link that it moved to is gone")]
+                return [*self._answer(link, now, False, []), *self._tell("the link that it moved to is gone", now)]
+            if self._order.outlived(up):
+                return self._lose_all("the link that it moved to is gone", now)
             self._state = _Moving(up, now)
             return self._answer(link, now, wrote, [WriteOn(None)])
-        return self._lose_all("it said goodbye to the link that stays")
+        return self._lose_all("it said goodbye to the link that stays", now)
 
-    def lost(self, link: L, *, reason: str = "the connection was lost", clean: bool = True) -> list[Action[L]]:
+    def lost(
+        self, link: L, now: float, *, reason: str = "the connection was lost", clean: bool = True
+    ) -> list[Action[L]]:
         """
         C{link} is gone, closed by us or not.  Nothing for a link that is not known here.
 
@@ -229,17 +236,17 @@ class PeerLinks(Generic[L]):
         leaving = self._leaving.pop(link, None)
         if leaving is not None:
             broke = leaving.at_stake and not clean
-            return self._lose_all("the link that it moved from broke before it had read all") if broke else []
+            return self._lose_all("the link that it moved from broke before it had read all", now) if broke else []
         if link in self._dials:
             del self._dials[link]
             return self._release()
         state, up = self._state, self._find(link)
-        if isinstance(state, _Two) and up is state.loser:
-            return self._keep(state, reason)
+        if isinstance(state, _Two) and up is state.loser and not self._heard(link):
+            return self._keep(state, reason, now)
         if isinstance(state, _Two) and up is state.winner and state.first is state.loser and not self._leads:
             self._state = _One(state.loser, widowed=True)  # nothing was read or written on the winner: no loss yet
             return []
-        return self._lose_all(reason, gone=link) if up is not None else []
+        return self._lose_all(reason, now, gone=link) if up is not None else []
 
     def leave(self, reason: GoodbyeReason, now: float, message: str = "") -> list[Action[L]]:
         """We part from the peer: goodbye where it may still be said, and an orderly close."""
@@ -251,7 +258,7 @@ class PeerLinks(Generic[L]):
                 actions.append(SayGoodbye(up.link, reason, message))
             actions += self._close(up.link, now)
         self._state = _Down()
-        return actions + self._tell(f"we said goodbye: {reason.value}")
+        return actions + self._tell(f"we said goodbye: {reason.value}", now)
 
     # time
 
@@ -268,17 +275,16 @@ class PeerLinks(Generic[L]):
             del self._leaving[link]
             actions.append(CloseNow(link))
             if leaving.at_stake:
-                actions += self._lose_all("the link that it moved from could not be drained")
+                actions += self._lose_all("the link that it moved from could not be drained", now)
         state = self._state
         if isinstance(state, _One) and state.held_until is not None and now >= state.held_until:
             actions += [CloseNow(dial) for dial in self._dials]
             self._dials.clear()
             actions += self._release()
         elif isinstance(state, _Two) and now >= state.until:
-            actions.append(CloseNow(state.loser.link))
-            actions += self._keep(state, "two links to it could not be made one in time")
+            actions += self._part(state, "two links to it could not be made one in time", now)
         elif isinstance(state, _Moving) and now >= state.since + MOVE_SECONDS:
-            actions += self._lose_all("the link that it moved to did not come up")
+            actions += self._lose_all("the link that it moved to did not come up", now)
         return actions
 
     def next_deadline(self) -> float | None:
@@ -295,25 +301,27 @@ class PeerLinks(Generic[L]):
 
     # inside
 
-    def _ups(self) -> list[_Up[L]]:
+    def _ups(self) -> list[Up[L]]:
         state = self._state
         if isinstance(state, _One):
             return [state.up]
         return [state.winner, state.loser] if isinstance(state, _Two) else []
 
-    def _find(self, link: L) -> _Up[L] | None:
+    def _find(self, link: L) -> Up[L] | None:
         return next((up for up in self._ups() if up.link == link), None)
 
-    def _crossed(self, old: _Up[L], new: _Up[L]) -> bool:
+    def _crossed(self, old: Up[L], new: Up[L]) -> bool:
         """Could both sides have dialled these two at once?  A stronger level could not: nothing weaker may win."""
         same = old.instance is not None and old.instance == new.instance and old.level == new.level
         return same and old.bye and new.bye and old.dialled is not new.dialled
 
-    def _begin(self, new: _Up[L], now: float) -> list[Action[L]]:
+    def _begin(self, new: Up[L], now: float) -> list[Action[L]]:
+        self._order.came_up(new)
         self._state = _One(new)
         return [WriteOn(new.link), PeerUp(new.link), *self._hold(now)]
 
-    def _cross(self, one: _One[L], new: _Up[L], now: float) -> list[Action[L]]:
+    def _cross(self, one: _One[L], new: Up[L], now: float) -> list[Action[L]]:
+        self._order.came_up(new)
         old = one.up
         winner, loser = (new, old) if new.dialled is self._leads else (old, new)
         self._state = _Two(winner, loser, old, now + SETTLE_SECONDS)
@@ -322,29 +330,39 @@ class PeerLinks(Generic[L]):
             actions += [SayGoodbye(loser.link, GoodbyeReason.DUPLICATE), WriteOn(winner.link)]
         return actions
 
-    def _replace(self, new: _Up[L], now: float) -> list[Action[L]]:
+    def _replace(self, new: Up[L], now: float) -> list[Action[L]]:
         actions: list[Action[L]] = [CloseNow(up.link) for up in self._ups()]
         self._state = _Down()
-        actions += [*self._tell("a newer link replaced the older"), *self._begin(new, now)]
+        actions += [*self._tell("a newer link replaced the older", now), *self._begin(new, now)]
         self._replaced_at.append(now)
         if len(self._replaced_at) == REPLACED_OFTEN and now - self._replaced_at[0] <= REPLACED_SECONDS:
             self._replaced_at.clear()
             actions.append(TwoProcesses())
         return actions
 
-    def _keep(self, two: _Two[L], reason: str) -> list[Action[L]]:
+    def _part(self, two: _Two[L], reason: str, now: float) -> list[Action[L]]:
+        """No goodbye came on the loser in time."""
+        if not self._heard(two.loser.link):
+            return [CloseNow(two.loser.link), *self._keep(two, reason, now)]
+        if two.first is two.winner or self._leads:
+            return self._lose_all(reason, now)
+        self._state = _One(two.loser, widowed=True)
+        return [CloseNow(two.winner.link)]
+
+    def _keep(self, two: _Two[L], reason: str, now: float) -> list[Action[L]]:
         """The loser ended in the wrong way: a loss for who wrote there."""
         self._state = _One(two.winner)
-        told = self._tell(reason) if two.first is two.loser else []
+        told = self._tell(reason, now) if two.first is two.loser else []
         return [*told, ResumeReading(two.winner.link)]
 
-    def _lose_all(self, reason: str, gone: L | None = None) -> list[Action[L]]:
+    def _lose_all(self, reason: str, now: float, gone: L | None = None) -> list[Action[L]]:
         actions: list[Action[L]] = [CloseNow(up.link) for up in self._ups() if up.link != gone]
         self._state = _Down()
-        return actions + self._tell(reason)
+        return actions + self._tell(reason, now)
 
-    def _tell(self, reason: str) -> list[Action[L]]:
+    def _tell(self, reason: str, now: float) -> list[Action[L]]:
         """A loss; the state says already what is left."""
+        self._order.lost_at = now
         for leaving in self._leaving.values():
             leaving.at_stake = False
         left: list[Action[L]] = [action(up.link) for up in self._ups() for action in (WriteOn, PeerUp)]

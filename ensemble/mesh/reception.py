@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -91,29 +92,17 @@ class Reception:
         else:
             self.ended(link, LinkRefused(cause, refused.mend))
 
-    def came_up(self, link: Link) -> Callable[[HumdId], None]:
+    def came_up(self, link: Link) -> Callable[[HumdId | LinkRefused], None]:
         """
         C{link} is up, and not pending any more.
 
         :returns: tells whoever waits for it; to be called when everybody else has been told.
         """
-        done = self._taken(link)
-
-        def tell(peer: HumdId) -> None:
-            if done is not None and not done.called:  # who is told of the link first may give this up
-                done.callback(peer)
-
-        return tell
+        return partial(_tell, self._taken(link))
 
     def ended(self, link: Link, outcome: HumdId | LinkRefused) -> None:
         """C{link} will never be up.  Nothing for a link that is not pending."""
-        done = self._taken(link)
-        if done is None or done.called:
-            return
-        if isinstance(outcome, LinkRefused):
-            done.errback(outcome)
-        else:
-            done.callback(outcome)
+        _tell(self._taken(link), outcome)
 
     def lost(self, link: Link, reason: str) -> None:
         """The wire of C{link} is gone.  Nothing for a link that is not pending."""
@@ -174,3 +163,12 @@ class Reception:
             if link is not None:
                 link.too_late()  # else TLS is still spoken: the wire has the same deadline
         self._arm()
+
+
+def _tell(done: Deferred[HumdId] | None, outcome: HumdId | LinkRefused) -> None:
+    if done is None or done.called:  # who is told of the link first may give this up
+        return
+    if isinstance(outcome, LinkRefused):
+        done.errback(outcome)
+    else:
+        done.callback(outcome)

@@ -29,10 +29,9 @@ def smooth(seed: int) -> list[str]:
     """
     world = World(seed)
     luck = world.random
-    proofs, obey = luck.random() < 0.7, luck.random() < 0.7
-    nodes = _pair(world, obey, redials=False)
+    nodes = _pair(world, luck.random() < 0.7, redials=False)
     for node in nodes:
-        world.at(luck.uniform(0, world.slow), partial(node.dial, proofs))
+        world.at(luck.uniform(0, world.slow), node.dial)
         for _ in range(luck.randrange(60)):
             world.at(luck.uniform(0, 8 * world.slow), node.ask)
     world.run()
@@ -63,11 +62,11 @@ def rough(seed: int) -> list[str]:
     nodes = _pair(world, obey=True, redials=True)
     busy = luck.choice([8 * world.slow, 4.0, 12.0, 40.0])
     for node in nodes:
-        world.at(luck.uniform(0, world.slow), partial(node.dial, True))
+        world.at(luck.uniform(0, world.slow), node.dial)
         for _ in range(luck.randrange(60)):
             world.at(luck.uniform(0, busy), node.ask)
     for _ in range(luck.randrange(1, 6)):
-        trouble = luck.choice([_cut, _stall, _silence, _restart, _evict])
+        trouble = luck.choice([_cut, _end, _stall, _silence, _restart, _evict])
         world.at(
             luck.uniform(0, luck.choice([busy, 8 * world.slow])),
             partial(trouble, world, luck.choice(nodes)),
@@ -97,6 +96,14 @@ def _cut(world: World, node: Node) -> None:
     if end is not None:
         for side in (end, end.other):
             world.at(world.now + world.random.uniform(0, 3), side.broken)
+
+
+def _end(world: World, node: Node) -> None:
+    """A connection is ended behind what is on its way; each side notices when all of that has come."""
+    end = _some_end(world, node)
+    if end is not None:
+        for side in (end, end.other):
+            world.at(world.now + world.random.choice([0, world.random.uniform(0, 12)]), side.cut)
 
 
 def _stall(world: World, node: Node) -> None:
@@ -130,7 +137,7 @@ def _restart(world: World, node: Node) -> None:
         end.inbox.clear()
         world.at(world.now + world.random.choice([world.delay(), world.random.uniform(6, 45)]), end.other.broken)
     node.boot()
-    world.at(world.now + world.random.uniform(0, 3), lambda: node.dial(True))
+    world.at(world.now + world.random.uniform(0, 3), node.dial)
 
 
 def main(argv: list[str], say: Callable[[str], None] = print, attempt: Callable[[int], list[str]] | None = None) -> int:

@@ -25,6 +25,7 @@ from ensemble.mesh.link_actions import (
     SayGoodbye,
     WriteOn,
 )
+from ensemble.mesh.link_order import LinkOrder
 from ensemble.mesh.peer_links import PeerLinks
 
 SMALLER, LARGER = HumdId(b"\x01" * 32), HumdId(b"\x02" * 32)
@@ -47,15 +48,22 @@ class Line:
 
 
 FIN = Line("fin")
+CUT = Line("cut")
 
 
 class World:
-    """Time, and what is to happen."""
+    """
+    Time, and what is to happen.
+
+    :ivar slow: seconds: the longest delay of one line.
+    :ivar proofs: the dialler is up first, else the listener.
+    """
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.now = 0.0
-        self.slow = self.random.choice([0.001, 0.05, 0.4, 1.6])  # seconds: the longest delay of one line
+        self.slow = self.random.choice([0.001, 0.05, 0.4, 1.6])
+        self.proofs = self.random.random() < 0.7
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
@@ -79,13 +87,13 @@ class End:
     world: World
     node: Node
     dialled: bool
-    proofs: bool
     other: End = field(init=False)
     incarnation: int = 0  # of the node
     lag: float = 1.0  # how slow what it sends is, in parts of the slowest
     began: float = 0.0
     state: str = "pending"  # up, closed
     paused: bool = False
+    heard: bool = False  # a tone was read
     inbox: deque[Line] = field(factory=deque)
     arrives: float = 0.0  # when the last line that we sent does
 
@@ -96,7 +104,7 @@ class End:
 
     def take(self, line: Line) -> None:
         if self.state == "closed":
-            if line is not FIN:  # a kernel answers so to data for a closed socket
+            if line not in (FIN, CUT):  # a kernel answers so to data for a closed socket
                 self.world.at(self.world.now + self.world.delay(), self.other.broken)
             return
         if not self.began:
@@ -108,7 +116,9 @@ class End:
     def drain(self) -> None:
         while self.inbox and not self.paused and self.state != "closed":
             line = self.inbox.popleft()
-            if line is FIN:
+            if line is CUT:
+                self.over()
+            elif line is FIN:
                 self.state = "closed"
                 self.other.state = "closed"
                 self.node.gone(self, clean=True)
@@ -131,10 +141,22 @@ class End:
 
     def abort(self) -> None:
         if self.state != "closed":
-            self.broken()
+            self.over()
             self.world.at(self.world.now + self.world.delay(), self.other.broken)
 
     def broken(self) -> None:
+        """The other side, or the network, reset it: a side that does not read may notice no sooner than it reads."""
+        if self.paused and self.world.random.random() < 0.5:
+            self.inbox.append(CUT)
+            return
+        self.inbox.clear()
+        self.over()
+
+    def cut(self) -> None:
+        """The network ends it behind all that is on its way to us, and the other side knows nothing of it."""
+        self.world.at(self.other.arrives, lambda: self.take(CUT))
+
+    def over(self) -> None:
         if self.state != "closed":
             self.state = "closed"
             self.inbox.clear()
@@ -155,7 +177,7 @@ class Node:
 
     def boot(self) -> None:
         self.incarnation += 1
-        self.links: PeerLinks[End] = PeerLinks(self.me, self.peer)
+        self.links: PeerLinks[End] = PeerLinks(self.me, self.peer, lambda end: end.heard, LinkOrder())
         self.ends: list[End] = []
         self.target: End | None = None
         self.held: list[Line] = []
@@ -167,10 +189,10 @@ class Node:
 
     # dialling
 
-    def dial(self, proofs: bool) -> None:
+    def dial(self) -> None:
         if self.links.up or any(end.dialled and end.state == "pending" for end in self.ends):
             return
-        end, there = End(self.world, self, True, proofs), End(self.world, self.other, False, proofs)
+        end, there = End(self.world, self, True), End(self.world, self.other, False)
         end.other, there.other = there, end
         end.incarnation, there.incarnation = self.incarnation, self.other.incarnation
         end.lag, there.lag = (self.world.random.choice([0.05, 0.3, 1.0]) for _ in range(2))
@@ -179,16 +201,16 @@ class Node:
         self.other.ends.append(there)
         self.world.at(end.began + PENDING_SECONDS, end.late)
         end.send(Line("hello 1"))
-        if not proofs:
+        if not self.world.proofs:
             self.do(self.links.dial_committed(end, self.world.now))
 
     def shake(self, end: End, line: Line) -> None:
         if line.kind == "hello 1":
             end.send(Line("hello 2"))
-            if not end.proofs:
+            if not self.world.proofs:
                 self.came_up(end)
         elif line.kind == "hello 2":
-            if end.proofs:
+            if self.world.proofs:
                 if self.links.up and self.obey:
                     end.abort()
                     return
@@ -214,7 +236,7 @@ class Node:
     def gone(self, end: End, clean: bool) -> None:
         if end in self.ends:
             self.ends.remove(end)
-            self.do(self.links.lost(end, clean=clean))
+            self.do(self.links.lost(end, self.world.now, clean=clean))
 
     # tones
 
@@ -242,8 +264,9 @@ class Node:
             return
         if end is not self.target and end.state != "up":
             self.broken.append("a tone was read from a link that is not up")
+        end.heard = True
         last, self.read_last = self.read_last, line
-        if line in self.read_all or (line.era >= last.era and line.number < last.number and line.era[0] == last.era[0]):
+        if line in self.read_all or (line.era[0], line.number) < (last.era[0], last.number):
             self.broken.append(f"{line} was read behind {last}")
         elif self.smooth and line.number != last.number + 1:
             self.broken.append(f"between {last} and {line} there are others")
@@ -298,4 +321,4 @@ class Node:
         self.open.clear()
         self.held.clear()
         if self.redials:
-            self.world.at(self.world.now + self.world.random.uniform(1.0, 1.5), lambda: self.dial(True))
+            self.world.at(self.world.now + self.world.random.uniform(1.0, 1.5), self.dial)

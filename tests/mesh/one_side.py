@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ensemble.mesh.link_actions import Action, PeerLost, WriteOn
+from ensemble.mesh.link_order import LinkOrder
 from ensemble.mesh.peer_links import PeerLinks
 from tests.mesh.crossing_world import LARGER, SMALLER
 
@@ -13,7 +14,9 @@ class Side:
     """One side's L{PeerLinks}, whose links are named C{ours} (we dialled) and C{theirs}, with digits where need be."""
 
     def __init__(self, leads: bool) -> None:
-        self.links: PeerLinks[str] = PeerLinks(SMALLER, LARGER) if leads else PeerLinks(LARGER, SMALLER)
+        ids = (SMALLER, LARGER) if leads else (LARGER, SMALLER)
+        self.heard: set[str] = set()  # links on which a tone was read
+        self.links: PeerLinks[str] = PeerLinks(*ids, self.heard.__contains__, LinkOrder())
         self.now = 100.0
 
     def up(self, link: str, **changed: Any) -> list[Action[str]]:
@@ -24,7 +27,7 @@ class Side:
         return self.links.goodbye_read(link, reason, self.now, wrote=wrote)
 
     def lost(self, link: str, clean: bool = True) -> list[Action[str]]:
-        return self.links.lost(link, reason="it broke", clean=clean)
+        return self.links.lost(link, self.now, reason="it broke", clean=clean)
 
     def after(self, seconds: float) -> list[Action[str]]:
         """Time passes, one tick at its end."""

@@ -27,6 +27,7 @@ from ensemble.mesh.link_actions import (
     TwoProcesses,
     WriteOn,
 )
+from ensemble.mesh.link_order import LinkOrder
 from ensemble.mesh.peer_links import PeerLinks
 from tests.mesh.crossing import main, rough, smooth
 from tests.mesh.crossing_world import LARGER, SMALLER
@@ -67,7 +68,9 @@ class Owner:
 
     def __init__(self, case: SynchronousTestCase, leads: bool) -> None:
         self.case = case
-        self.links: PeerLinks[int] = PeerLinks(SMALLER, LARGER) if leads else PeerLinks(LARGER, SMALLER)
+        ids = (SMALLER, LARGER) if leads else (LARGER, SMALLER)
+        self.heard: set[int] = set()
+        self.links: PeerLinks[int] = PeerLinks(*ids, self.heard.__contains__, LinkOrder())
         self.now = 0.0
         self.up = False
         self.target: int | None = None
@@ -132,6 +135,7 @@ STEP = st.one_of(
     st.tuples(st.just("up"), st.booleans(), st.sampled_from([1, 2, 2, 2]), st.sampled_from(["a", "a", "a", "b", None])),
     st.tuples(st.just("bye"), LINK, st.sampled_from(REASONS), st.booleans()),
     st.tuples(st.just("lost"), LINK, st.booleans(), st.none()),
+    st.tuples(st.just("heard"), LINK, st.none(), st.none()),
     st.tuples(st.just("dial"), st.none(), st.none(), st.none()),
     st.tuples(st.just("dial up"), st.sampled_from([1, 2, 2, 2]), st.none(), st.none()),
     st.tuples(st.just("tick"), st.sampled_from([0.0, 0.5, 3.0, 5.0, 10.0]), st.none(), st.none()),
@@ -167,7 +171,9 @@ class AnyInputTests(SynchronousTestCase):
                 dials = [dial for dial in dials if dial != chosen]
                 if chosen == owner.target:
                     owner.target = None
-                owner.do(links.lost(chosen, clean=bool(two)))
+                owner.do(links.lost(chosen, now, clean=bool(two)))
+            elif what == "heard":
+                owner.heard.add(chosen)
             elif what == "dial":
                 made.append(len(made))
                 dials.append(made[-1])

@@ -23,6 +23,7 @@ from ensemble.mesh.link_actions import (
     TwoProcesses,
     WriteOn,
 )
+from ensemble.mesh.link_order import LinkOrder
 from ensemble.mesh.peer_links import PeerLinks
 from tests.mesh.crossing_world import SMALLER
 from tests.mesh.one_side import LOST, Side, follower_with_two, leader_with_two
@@ -61,7 +62,7 @@ class OneLinkTests(SynchronousTestCase):
 
     def test_equal_ids(self) -> None:
         """There are no links to ourselves: nobody could lead."""
-        self.assertRaises(ValueError, PeerLinks, SMALLER, HumdId(b"\x01" * 32))
+        self.assertRaises(ValueError, PeerLinks, SMALLER, HumdId(b"\x01" * 32), bool, LinkOrder())
 
     def test_goodbye_is_a_loss(self) -> None:
         """Every goodbye but a duplicate's closes the link at once and is a loss that names the reason."""
