@@ -174,7 +174,7 @@ class Crew:
     def folder(self) -> Path:
         """A folder for their files, which goes after them."""
         if self._folder is None:
-            self._folder = TemporaryDirectory(prefix="humd-bench-")
+            self._folder = TemporaryDirectory(prefix="humd-bench-", dir="/tmp")  # TMPDIR may be too deep for a socket
         return Path(self._folder.name)
 
     def start(self, *argv: str, talks: bool = True) -> Side:

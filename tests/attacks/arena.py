@@ -250,7 +250,7 @@ class RealHouse:
         self.ensemble.startService()
         routes = Routes(self.ensemble.me, Roster(), _wall_ms, home="/home/someone")
         self.node = Node(self.ensemble, routes, reactor)
-        self.directory = tempfile.mkdtemp()  # trial's own are too deep for a socket
+        self.directory = tempfile.mkdtemp(dir="/tmp")  # trial's own are too deep for a socket
         self.path = os.path.join(self.directory, "thrum.sock")
         self._clients = 0
         self.thrum = ThrumServer(

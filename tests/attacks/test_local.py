@@ -30,7 +30,7 @@ class SocketFileTests(SynchronousTestCase):
     """The directory of a socket, and what may be there already."""
 
     def setUp(self) -> None:
-        self.directory = tempfile.mkdtemp()
+        self.directory = tempfile.mkdtemp(dir="/tmp")
         self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
         self.path = os.path.join(self.directory, "thrum.sock")
 
@@ -111,7 +111,7 @@ class ControlTests(TestCase):
         self.arena = RealArena()
         self.world = World()
         self.ensemble: Ensemble = self.world.humd()
-        directory = tempfile.mkdtemp()
+        directory = tempfile.mkdtemp(dir="/tmp")
         self.addCleanup(shutil.rmtree, directory)
         self.path = os.path.join(directory, "c")
         self.server = ControlServer(reactor, self.path, {"hi": self.hi, "tap": self.tap}, Turn(reactor))

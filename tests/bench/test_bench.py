@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from bench import runs
 from bench.contests import CONTESTS, Size
 from bench.harness import Against, Contest, Crew, Outcome, Program, SideFailed, hold_contest
 from bench.report import table
+from bench.sides.tls import HELD
 from bench.tones import LINE, TONE
 from ensemble.tone import decode
 
@@ -75,6 +77,9 @@ class SmokeTests(SynchronousTestCase):
 
     def test_tls(self) -> None:
         """``tls`` carries every tone under the flood too, which was there, and makes as many links as it says."""
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY and hard < 2 * HELD:
+            self.skipTest(f"needs {2 * HELD} descriptors, may have {hard}")
         tls, handshakes, idle, flood = self.document("tls")["contests"]
         self.assertEqual(set(tls["programs"]), {"tls", "wire"})
         self.assertEqual(handshakes["programs"]["link"]["raw"][0]["n"], handshakes["handshakes"])

@@ -7,6 +7,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -129,10 +130,11 @@ class FakeSocket:
         Thread(target=self._accept, daemon=True).start()
 
     def stop(self) -> None:
-        """Serve no more."""
-        self._server.close()
-        for connection in self._open:
-            connection.close()
+        """Serve no more: whoever waits in a thread is woken, which a close alone does not do."""
+        for each in (self._server, *self._open):
+            with suppress(OSError):  # whoever was at the other end may be gone
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
         self.path.unlink(missing_ok=True)
 
     def _accept(self) -> None:

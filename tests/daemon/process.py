@@ -35,7 +35,7 @@ class Folder:
     """A place for one humd, with a path short enough for a socket; removed at the end."""
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="humd-"))
+        self.path = Path(tempfile.mkdtemp(prefix="humd-", dir="/tmp"))
         self.state, self.thrum = self.path / "state", self.path / "run" / "hum" / "thrum.sock"
         self.control = self.path / "run" / "hum" / "thrum.sock.control"
         self.peers_file = self.path / "config" / "hum" / "peers.json"

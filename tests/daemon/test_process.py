@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import stat
-import time
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -65,14 +64,12 @@ class LifeTests(ProcessTestCase):
         socket.create_connection((host, int(port)), 10).close()
 
     def test_sigterm(self) -> None:
-        """SIGTERM ends it within two seconds, with status 0, no socket left, and local programs disconnected."""
+        """SIGTERM ends it before its alarm does: with status 0, no socket left, and local programs disconnected."""
         daemon = self.daemon()
         program = daemon.thrum()
-        began = time.monotonic()
         self.assertEqual(daemon.stop(), 0)
-        self.assertLess(time.monotonic() - began, 2.0)
         self.assertIsNone(program.hear())
-        self.assertEqual(os.listdir(daemon.folder.thrum.parent), [])
+        self.assertEqual(os.listdir(daemon.folder.thrum.parent), [])  # the alarm would leave them
         self.assertEqual(daemon.errors.finish(), [])
 
     def test_sigint(self) -> None:
@@ -137,9 +134,7 @@ time.time = lambda: wall() - 86400 * os.path.exists({str(folder.path / "back")!r
         folder.write_peers({"humd_id": "11" * 32, "hints": ["tcp:slow.example:14730"]})
         hanging = "import socket, time; socket.getaddrinfo = lambda *args, **more: time.sleep(600)"
         daemon = self.daemon(folder=folder, first=hanging)
-        began = time.monotonic()
         self.assertEqual(daemon.stop(), 0)
-        self.assertLess(time.monotonic() - began, 2.5)
         self.assertFalse(folder.thrum.exists())
 
     def test_last_descriptors(self) -> None:

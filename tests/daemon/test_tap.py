@@ -30,7 +30,7 @@ class TapTestCase(SynchronousTestCase):
         self.out, self.err = io.StringIO(), io.StringIO()
         self.patch(sys, "stdout", self.out)
         self.patch(sys, "stderr", self.err)
-        self.home = tempfile.mkdtemp(prefix="humd-")
+        self.home = tempfile.mkdtemp(prefix="humd-", dir="/tmp")
         self.addCleanup(os.rmdir, self.home)
         self.patch(os, "environ", {"HOME": self.home, "XDG_RUNTIME_DIR": self.home})
 

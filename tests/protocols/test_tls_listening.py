@@ -18,7 +18,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from ensemble.identity import BadCertificate, HumdAddr, HumdId, Succession, succeed
-from ensemble.protocols import TlsTransport, tls
+from ensemble.protocols import TlsTransport, stream, tls
 from ensemble.protocols.succeeds import carrier
 from ensemble.protocols.tls_sessions import _in_words
 from tests.protocols.promises import BOB as PROMISED
@@ -252,6 +252,11 @@ class RealTlsTests(RealTcpTests):
         self.leave_clean(mine)
         self.leave_clean(theirs)
         return mine, theirs
+
+    def test_lost_before_start(self) -> Any:
+        """As over TCP; but who has not been started does not answer a close: it is waited for, here not for seconds."""
+        self.patch(stream, "CLOSE_SECONDS", 0.2)
+        return super().test_lost_before_start()
 
     def test_ends(self) -> Any:
         """Both ends have the same binding, fresh for each connection; a pinned leaf does not say whose it is."""

@@ -26,7 +26,7 @@ class UnixListenerTests(TestCase):
     """On the real reactor, for the file is what matters."""
 
     def setUp(self) -> None:
-        self.directory = tempfile.mkdtemp()
+        self.directory = tempfile.mkdtemp(dir="/tmp")
         self.addCleanup(shutil.rmtree, self.directory)
         self.path = os.path.join(self.directory, "thrum.sock")
         self.listener = UnixListener(reactor, self.path, ServerFactory())
