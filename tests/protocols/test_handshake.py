@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -34,6 +35,7 @@ from tests.protocols.handshaking import (
     meet,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 TONE = b'{"chi":"prompt","rid":"r","sid":"s"}'
 PING = b'{"chi":"ping","rid":"p"}'
 VECTORS = {
@@ -112,6 +114,29 @@ class VectorTests(SynchronousTestCase):
             (mirrored,) = listener.receive(last.line, NOW)
             assert isinstance(mirrored, Up)
             self.assertEqual((up.peer, mirrored.peer), (two.id, one.id))
+
+
+class PageTests(SynchronousTestCase):
+    """The vector that docs/wire.rst shows."""
+
+    def test_page(self) -> None:
+        """It is what we write, byte for byte."""
+        shown = [f"dialler's seed   {ZERO.seed.hex()}", f"listener's seed  {RFC8032.seed.hex()}"]
+        for binding in VECTORS:
+            one, two = Humd(ZERO), Humd(RFC8032)
+            dialler = one.dial(two.id, nonce="1" * 64, instance="a" * 32, binding=binding)
+            listener = two.listen(nonce="2" * 64, instance="b" * 32, binding=binding)
+            shown += ["", f"binding          {binding}", ""]
+            (hello,) = dialler.start(NOW)
+            listener.start(NOW)
+            answers = [event.line for event in listener.receive(hello, NOW) if isinstance(event, Send)]
+            for answer in answers:
+                dialler.receive(answer, NOW)
+            last, _ = dialler.prove()
+            assert isinstance(last, Send)
+            said = [("> ", hello), *(("< ", answer) for answer in answers), ("> ", last.line)]
+            shown += [way + line.decode() for way, line in said]
+        self.assertEqual((ROOT / "docs/proof-1.txt").read_text(), "\n".join(shown) + "\n")
 
 
 class ProvenTests(SynchronousTestCase):
