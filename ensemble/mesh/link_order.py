@@ -78,6 +78,8 @@ class LinkOrder:
         last = self._latest
         if last is None or last.began is None or new.began is None:
             return False
+        if new.since < max(last.since, self.lost_at):
+            return False  # the clock was set back
         if new.dialled is last.dialled or new.instance != last.instance:
             return new.began < last.began
         return new.began < self.lost_at

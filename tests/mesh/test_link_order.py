@@ -151,6 +151,17 @@ class LateTests(SynchronousTestCase):
             side.up("theirs", began=first)
             self.assertIn(CloseNow("theirs"), side.up("theirs2", began=second))
 
+    def test_clock_set_back(self) -> None:
+        """Where the clock was set back no link is late for it."""
+        side = Side(leads=True)
+        side.up("theirs", began=99.0)
+        side.now = 50.0
+        self.assertIn(CloseNow("theirs"), side.up("theirs2", began=49.0))
+        side.now = 60.0
+        side.lost("theirs2")
+        side.now = 30.0
+        self.assertEqual(side.up("ours", began=29.0), up("ours"))
+
     def test_a_dial_that_waits(self) -> None:
         """A refused dial of ours was what the other link was held for."""
         side = Side(leads=False)
