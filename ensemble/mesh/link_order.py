@@ -57,6 +57,8 @@ class LinkOrder:
     :ivar lost_at: the latest loss, on the clock of the owner.
     """
 
+    __slots__ = ("_accepted", "_latest", "lost_at")
+
     def __init__(self) -> None:
         self.lost_at = -math.inf
         self._latest: _Came | None = None
