@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ensemble.command.control import DaemonRefused, NoDaemon, Unanswered, ask_daemon, unreachable
 from ensemble.command.output import Screen
@@ -32,7 +32,8 @@ class Here:
     def paths(self) -> Paths:
         """
         The places that the options and the environment mean.  Where they say nothing of a socket, or of a peers file,
-        it is that of the daemon of the state dir, whatever that daemon was told.
+        it is that of the daemon of the state dir, whatever that daemon was told; the socket of another state dir's
+        daemon is not meant where C{--state-dir} is given.
 
         :raises ThrumPathTooLong: no socket can be where they say.
         :raises Unanswered: this user may not look.
@@ -40,9 +41,14 @@ class Here:
         given, said = self.paths_given(), self.options
         socket = said.thrum or self.environ.get("HUM_THRUM_SOCK") or self.environ.get("HUM_SOCKET")
         try:
-            return served(given, thrum=not socket, peers=not said.peers)
+            found = served(given, thrum=not socket, peers=not said.peers)
         except PermissionError as error:
             raise unreachable(given.state_dir, error) from None
+        if said.state_dir and not socket:
+            if not _is_of(found):
+                found = evolve(found, thrum=found.state_dir / found.thrum.name)
+            said.thrum = str(found.thrum)  # looked at once
+        return found
 
     def paths_given(self) -> Paths:
         """The same, whether or not there is a daemon."""
@@ -137,6 +143,17 @@ class Here:
         """A path as people write it: C{~} for their home."""
         home = self.environ.get("HOME", "").rstrip("/")
         return f"~{place[len(home) :]}" if home and place.startswith(f"{home}/") else place
+
+
+def _is_of(paths: Paths) -> bool:
+    """False where the daemon on this socket says that its state dir is another one."""
+    try:
+        told = ask_daemon(paths.control, "status").get("state_dir")
+    except (NoDaemon, DaemonRefused):
+        return True  # who asks next is told why
+    if not isinstance(told, str) or told == shown(paths.state_dir):
+        return True
+    return os.path.realpath(theirs(paths.state_dir, told)) == os.path.realpath(paths.state_dir)
 
 
 def theirs(ours: Path, told: str) -> Path:

@@ -110,6 +110,6 @@ class PastOrders:
         self._kept[peer] = (now, order)
 
     def take(self, peer: HumdId) -> LinkOrder:
-        """What was kept of C{peer}, or a new one; it is the caller's now."""
+        """What was kept of C{peer}, or a new one, which is the caller's now."""
         _, order = self._kept.pop(peer, (0.0, None))
         return order if order is not None else LinkOrder()

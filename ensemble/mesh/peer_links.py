@@ -179,18 +179,17 @@ class PeerLinks(Generic[L]):
         :param began: when it was accepted or dialled; None where that is not known.
         """
         self._dials.pop(link, None)
-        new = Up(link, dialled, level, instance, bye, now, began)
+        known = began if began is not None and began <= now else None  # else the clock was set back
+        new = Up(link, dialled, level, instance, bye, now, known)
         state = self._state
-        if self._order.late(new):
-            return [Refuse(link), *self._release()]
         if isinstance(state, _Down):
-            return self._begin(new, now)
+            return [Refuse(link)] if self._order.late(new) else self._begin(new, now)
         old = state.up if isinstance(state, _One) else state.winner if isinstance(state, _Two) else state.loser
-        if level < old.level:
-            return [Refuse(link), *self._release()]  # one on which the peer proved more is up
+        if level < old.level or self._order.late(new):  # on the one that is up the peer proved more, or spoke later
+            return [Refuse(link), *self._release()]
         if isinstance(state, _One) and self._crossed(old, new) and now - old.since < CROSSED_SECONDS:
             if self._leads and old.dialled and self._heard(old.link):
-                return [Refuse(link)]  # the other side writes on the winner: on this one it said nothing, or long ago
+                return [Refuse(link)]  # the other side writes on the winner; what it says here is older, if anything
             return self._cross(state, new, now)
         if isinstance(state, _Moving) and self._crossed(old, new) and (began is None or began <= state.since):
             self._order.came_up(new)
@@ -254,7 +253,10 @@ class PeerLinks(Generic[L]):
             return []
         actions: list[Action[L]] = []
         for up in self._ups():
-            if up.bye and not (self._leads and isinstance(self._state, _Two) and up is self._state.loser):
+            if self._leads and isinstance(self._state, _Two) and up is self._state.loser:
+                actions.append(CloseNow(up.link))  # an orderly end behind our goodbye would say that all is well
+                continue
+            if up.bye:
                 actions.append(SayGoodbye(up.link, reason, message))
             actions += self._close(up.link, now)
         self._state = _Down()

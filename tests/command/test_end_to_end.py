@@ -189,3 +189,18 @@ class ElsewhereTests(SynchronousTestCase):
         alpha.run(*words[1:])
         other.lines.wait_for(f"linked {beta.id}")
         self.assertFalse(alpha.folder.peers_file.exists())
+
+    def test_usual_one_in_its_place(self) -> None:
+        """Where another state directory is meant the usual humd is not asked, also if it had the socket first."""
+        alpha = Machine(self)
+        place = str(alpha.folder.path / "else where")
+        alpha.start()
+        for command in (["status"], ["send", alpha.id.full, '{"chi":"perf-mark"}']):
+            said = alpha.run(*command, "--state-dir", place, expect=3)
+            self.assertIn(f"no humd answers on {place}/thrum.sock", said)
+        late = Daemon("--state-dir", place, "--peers", f"{place}/p.json", folder=alpha.folder)
+        self.addCleanup(late.close)
+        self.assertNotEqual(late.process.wait(PATIENCE), 0)
+        self.assertIn(f"no humd answers on {place}/thrum.sock", alpha.run("status", "--state-dir", place, expect=3))
+        own = str(alpha.folder.path / ".local/state/hum")
+        self.assertEqual(alpha.document("status", "--state-dir", own)["id"], alpha.id.full)

@@ -70,6 +70,14 @@ class HeardLoserTests(SynchronousTestCase):
         side.heard.add("theirs")
         self.assertEqual(side.after(SETTLE_SECONDS), [CloseNow("ours"), CloseNow("theirs"), *UNMADE])
 
+    def test_leader_that_wrote_on_the_loser(self) -> None:
+        """The same where that one was first."""
+        side = Side(leads=True)
+        side.up("theirs")
+        side.heard.add("theirs")
+        side.up("ours")
+        self.assertEqual(side.after(SETTLE_SECONDS), [CloseNow("ours"), CloseNow("theirs"), *UNMADE])
+
     def test_it_breaks(self) -> None:
         """With it goes the winner, whoever leads."""
         for side, winner, loser in ((leader_with_two(), "ours", "theirs"), (follower_with_two(), "theirs", "ours")):
@@ -114,7 +122,7 @@ class LateTests(SynchronousTestCase):
                 side = Side(leads)
                 side.up(links[0], began=99.0)
                 self.assertEqual(side.up(links[1], began=98.0), [Refuse(links[1])])
-                self.assertIn(CloseNow(links[0]), side.up(links[1], began=99.5))
+                self.assertIn(CloseNow(links[0]), side.up(links[1], began=99.0))
 
     def test_of_an_earlier_process(self) -> None:
         """The process whose link began later is the later one, whoever dialled."""
@@ -161,6 +169,31 @@ class LateTests(SynchronousTestCase):
         side.lost("theirs2")
         side.now = 30.0
         self.assertEqual(side.up("ours", began=29.0), up("ours"))
+        side.now = 70.0
+        side.lost("ours")
+        side.now = 40.0
+        side.up("ours2", began=39.0)
+        self.assertIn(PauseReading("ours2"), side.up("theirs3", began=39.5))
+
+    def test_clock_set_back_meanwhile(self) -> None:
+        """Nor is one where it was set back while the link before it was made."""
+        side = Side(leads=True)
+        side.up("theirs", began=3700.0)
+        side.now += 300.0
+        side.lost("theirs")
+        self.assertEqual(side.up("theirs2", began=399.0), up("theirs2"))
+
+    def test_of_two_made_one(self) -> None:
+        """The second of two counts, and the winner that was waited for."""
+        side = Side(leads=False)
+        side.up("theirs", began=99.0)
+        side.up("ours", began=99.2)
+        self.assertEqual(side.up("ours2", began=99.1), [Refuse("ours2")])
+        side = Side(leads=False)
+        side.up("ours", began=99.0)
+        side.read("ours")
+        side.up("theirs", began=98.0)
+        self.assertEqual(side.up("theirs2", began=97.0), [Refuse("theirs2")])
 
     def test_a_dial_that_waits(self) -> None:
         """A refused dial of ours was what the other link was held for."""
@@ -256,3 +289,20 @@ class RefusedTests(SynchronousTestCase):
         self.assertEqual((leader.peers(), follower.peers()), ([], []))
         world.link(follower, leader)
         self.assertEqual(leader.peers(), [follower.me])
+
+    def test_winner_that_was_heard(self) -> None:
+        """A loser that comes up when tones were read on the winner is refused, and who waits for it is linked."""
+        world = World()
+        leader, follower = sorted((world.humd(), world.humd()), key=lambda humd: humd.me)
+        late = world.join(follower, leader)
+        late.delay(0.2)
+        while not follower.linked(leader.me):
+            world.advance(0.01)
+        losing = follower.link_to(leader.me)
+        assert losing is not None
+        world.link(leader, follower)
+        losing.wire_lost("cut off", False)  # which the leader does not notice
+        follower.route({"chi": "perf-mark", "to": leader.me.full})
+        world.advance(1.0)
+        self.assertEqual(self.successResultOf(late.up[1]), follower.me)
+        self.assertEqual((leader.counters["links.superseded"], leader.counters["peers.lost"]), (1, 0))

@@ -114,10 +114,9 @@ class OneLinkTests(SynchronousTestCase):
     def test_leave_with_two(self) -> None:
         """Nothing is said on the loser after our last line there."""
         side = leader_with_two()
-        said = [
-            action for action in side.links.leave(GoodbyeReason.SHUTDOWN, side.now) if isinstance(action, SayGoodbye)
-        ]
-        self.assertEqual(said, [SayGoodbye("ours", GoodbyeReason.SHUTDOWN)])
+        goodbye = [SayGoodbye("ours", GoodbyeReason.SHUTDOWN), CloseDrained("ours"), CloseNow("theirs")]
+        self.assertEqual(side.links.leave(GoodbyeReason.SHUTDOWN, side.now)[:3], goodbye)
+        self.assertEqual(side.links.links(), ["ours"])
 
     def test_close_has_an_end(self) -> None:
         """A link that the peer does not let us close in order is cut after thirty seconds, and that is no loss."""
