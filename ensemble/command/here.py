@@ -153,7 +153,7 @@ def _is_of(paths: Paths) -> bool:
         return True  # who asks next is told why
     if not isinstance(told, str) or told == shown(paths.state_dir):
         return True
-    return os.path.realpath(theirs(paths.state_dir, told)) == os.path.realpath(paths.state_dir)
+    return os.path.realpath(meant(told)) == os.path.realpath(paths.state_dir)
 
 
 def theirs(ours: Path, told: str) -> Path:
