@@ -148,12 +148,17 @@ class Here:
 def _is_of(paths: Paths) -> bool:
     """False where the daemon on this socket says that its state dir is another one."""
     try:
-        told = ask_daemon(paths.control, "status").get("state_dir")
+        return has_state_dir(ask_daemon(paths.control, "status"), paths.state_dir)
     except (NoDaemon, DaemonRefused):
         return True  # who asks next is told why
-    if not isinstance(told, str) or told == shown(paths.state_dir):
+
+
+def has_state_dir(status: Mapping[str, Any], ours: Path) -> bool:
+    """False where a daemon's status names another state dir than this one."""
+    told = status.get("state_dir")
+    if not isinstance(told, str) or told == shown(ours):
         return True
-    return os.path.realpath(meant(told)) == os.path.realpath(paths.state_dir)
+    return os.path.realpath(meant(told)) == os.path.realpath(ours)
 
 
 def theirs(ours: Path, told: str) -> Path:

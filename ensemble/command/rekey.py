@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.command.control import NoDaemon, ask_daemon
-from ensemble.command.here import Here, theirs
+from ensemble.command.here import Here, has_state_dir
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.unit import UNIT, unit_path
 from ensemble.config import (
@@ -156,8 +156,7 @@ class _Places:
         self._elsewhere = False
         if status is not None:
             self.running = str(status.get("id"))
-            told = str(status.get("state_dir", shown(self.state_dir)))
-            self._elsewhere = theirs(self.state_dir, told).resolve() != self.state_dir.resolve()
+            self._elsewhere = not has_state_dir(status, self.state_dir)
 
     def load(self) -> HumdKey:
         """:raises KeyFileError: there is no key, or it cannot be read."""

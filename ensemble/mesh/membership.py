@@ -77,7 +77,7 @@ class Membership:
 
     def is_linked(self, peer: HumdId) -> bool:
         """True while there is a link to C{peer}, or its tones are moving from one to another."""
-        known = self._peers.get(peer.full)
+        known = self.get(peer)
         return known is not None and known.linked
 
     def known(self, peer: HumdId) -> Peer:

@@ -272,37 +272,33 @@ class PastTests(SynchronousTestCase):
 
 
 class RefusedTests(SynchronousTestCase):
-    """In an ensemble."""
+    """In an ensemble: the follower's dial is up there, and its last handshake line is on its way to the leader."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.leader, self.follower = sorted((self.world.humd(), self.world.humd()), key=lambda humd: humd.me)
+        self.late = self.world.join(self.follower, self.leader)
+        self.late.delay(0.2)
+        while not self.follower.linked(self.leader.me):
+            self.world.advance(0.01)
 
     def test_whoever_waits_is_told(self) -> None:
         """A link that comes up behind a loss is none, and its C{install} fails with the reason; the next one is."""
-        world = World()
-        leader, follower = sorted((world.humd(), world.humd()), key=lambda humd: humd.me)
-        late = world.join(follower, leader)
-        late.delay(0.2)
-        while not follower.linked(leader.me):
-            world.advance(0.01)
-        world.link(leader, follower).near.abort()
-        world.advance(1.0)
-        told = self.failureResultOf(late.up[1], LinkRefused)
+        self.world.link(self.leader, self.follower).near.abort()
+        self.world.advance(1.0)
+        told = self.failureResultOf(self.late.up[1], LinkRefused)
         self.assertIn("it came up late: a link to the same humd was lost meanwhile", str(told.value))
-        self.assertEqual((leader.peers(), follower.peers()), ([], []))
-        world.link(follower, leader)
-        self.assertEqual(leader.peers(), [follower.me])
+        self.assertEqual((self.leader.peers(), self.follower.peers()), ([], []))
+        self.world.link(self.follower, self.leader)
+        self.assertEqual(self.leader.peers(), [self.follower.me])
 
     def test_winner_that_was_heard(self) -> None:
         """A loser that comes up when tones were read on the winner is refused, and who waits for it is linked."""
-        world = World()
-        leader, follower = sorted((world.humd(), world.humd()), key=lambda humd: humd.me)
-        late = world.join(follower, leader)
-        late.delay(0.2)
-        while not follower.linked(leader.me):
-            world.advance(0.01)
-        losing = follower.link_to(leader.me)
+        losing = self.follower.link_to(self.leader.me)
         assert losing is not None
-        world.link(leader, follower)
+        self.world.link(self.leader, self.follower)
         losing.wire_lost("cut off", False)  # which the leader does not notice
-        follower.route({"chi": "perf-mark", "to": leader.me.full})
-        world.advance(1.0)
-        self.assertEqual(self.successResultOf(late.up[1]), follower.me)
-        self.assertEqual((leader.counters["links.superseded"], leader.counters["peers.lost"]), (1, 0))
+        self.follower.route({"chi": "perf-mark", "to": self.leader.me.full})
+        self.world.advance(1.0)
+        self.assertEqual(self.successResultOf(self.late.up[1]), self.follower.me)
+        self.assertEqual((self.leader.counters["links.superseded"], self.leader.counters["peers.lost"]), (1, 0))
