@@ -27,6 +27,11 @@ class Bucket:
         self._left -= tokens
         return -self._left / self._rate if self._left < 0 else 0.0
 
+    def drain(self, tokens: float, now: float) -> None:
+        """Take them, or as many as there are."""
+        self._fill(now)
+        self._left = min(self._left, max(0.0, self._left - tokens))
+
     def afford(self, tokens: float, now: float) -> bool:
         """Take them where they are there; else nothing, and False."""
         self._fill(now)

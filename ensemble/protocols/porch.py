@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from ensemble.interfaces import IWire
 from ensemble.protocols.share import FLOW_SECONDS, FairQueue, Flow, Share, Traffic
 
-HANDSHAKE_PERCENT: Final = 7  # of the time, for TLS handshakes while tones flow
-ACCEPT_PERCENT: Final = 4  # and to accept connections: the links have the rest
+HANDSHAKE_PERCENT: Final = 10  # of the time, for TLS handshakes while tones flow
+ACCEPT_PERCENT: Final = 5  # and to accept connections: the links have the rest
 
 
 class Host(Protocol):

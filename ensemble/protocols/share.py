@@ -29,7 +29,8 @@ BURST_SECONDS: Final = 0.05  # of work that needs no waiting after a rest
 FLOW_SECONDS: Final = 1.0  # tones flow where FLOW_BYTES a second came and went within this
 # What is less gets its turn beside any flood, for a turn is short and takes 64 KiB from each link.
 FLOW_BYTES: Final = 256 * 1024
-LOOK_SECONDS: Final = 0.1  # between two looks at the traffic
+SPAN_SECONDS: Final = 0.1  # of traffic, at least: what came in less says little about a second
+LOOK_SECONDS: Final = 0.02  # between two looks at it, for what a flood takes until we see that tones flow is theirs
 LONGEST_SECONDS: Final = 1.0  # of one piece of work; what seems longer is a suspend, or a clock that was set
 
 
@@ -58,22 +59,23 @@ class Flow:
     """Do tones flow, so many that work for others could hold them up?"""
 
     def __init__(self, traffic: Traffic) -> None:
-        """:param traffic: asked ten times a second at most."""
+        """:param traffic: asked fifty times a second at most."""
         self._traffic = traffic
-        self._seen: Mapping[Any, int] = {}
-        self._looked = self._flowed = float("-inf")
+        self._before: Mapping[Any, int] = {}
+        self._since = self._looked = self._flowed = float("-inf")
 
     def flows(self, now: float) -> bool:
-        """Did they, between two looks within the last second?"""
-        since = now - self._looked
-        if since >= LOOK_SECONDS:
-            self._looked, before = now, self._seen
-            self._seen = self._traffic()
+        """Did they, within the last second?"""
+        if abs(now - self._looked) >= LOOK_SECONDS:  # also where the clock was set back
+            self._looked = now
+            since, seen = abs(now - self._since), self._traffic()
             # Links that only came or went are no tones.
-            some = sum(count - before.get(link, count) for link, count in self._seen.items())
-            if some >= FLOW_BYTES * min(since, FLOW_SECONDS):
+            some = sum(count - self._before.get(link, count) for link, count in seen.items())
+            if some >= FLOW_BYTES * min(max(since, SPAN_SECONDS), FLOW_SECONDS):
                 self._flowed = now
-        return now - self._flowed < FLOW_SECONDS
+            if since >= SPAN_SECONDS:
+                self._since, self._before = now, seen
+        return abs(now - self._flowed) < FLOW_SECONDS
 
 
 class Share:
@@ -81,7 +83,8 @@ class Share:
     Work that may take a share of the time while tones flow, and all of it else.
 
     A bucket of seconds.  While tones flow, what is done in any C{t} seconds by somebody who asks L{wait} first is at
-    most C{share * t + BURST_SECONDS} and the last piece of it, of C{LONGEST_SECONDS} at most.
+    most C{share * t + BURST_SECONDS} and the last piece of it, of C{LONGEST_SECONDS} at most.  The burst is for those
+    who come after a rest: what was done before tones flowed is taken from it, and nothing is owed for it.
     """
 
     def __init__(self, share: float, flow: Flow) -> None:
@@ -95,8 +98,8 @@ class Share:
 
     def spent(self, seconds: float, now: float) -> None:
         """So much was done until C{now}."""
-        if self._flow.flows(now):
-            self._bucket.take(min(seconds, LONGEST_SECONDS), now)
+        spend = self._bucket.take if self._flow.flows(now) else self._bucket.drain
+        spend(min(seconds, LONGEST_SECONDS), now)
 
 
 class FairQueue(Generic[W]):

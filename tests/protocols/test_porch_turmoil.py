@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.interfaces import IWire
 from ensemble.protocols import Porch
-from ensemble.protocols.share import BURST_SECONDS, FLOW_BYTES, FLOW_SECONDS, LOOK_SECONDS
+from ensemble.protocols.share import BURST_SECONDS, FLOW_BYTES, FLOW_SECONDS, SPAN_SECONDS
 from ensemble.protocols.stream import StreamWire
 
 PART = 0.2
@@ -184,8 +184,8 @@ class TurmoilTests(SynchronousTestCase):
             play.look()
         play.flowing = play.always = False
         for _ in range(4):
-            play.advance(LOOK_SECONDS)
-            play.advance((FLOW_SECONDS + LOOK_SECONDS) / 2)
+            play.advance(SPAN_SECONDS)
+            play.advance((FLOW_SECONDS + SPAN_SECONDS) / 2)
             play.look()
         for _ in play.guests:
             play.advance(0)

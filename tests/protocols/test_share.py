@@ -11,6 +11,7 @@ from ensemble.protocols.share import (
     FLOW_SECONDS,
     LONGEST_SECONDS,
     LOOK_SECONDS,
+    SPAN_SECONDS,
     FairQueue,
     Flow,
     Share,
@@ -74,8 +75,40 @@ class FlowTests(SynchronousTestCase):
             tones.links = dict(links)
             self.assertFalse(flow.flows(float(now)))
 
+    def test_at_once(self) -> None:
+        """Many are seen at the next look, and not when their second, or their tenth of one, is over."""
+        tones = Tones(a=1)
+        flow = Flow(tones)
+        flow.flows(0.0)
+        tones.links["a"] += int(FLOW_BYTES * SPAN_SECONDS) + 1
+        self.assertFalse(flow.flows(LOOK_SECONDS * 0.9))
+        self.assertTrue(flow.flows(LOOK_SECONDS))
+
+    def test_a_short_burst(self) -> None:
+        """What would be many a second, but is over at once, is no flow."""
+        tones = Tones(a=1)
+        flow = Flow(tones)
+        for step in range(1000):
+            now = step * LOOK_SECONDS
+            if step % 10 == 5:
+                tones.links["a"] += int(FLOW_BYTES * SPAN_SECONDS / 2)
+            self.assertFalse(flow.flows(now))
+
+    def test_a_clock_that_is_set_back(self) -> None:
+        """Nobody waits for the hour to come round again: neither for tones to be seen, nor for them to cease."""
+        tones = Tones(a=1)
+        flow = Flow(tones)
+        flow.flows(3600.0)
+        tones.links["a"] += FLOW_BYTES
+        self.assertTrue(flow.flows(0.0))
+        self.assertFalse(flow.flows(FLOW_SECONDS))
+        flow.flows(3600.0)
+        tones.links["a"] += FLOW_BYTES
+        self.assertTrue(flow.flows(3601.0))
+        self.assertFalse(flow.flows(0.0))
+
     def test_looks_seldom(self) -> None:
-        """The traffic is looked at ten times a second, however often somebody asks."""
+        """The traffic is looked at fifty times a second, however often somebody asks."""
         tones = Tones()
         flow = Flow(tones)
         for step in range(1000):
@@ -123,6 +156,17 @@ class ShareTests(SynchronousTestCase):
             share.spent(1.0, now + 1.0)
         tones.links["a"] += FLOW_BYTES
         self.assertEqual(share.wait(101.0), 0.0)
+
+    def test_no_rest(self) -> None:
+        """A flood that was there before the tones has had its burst; whoever comes after a rest has it."""
+        for spent, wait in ((BURST_SECONDS, 0.04), (0.0, 0.0)):
+            tones = Tones(a=1)
+            share = Share(0.25, Flow(tones))
+            share.wait(0.0)
+            share.spent(spent, 0.0)
+            tones.links["a"] += FLOW_BYTES
+            share.spent(0.01, 0.0 + LOOK_SECONDS)
+            self.assertAlmostEqual(share.wait(LOOK_SECONDS), max(0.0, wait - LOOK_SECONDS))
 
     def test_not_idle(self) -> None:
         """Whoever waits as long as it is told may go on: the time is used."""
