@@ -50,6 +50,7 @@ class Link:
         "_turn",
         "_wall_ms",
         "began",
+        "counted",
         "heard",
         "max_tone",
         "peer",
@@ -87,7 +88,7 @@ class Link:
         self.shaken: Up | None = None
         self.max_tone = max_tone
         self.began = clock.seconds()
-        self.up_at = 0.0
+        self.up_at, self.counted = 0.0, 0
         self.wrote = self.heard = False  # tones, not only lines of the link's own
         self.statements = 0  # of keys, that came on it
         self._silent = ""  # why we gave the peer up
@@ -318,6 +319,7 @@ class Link:
         self._handshake = None
         self.shaken, self.peer, self.peer_text = up, up.peer, up.peer.full
         self.up_at = self._clock.seconds()
+        self.counted = self.wire.sent + self.wire.received
         self.state = State.UP
         self.wire.max_line = self.max_tone
         self.wire.limit_total(None)

@@ -42,7 +42,7 @@ class Porch:
         clock: IReactorTime,
         host: Host | None = None,
         *,
-        traffic: Traffic = dict,
+        traffic: Traffic = int,
         handshake_percent: int = HANDSHAKE_PERCENT,
         accept_percent: int = ACCEPT_PERCENT,
     ) -> None:

@@ -17,9 +17,9 @@ No clock in here: time is an argument, in seconds, and may stand still.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from ipaddress import AddressValueError, IPv6Address
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from ensemble.protocols.bucket import Bucket
 
@@ -51,8 +51,8 @@ def crowd_of(address: str) -> str:
     return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
 
 
-Traffic = Callable[[], Mapping[Any, int]]
-"""For each link that is up, the bytes of tones that came and went."""
+Traffic = Callable[[], int]
+"""The bytes of tones that came and went since it was asked last; links that only came or went are no tones."""
 
 
 class Flow:
@@ -61,20 +61,18 @@ class Flow:
     def __init__(self, traffic: Traffic) -> None:
         """:param traffic: asked fifty times a second at most."""
         self._traffic = traffic
-        self._before: Mapping[Any, int] = {}
+        self._some = 0  # bytes since then
         self._since = self._looked = self._flowed = float("-inf")
 
     def flows(self, now: float) -> bool:
         """Did they, within the last second?"""
         if abs(now - self._looked) >= LOOK_SECONDS:  # also where the clock was set back
-            self._looked = now
-            since, seen = abs(now - self._since), self._traffic()
-            # Links that only came or went are no tones.
-            some = sum(count - self._before.get(link, count) for link, count in seen.items())
-            if some >= FLOW_BYTES * min(max(since, SPAN_SECONDS), FLOW_SECONDS):
+            self._looked, since = now, abs(now - self._since)
+            self._some += self._traffic()
+            if self._some >= FLOW_BYTES * min(max(since, SPAN_SECONDS), FLOW_SECONDS):
                 self._flowed = now
             if since >= SPAN_SECONDS:
-                self._since, self._before = now, seen
+                self._since, self._some = now, 0
         return abs(now - self._flowed) < FLOW_SECONDS
 
 

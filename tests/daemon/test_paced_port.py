@@ -76,16 +76,15 @@ class ListenersTests(SynchronousTestCase):
 class PacedPortTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor: Any = MemoryReactorClock()
-        self.port, self.bytes = Port(self.reactor), 0
+        self.port = Port(self.reactor)
         self.reactor.addReader(self.port)
         self.porch = Porch(self.reactor, traffic=self.traffic, accept_percent=10)
         self.porch.accepting.wait(-1.0)  # the first look at the traffic
         self.paced = PacedPort(self.reactor, self.port, lambda: self.porch.accepting)
 
-    def traffic(self) -> dict[str, int]:
+    def traffic(self) -> int:
         """Tones flow."""
-        self.bytes += FLOW_BYTES
-        return {"link": self.bytes}
+        return FLOW_BYTES
 
     def test_in_its_place(self) -> None:
         """It reads instead of the port, a few connections at a time, and is the port to everybody else."""

@@ -19,7 +19,7 @@ from ensemble.interfaces import IWire
 from ensemble.mesh import Limits
 from ensemble.mesh.pending import PendingLinks
 from ensemble.protocols import TlsTransport
-from ensemble.protocols.share import BURST_SECONDS, FLOW_BYTES, FairQueue
+from ensemble.protocols.share import BURST_SECONDS, FLOW_BYTES, SPAN_SECONDS, FairQueue
 from ensemble.testing import World
 from tests.protocols.tls_peers import ALICE, Credential, Sessions
 
@@ -202,6 +202,36 @@ class PendingTlsTests(SynchronousTestCase):
         self.assertEqual({each.producerState for each in (first, third)}, {"producing"})
         self.shake(first)
         self.assertEqual((self.humd.pending, len(self.humd.porch)), (2, 0))
+
+    def test_tones_cease(self) -> None:
+        """What came once is tones for a second, and not whenever somebody looks."""
+        other, share = self.world.humd(), self.humd.porch.accepting
+        self.world.link(other, self.humd)
+        share.wait(self.world.clock.seconds())
+        other.route({"chi": "x", "to": self.humd.me.full, "pad": "x" * FLOW_BYTES})
+        waits = []
+        for _ in range(4):
+            self.world.advance(0.6)
+            share.spent(BURST_SECONDS + 0.5, self.world.clock.seconds())
+            waits.append(share.wait(self.world.clock.seconds()) > 0.0)
+        self.assertEqual(waits, [True, True, False, False])
+
+    def test_links_are_no_tones(self) -> None:
+        """However many links come and go: a crowd of honest peers would slow itself down."""
+        humd = self.world.humd()
+        share = humd.porch.accepting
+        share.wait(self.world.clock.seconds())  # the first look at the traffic
+        for number in range(90):
+            other = self.world.humd()
+            self.world.link(other, humd)
+            if number % 3:
+                other.remove_peer(humd.me)
+                self.world.settle()
+        kept = sum(link.wire.sent + link.wire.received for link in humd._links)
+        self.assertGreater(kept, FLOW_BYTES * SPAN_SECONDS)
+        self.world.advance(SPAN_SECONDS)
+        share.spent(BURST_SECONDS + 0.5, self.world.clock.seconds())
+        self.assertEqual(share.wait(self.world.clock.seconds()), 0.0)
 
     def test_the_end_counts(self) -> None:
         """What the end of a handshake costs is the share's to pay, too; that of one that never began is nothing."""

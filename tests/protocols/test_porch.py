@@ -30,7 +30,7 @@ class Guests:
 
 class PorchTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock, self.host, self.bytes = Clock(), Guests(), 0
+        self.clock, self.host = Clock(), Guests()
         self.porch = Porch(self.clock, self.host, traffic=self.traffic, handshake_percent=50)
         self.begun: list[str] = []
         self.cost = 0.0  # seconds of each handshake
@@ -38,10 +38,9 @@ class PorchTests(SynchronousTestCase):
         self.porch.work(lambda: None)  # the first look at the traffic
         self.clock.advance(1)
 
-    def traffic(self) -> dict[str, int]:
+    def traffic(self) -> int:
         """Tones flow for as long as this test is about that."""
-        self.bytes += FLOW_BYTES
-        return {"link": self.bytes}
+        return FLOW_BYTES
 
     def spend(self, seconds: float) -> None:
         """As time passes while we work: no timer fires meanwhile."""

@@ -42,7 +42,7 @@ class Play:
     """One porch, and a clock that goes on while work is done."""
 
     def __init__(self, flowing: bool) -> None:
-        self.clock, self.looks, self.flowing = Clock(), 0, flowing
+        self.clock, self.flowing = Clock(), flowing
         self.porch = Porch(self.clock, self, traffic=self._traffic, handshake_percent=round(PART * 100))
         self.always, self.cost, self.plan = flowing, 0.001, 0
         self.guests: list[Guest] = []
@@ -51,9 +51,8 @@ class Play:
         self.porch.work(lambda: None)  # the first look at the traffic
         self.clock.advance(1.0)
 
-    def _traffic(self) -> dict[str, int]:
-        self.looks += self.flowing * FLOW_BYTES
-        return {"link": self.looks}
+    def _traffic(self) -> int:
+        return self.flowing * FLOW_BYTES
 
     def _waiting(self, crowd: int | None = None) -> list[Guest]:
         return [guest for guest in self.guests if guest.waits and crowd in (None, guest.crowd)]

@@ -19,91 +19,92 @@ from ensemble.protocols.share import (
 
 
 class Tones:
-    """Links whose bytes a test counts."""
+    """Bytes that a test has come and go."""
 
-    def __init__(self, **links: int) -> None:
-        self.links, self.looks = links, 0
+    def __init__(self) -> None:
+        self.fresh = self.looks = 0
 
-    def __call__(self) -> dict[str, int]:
+    def __call__(self) -> int:
         self.looks += 1
-        return dict(self.links)
+        fresh, self.fresh = self.fresh, 0
+        return fresh
 
-    def always(self) -> Flow:
-        """A flow that never ends."""
 
-        def more() -> dict[str, int]:
-            self.links["a"] = self.links.get("a", 0) + FLOW_BYTES
-            return self()
-
-        return Flow(more)
+def always() -> Flow:
+    """A flow that never ends."""
+    return Flow(lambda: FLOW_BYTES)
 
 
 class FlowTests(SynchronousTestCase):
     """When tones flow."""
 
     def test_many(self) -> None:
-        """They flow for a second from when enough were seen to come and go, on all links together."""
-        tones = Tones(a=1, b=1)
+        """They flow for a second from when enough were seen to come and go."""
+        tones = Tones()
         flow = Flow(tones)
         self.assertFalse(flow.flows(0.0))
-        tones.links.update(a=2 + FLOW_BYTES // 20, b=2 + FLOW_BYTES // 20)
+        tones.fresh += FLOW_BYTES // 10 + 1
         self.assertTrue(flow.flows(0.1))
         self.assertTrue(flow.flows(1.0))
         self.assertFalse(flow.flows(0.1 + FLOW_SECONDS))
 
     def test_few(self) -> None:
         """Less than so many a second is no flow, however evenly it comes: it needs nobody else to wait."""
-        tones = Tones(a=1)
+        tones = Tones()
         flow = Flow(tones)
         for step in range(100):
             self.assertFalse(flow.flows(step * 0.2))
-            tones.links["a"] += FLOW_BYTES // 5 - 1
+            tones.fresh += FLOW_BYTES // 5 - 1
 
     def test_after_a_rest(self) -> None:
         """What came since a look long ago may have come just now."""
-        tones = Tones(a=1)
+        tones = Tones()
         flow = Flow(tones)
         flow.flows(0.0)
-        tones.links["a"] += FLOW_BYTES
+        tones.fresh += FLOW_BYTES
         self.assertTrue(flow.flows(3600.0))
-
-    def test_links_that_come_and_go(self) -> None:
-        """A link that came up, or was lost, is no tone: or a crowd of honest peers would slow itself down."""
-        tones = Tones(a=1)
-        flow = Flow(tones)
-        for now, links in enumerate(({"a": 1}, {"a": 1, "b": 7}, {"b": 7}, {})):
-            tones.links = dict(links)
-            self.assertFalse(flow.flows(float(now)))
 
     def test_at_once(self) -> None:
         """Many are seen at the next look, and not when their second, or their tenth of one, is over."""
-        tones = Tones(a=1)
+        tones = Tones()
         flow = Flow(tones)
         flow.flows(0.0)
-        tones.links["a"] += int(FLOW_BYTES * SPAN_SECONDS) + 1
+        tones.fresh += int(FLOW_BYTES * SPAN_SECONDS) + 1
         self.assertFalse(flow.flows(LOOK_SECONDS * 0.9))
         self.assertTrue(flow.flows(LOOK_SECONDS))
 
+    def test_evenly(self) -> None:
+        """They may come a few at each look."""
+        tones = Tones()
+        flow = Flow(tones)
+        flow.flows(0.0)
+        seen = []
+        for step in range(1, 20):
+            tones.fresh += int(FLOW_BYTES * LOOK_SECONDS * 1.5)
+            seen.append(flow.flows(step * LOOK_SECONDS))
+        self.assertTrue(any(seen[: round(SPAN_SECONDS / LOOK_SECONDS)]))
+        self.assertTrue(all(seen[seen.index(True) :]))
+
     def test_a_short_burst(self) -> None:
         """What would be many a second, but is over at once, is no flow."""
-        tones = Tones(a=1)
+        tones = Tones()
         flow = Flow(tones)
         for step in range(1000):
             now = step * LOOK_SECONDS
             if step % 10 == 5:
-                tones.links["a"] += int(FLOW_BYTES * SPAN_SECONDS / 2)
+                tones.fresh += int(FLOW_BYTES * SPAN_SECONDS / 2)
             self.assertFalse(flow.flows(now))
 
     def test_a_clock_that_is_set_back(self) -> None:
         """Nobody waits for the hour to come round again: neither for tones to be seen, nor for them to cease."""
-        tones = Tones(a=1)
+        tones = Tones()
         flow = Flow(tones)
         flow.flows(3600.0)
-        tones.links["a"] += FLOW_BYTES
+        tones.fresh += FLOW_BYTES
         self.assertTrue(flow.flows(0.0))
         self.assertFalse(flow.flows(FLOW_SECONDS))
         flow.flows(3600.0)
-        tones.links["a"] += FLOW_BYTES
+        tones.fresh += FLOW_BYTES
         self.assertTrue(flow.flows(3601.0))
         self.assertFalse(flow.flows(0.0))
 
@@ -121,7 +122,7 @@ class ShareTests(SynchronousTestCase):
 
     def test_a_clock_that_is_set(self) -> None:
         """An hour that passes within one piece of work (a suspend, or the clock was set) was not spent on it."""
-        share = Share(0.2, Tones().always())
+        share = Share(0.2, always())
         share.wait(0.0)
         share.spent(3600.0, 3600.0)
         self.assertLessEqual(share.wait(3600.0), LONGEST_SECONDS / 0.2)
@@ -132,7 +133,7 @@ class ShareTests(SynchronousTestCase):
     )
     def test_holds(self, part: float, schedule: list[tuple[float, float]]) -> None:
         """While tones flow no stretch of time holds more work than its share, the burst and one piece."""
-        share, now = Share(part, Tones().always()), 0.0
+        share, now = Share(part, always()), 0.0
         share.wait(-1.0)  # the first look at the traffic
         done: list[tuple[float, float, float]] = []  # from, to, cost
         for cost, idle in schedule:
@@ -149,28 +150,38 @@ class ShareTests(SynchronousTestCase):
 
     def test_no_tones(self) -> None:
         """Where no tones flow, work waits for nothing, and owes nothing later."""
-        tones = Tones(a=1)
+        tones = Tones()
         share = Share(0.25, Flow(tones))
         for now in range(100):
             self.assertEqual(share.wait(float(now)), 0.0)
             share.spent(1.0, now + 1.0)
-        tones.links["a"] += FLOW_BYTES
+        tones.fresh += FLOW_BYTES
         self.assertEqual(share.wait(101.0), 0.0)
 
     def test_no_rest(self) -> None:
         """A flood that was there before the tones has had its burst; whoever comes after a rest has it."""
         for spent, wait in ((BURST_SECONDS, 0.04), (0.0, 0.0)):
-            tones = Tones(a=1)
+            tones = Tones()
             share = Share(0.25, Flow(tones))
             share.wait(0.0)
             share.spent(spent, 0.0)
-            tones.links["a"] += FLOW_BYTES
+            tones.fresh += FLOW_BYTES
             share.spent(0.01, 0.0 + LOOK_SECONDS)
             self.assertAlmostEqual(share.wait(LOOK_SECONDS), max(0.0, wait - LOOK_SECONDS))
 
+    def test_debts_stay(self) -> None:
+        """What was owed when the tones ceased is owed when they are back, less what was earned."""
+        tones = Tones()
+        share = Share(0.25, Flow(tones))
+        tones.fresh = FLOW_BYTES
+        share.spent(BURST_SECONDS + 0.75, 0.0)
+        share.spent(1.0, FLOW_SECONDS)
+        tones.fresh = FLOW_BYTES
+        self.assertAlmostEqual(share.wait(FLOW_SECONDS + 1.0), 1.0)
+
     def test_not_idle(self) -> None:
         """Whoever waits as long as it is told may go on: the time is used."""
-        share, now, done = Share(0.25, Tones().always()), 0.0, 0.0
+        share, now, done = Share(0.25, always()), 0.0, 0.0
         share.wait(-1.0)
         while now < 10.0:
             now += share.wait(now) + 0.001
@@ -180,7 +191,7 @@ class ShareTests(SynchronousTestCase):
 
     def test_clock_that_goes_back(self) -> None:
         """A clock that is set back costs what was earned in the meantime, and nothing for ever."""
-        share = Share(0.5, Tones().always())
+        share = Share(0.5, always())
         share.wait(99.0)
         share.spent(BURST_SECONDS + 0.5, 100.0)
         self.assertAlmostEqual(share.wait(100.0), 1.0)
@@ -255,7 +266,7 @@ class FloodTests(SynchronousTestCase):
 
         Tones have three quarters of the time meanwhile, but for the burst.
         """
-        share, queue, now, cost, spent = Share(0.25, Tones().always()), FairQueue[int](), 0.0, 0.001, 0.0
+        share, queue, now, cost, spent = Share(0.25, always()), FairQueue[int](), 0.0, 0.001, 0.0
         share.wait(-1.0)
         number, where = 1, {}
         for address in range(addresses):

@@ -180,16 +180,15 @@ class Play:
     def __init__(self) -> None:
         self.clock = MemoryReactorClock()
         self.budget = LineBudget(3 * MAX_LINE)
-        self.flowing, self.looks = False, 0
+        self.flowing = False
         self.porch = Porch(self.clock, self, traffic=self._traffic, handshake_percent=50)
         self.owners: list[Owner] = []
         self.here: set[object] = set()
         self.came_all: list[IWire] = []
         self.plan: dict[str, str] = {}
 
-    def _traffic(self) -> dict[str, int]:
-        self.looks += self.flowing * FLOW_BYTES
-        return {"link": self.looks}
+    def _traffic(self) -> int:
+        return self.flowing * FLOW_BYTES
 
     # Host
 
