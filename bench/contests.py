@@ -18,6 +18,7 @@ from bench.tones import GOSSIP_LINE, LINE, TURN
 
 SOCKETS, ASYNCIO, TOKIO = "sockets", "asyncio+json", "tokio-pump"
 BARE = "pyOpenSSL"
+AT_ONCE = 16  # handshakes under way at a time
 IDLE_CEILING = 16 * 1024  # bytes of resident memory for one link
 IDLE_TLS_CEILING = 48 * 1024  # the same over TLS
 
@@ -142,6 +143,10 @@ def tls(size: Size) -> list[Contest]:
         Program("link", "dial, TLS, hellos, proofs, up, goodbye", runs.handshakes(size.handshakes), "rate"),
         Program(BARE, "TLS alone, on blocking sockets", runs.bare_handshakes(size.handshakes), "rate"),
     )
+    many = (
+        Program("link", "the same, by as many diallers", runs.handshakes(size.handshakes, AT_ONCE), "rate"),
+        Program(BARE, "TLS alone, on a selector", runs.bare_at_once(size.handshakes, AT_ONCE), "rate"),
+    )
     held = (
         Program("link", "an Ensemble with proven links", runs.idle(links, "tls"), "per_link"),
         Program("ceiling", "what a link may cost", runs.constant("per_link", IDLE_TLS_CEILING), "per_link"),
@@ -158,6 +163,13 @@ def tls(size: Size) -> list[Contest]:
             "handshakes/s",
             handshakes,
             (Against("link", BARE, goal=0.5),),
+            {"handshakes": size.handshakes},
+        ),
+        Contest(
+            f"handshakes, {AT_ONCE} at once",
+            "handshakes/s",
+            many,
+            (Against("link", BARE),),
             {"handshakes": size.handshakes},
         ),
         Contest(

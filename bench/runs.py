@@ -207,12 +207,12 @@ def idle(links: int, *over: str) -> Run:
     return run
 
 
-def handshakes(count: int) -> Run:
-    """One dialler links, says goodbye and links again, one after the other; the listener counts."""
+def handshakes(count: int, at_once: int = 1) -> Run:
+    """So many diallers link, say goodbye and link again, each one link after the other; the listener counts."""
 
     def run(crew: Crew) -> dict[str, float]:
         listener = crew.python(MESH, "tls", "welcome", count)
-        crew.python(MESH, "tls", "greet", listener.ready(), count)
+        crew.python(MESH, "tls", "greet", listener.ready(), count, at_once)
         return _figures(listener, count)
 
     return run
@@ -224,6 +224,17 @@ def bare_handshakes(count: int) -> Run:
     def run(crew: Crew) -> dict[str, float]:
         listener = crew.python(TLS, "accept", count)
         crew.python(TLS, "shake", listener.ready(), count)
+        return _figures(listener, count)
+
+    return run
+
+
+def bare_at_once(count: int, at_once: int) -> Run:
+    """The same, with so many under way at a time."""
+
+    def run(crew: Crew) -> dict[str, float]:
+        listener = crew.python(TLS, "gather", count)
+        crew.python(TLS, "spread", listener.ready(), at_once)
         return _figures(listener, count)
 
     return run

@@ -2,7 +2,8 @@
 The whole mesh: C{Ensemble}s with keys and proven links, over TCP or, after the word C{tls}, over TLS.
 
 C{[tls] recv [N] | send PORT N | later PORT N | echo | rtt PORT N | fan PORT PEERS N PER_TURN NAMED | hold N |
-crowd PORT N | welcome N | greet PORT N}.  A listener prints C{READY PORT}; whoever measures ends with one line of JSON.
+crowd PORT N | welcome N | greet PORT N AT_ONCE}.  A listener prints C{READY PORT}; whoever measures ends with one line
+of JSON.
 C{later} is C{send} that prints C{READY} when its link is up, and waits for a line on stdin.
 """
 
@@ -225,10 +226,12 @@ def later(port: int, count: int) -> None:
     or_stop(dial(ensemble, LISTENER.humd_id(), port).addCallback(lambda _: reactor.callInThread(wait)))
 
 
-def greet(port: int, count: int) -> None:
-    ensemble = new_ensemble(HumdKey.generate())
-    ensemble.listener = visitor = Visitor(ensemble, port, count)
-    visitor.go()
+def greet(port: int, count: int, at_once: int) -> None:
+    """Of so many visitors each comes so often, for nobody knows who is the fastest."""
+    for _ in range(at_once):
+        ensemble = new_ensemble(HumdKey.generate())
+        ensemble.listener = visitor = Visitor(ensemble, port, count)
+        visitor.go()
 
 
 def rtt(port: int, count: int) -> None:

@@ -1,9 +1,10 @@
 """
 TLS without us: bare pyOpenSSL handshakes, and strangers who flood a port.
 
-C{accept N | shake PORT N | flood PORT RATE | finish PORT}.  C{accept} prints C{READY PORT} and ends with one line of
-JSON; C{flood} and C{finish} print C{READY} and go on until they are ended, C{flood} with its line of JSON whenever it
-is asked on stdin.
+C{accept N | shake PORT N | gather N | spread PORT AT_ONCE | flood PORT RATE | finish PORT}.  C{accept} and C{gather}
+print C{READY PORT} and end with one line of JSON; C{gather} and C{spread} have many handshakes under way at a time.
+C{flood} and C{finish} print C{READY} and go on until they are ended, C{flood} with its line of JSON whenever it is
+asked on stdin.
 
 The flood is meant to cost us more than it: the same prebuilt ClientHello each time, from sixteen addresses, and nothing
 behind it, now and then garbage instead.  Both are as nice as can be, for the machine is to be ours: what is measured is
@@ -15,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import selectors
 import socket
 import struct
 import sys
@@ -69,6 +71,60 @@ def shake(port: int, count: int) -> None:
     sessions = context(HumdKey.generate())
     for _ in range(count + 1):
         _dial(sessions, socket.create_connection(("127.0.0.1", port)), b"localhost").close()
+
+
+def gather(count: int) -> None:
+    """As L{accept}, with as many under way at a time as come."""
+    sessions, selector = context(HumdKey.generate()), selectors.DefaultSelector()
+    done, began = 0, 0.0
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
+        selector.register(listening, selectors.EVENT_READ)
+        say(f"READY {listening.getsockname()[1]}")
+        while done <= count:
+            for key, _ in selector.select():
+                if key.data is None:
+                    end = SSL.Connection(sessions, listening.accept()[0])
+                    end.set_accept_state()
+                    _begin(selector, end)
+                elif _is_over(selector, key.data):
+                    began = began or time.perf_counter()
+                    done += 1
+    say(json.dumps({"n": count, "rate": (done - 1) / (time.perf_counter() - began)}))
+
+
+def spread(port: int, at_once: int) -> None:
+    """As L{shake}, with so many under way at a time, until it is ended."""
+    sessions, selector = context(HumdKey.generate()), selectors.DefaultSelector()
+
+    def begin() -> None:
+        end = SSL.Connection(sessions, socket.create_connection(("127.0.0.1", port)))
+        end.set_tlsext_host_name(b"localhost")
+        end.set_connect_state()
+        _begin(selector, end)
+        _is_over(selector, end)
+
+    for _ in range(at_once):
+        begin()
+    while True:
+        for key, _ in selector.select():
+            if _is_over(selector, key.data):
+                begin()
+
+
+def _begin(selector: selectors.BaseSelector, end: SSL.Connection) -> None:
+    end.setblocking(False)
+    selector.register(end, selectors.EVENT_READ, end)
+
+
+def _is_over(selector: selectors.BaseSelector, end: SSL.Connection) -> bool:
+    """Go on with a handshake."""
+    try:
+        end.do_handshake()
+    except SSL.WantReadError:
+        return False
+    selector.unregister(end)
+    end.close()
+    return True
 
 
 def _dial(sessions: SSL.Context, below: socket.socket, name: bytes) -> SSL.Connection:
@@ -140,6 +196,10 @@ def main(command: str, *rest: str) -> None:
             accept(*numbers)
         case "shake":
             shake(*numbers)
+        case "gather":
+            gather(*numbers)
+        case "spread":
+            spread(*numbers)
         case "flood":
             flood(*numbers)
         case "finish":
