@@ -61,8 +61,8 @@ class Flow:
     def __init__(self, traffic: Traffic) -> None:
         """:param traffic: asked fifty times a second at most."""
         self._traffic = traffic
-        self._some = 0  # bytes since then
         self._since = self._looked = self._flowed = float("-inf")
+        self._some = 0  # bytes since C{_since}
 
     def flows(self, now: float) -> bool:
         """Did they, within the last second?"""
