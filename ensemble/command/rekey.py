@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ensemble.command.control import NoDaemon, ask_daemon
+from ensemble.command.control import NoDaemon, Unanswered, ask_daemon
 from ensemble.command.here import Here, has_state_dir
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.unit import UNIT, unit_path
@@ -145,18 +145,15 @@ class _Places:
     """
     Where the key and the state are, and whether a daemon uses them.
 
-    :ivar running: the id of the daemon; None where none answers.
+    :ivar running: the id of the daemon with these files; None where none answers.
     """
 
     def __init__(self, here: Here) -> None:
         status = here.agree()
         self._paths, _ = here.paths_at_least()
         self.key, self.state_dir = self._paths.key, self._paths.state_dir
-        self.running: str | None = None
-        self._elsewhere = False
-        if status is not None:
-            self.running = str(status.get("id"))
-            self._elsewhere = not has_state_dir(status, self.state_dir)
+        ours = status if status is not None and has_state_dir(status, self.state_dir) else None
+        self.running = None if ours is None else str(ours.get("id"))
 
     def load(self) -> HumdKey:
         """:raises KeyFileError: there is no key, or it cannot be read."""
@@ -166,11 +163,18 @@ class _Places:
             raise KeyFileMissing(f"{error}; `ensemble init` makes one, --key names another") from None
 
     def tell(self) -> dict[str, Any] | None:
-        """Have the daemon say what is in the files; None where none answers, or it has other files."""
-        if self._elsewhere:
+        """
+        Have the daemon say what is in the files; None where none has them.
+
+        :raises Unanswered: there is one, and it does not answer.
+        """
+        if self.running is None:
             return None
         try:
             answer = ask_daemon(self._paths.control, "rekey")
+        except Unanswered as error:
+            kept = f"the statement is in {shown(self.state_dir)}, and nobody was told"
+            raise Unanswered(f"{error}; {kept}: call this again, or restart the humd") from error
         except NoDaemon:
             return None
         return {key: answer.get(key, []) for key in ("told", "deaf")}

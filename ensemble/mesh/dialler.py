@@ -1,9 +1,10 @@
 """
 Keeps the configured peers linked: wire-0.8 section 3, first and last bullet.
 
-The hints of a peer race with staggered starts (after RFC 8305); a hint that failed goes to the back; when all have
-failed, or the link was lost, the peer is dialled again after a jittered back-off.  Of the racing dials only one gets
-our proof: the ensemble sees to that.  Each dial waits for its turn among those of all peers.
+The hints of a peer race with staggered starts (after RFC 8305); a hint that failed goes to the back, though never behind
+a less secure one; when all have failed, or the link was lost, the peer is dialled again after a jittered back-off.  Of
+the racing dials only one gets our proof: the ensemble sees to that.  Each dial waits for its turn among those of all
+peers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ensemble.errors import EnsembleError, LinkRefused
-from ensemble.identity import MAX_HINTS, Hint, HumdAddr, HumdId
+from ensemble.identity import MAX_HINTS, SECURE_SCHEMES, Hint, HumdAddr, HumdId
 from ensemble.interfaces import IWire
 from ensemble.mesh.backoff import Backoff
 from ensemble.mesh.defaults import PEER_DIALS, STAGGER_SECONDS
@@ -178,6 +179,7 @@ class Redial:
         if hint in self._order:
             self._order.remove(hint)
             self._order.append(hint)
+            self._order.sort(key=lambda each: each.scheme not in SECURE_SCHEMES)
         self._ensemble.counters["dials.failed"] += 1
         cause = failure.getErrorMessage()
         mend = failure.value.mend if isinstance(failure.value, LinkRefused) else ""

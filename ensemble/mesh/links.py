@@ -101,6 +101,8 @@ class Links:
         self._members.came_up(link, link.peer in self._rules.policy.known)
         late = link.state is State.GONE and not self._members.is_linked(link.peer)
         tell(LinkRefused("it came up late: a link to the same humd was lost meanwhile") if late else link.peer)
+        if link.state is State.GONE:
+            return
         self._rules.came_up(link)
         for watcher in self.watchers:
             watcher(link)

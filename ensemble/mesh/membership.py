@@ -157,9 +157,12 @@ class Membership:
             if not links:
                 continue
             peer.set_pace(peer.id in policy.known, self._strangers)
-            if any(policy.admits(peer.id, link.wire.secure) is not None for link in links):
-                barred = policy.barred.get(peer.id)
-                peer.leave(GoodbyeReason.REMOVED, f"this humd refuses {peer.id.full}: {barred}" if barred else "")
+            if (barred := policy.barred.get(peer.id)) is not None:
+                peer.leave(GoodbyeReason.REMOVED, f"this humd refuses {peer.id.full}: {barred}")
+            elif policy.admits(peer.id, wire_secure=True) is not None:
+                peer.leave(GoodbyeReason.REMOVED)
+            elif any(policy.admits(peer.id, link.wire.secure) is not None for link in links):
+                peer.leave(GoodbyeReason.AUTH, "this humd now wants a secure wire")
             elif any(link.shaken.level < policy.level_for(peer.id) for link in links if link.shaken is not None):
                 peer.leave(GoodbyeReason.AUTH)
 

@@ -212,13 +212,14 @@ class Peer:
                 began=link.began,
             )
         )
-        # Without proofs a dial of ours may be up at the other side: then both are, and are made one.
-        both = shaken.level is not Level.PROVEN and bye and not link.wire.dialled
+        # Without proofs a dial of ours may be up at the other side: then both are, and are made one; or it is the newer
+        # one there, where we dialled the other, too, and is here as soon as we read its hello.
+        proven, ours = shaken.level is Level.PROVEN, link.wire.dialled
         for dial in [other for other in self.coming if self.linked and other.wire.dialled]:
-            if dial.may_be_dropped and not both:
-                self._owner.link_superseded(dial)
-            else:
+            if not dial.may_be_dropped or (not proven and bye and not ours):
                 self._do(self._links.dial_committed(dial, self._clock.seconds()))
+            elif proven or not ours:
+                self._owner.link_superseded(dial)
 
     def goodbye_read(self, link: Link, reason: str) -> None:
         """The peer's last line on C{link} was read."""

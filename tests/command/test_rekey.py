@@ -54,6 +54,27 @@ class RotateTests(RekeyTestCase):
         self.assertEqual((done["new"], done["restart"]), (said["new"], True))
         self.assertEqual(load(self.key).humd_id().full, said["new"])
 
+    def test_silent(self) -> None:
+        """A daemon that does not answer is not taken for none: it may go on with the old key, and told nobody."""
+        self.runs(rekey=[])
+        for call in (["rotate"], ["revoke", "--yes"]):
+            said = self.call(*call)
+            self.assertEqual((said.status, said.out), (NO_DAEMON, ""))
+            self.assertIn(f"the statement is in {self.key.parent}, and nobody was told: call this again", said.err)
+        self.assertTrue(list(self.key.parent.glob("revocation-*.json")))
+
+    def test_of_another_state_dir(self) -> None:
+        """A daemon with other files has nothing to do with it."""
+        fake = self.runs(ALPHA.full, status=self.another())
+        said = self.call("rotate", "--state-dir", str(self.key.parent))
+        self.assertEqual((said.status, said.err), (OK, ""))
+        self.assertIn("nobody, for no humd with these files answers", said.out)
+        self.assertNotIn({"do": "rekey"}, fake.heard)
+
+    def another(self) -> dict[str, Any]:
+        elsewhere = self.home / "elsewhere"
+        return {"ok": True, "id": ALPHA.full, "key": str(elsewhere / "key"), "state_dir": str(elsewhere)}
+
     def test_without_a_daemon(self) -> None:
         """It is told later, and nothing need be restarted."""
         self.assertIn("nobody, for no humd with these files answers", self.call("rotate").out)
