@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.config import paths
 from ensemble.conversations import asks, service
-from ensemble.mesh import Limits, defaults, proof_memory, tap
+from ensemble.mesh import Limits, defaults, link_order, proof_memory, tap
 from ensemble.protocols import handshake, hello, memory, ndjson, stream, tcp, tls, tls_sessions
 from ensemble.thrum import session
 from ensemble.tone import MAX_DEPTH, MAX_TEXT, THRUM_VERSION
@@ -25,6 +25,7 @@ class NumberTests(SynchronousTestCase):
         """What a hello may say, and how old a signed one may be."""
         self.assertEqual(THRUM_VERSION, "0.8.0")
         self.assertEqual((hello.HELLO_WINDOW_MS, hello.MAX_FEATURES), (60_000, 64))
+        self.assertEqual(hello.MAX_HELLO, 12 * 1024)
         self.assertEqual((hello.MIN_MAX_TONE, hello.DEFAULT_MAX_TONE), (1024, 4 * MIB))
         self.assertEqual((proof_memory.MAX_STRANGERS, proof_memory.MAX_HELLOS), (65_536, 65_536))
 
@@ -33,11 +34,14 @@ class NumberTests(SynchronousTestCase):
         self.assertEqual((defaults.PENDING_SECONDS, handshake.PENDING_BYTES), (10.0, 16 * 1024))
         self.assertEqual((tls.HANDSHAKE_SECONDS, tcp.DIAL_SECONDS), (10.0, 10.0))
         self.assertEqual((tls_sessions.EXPORTER_LABEL, tls_sessions.EXPORTER_LENGTH), (b"EXPORTER-hum-ensemble", 32))
-        self.assertEqual(Limits().pending_links, 256)
+        self.assertEqual((tls_sessions.KEY_UPDATES, tls_sessions.KEY_UPDATE_SECONDS), (64, 600.0))
+        self.assertEqual((tls.HANDSHAKE_BYTES, tls_sessions.MESSAGE_BYTES), (12 * 1024, 32 * 1024))
+        self.assertEqual((Limits().pending_links, Limits().address_pending_links), (256, 64))
 
     def test_one_link(self) -> None:
         """How long two links may be two."""
         self.assertEqual((defaults.CROSSED_SECONDS, defaults.SETTLE_SECONDS, defaults.MOVE_SECONDS), (15.0, 5.0, 10.0))
+        self.assertEqual((defaults.WATCH_SECONDS, link_order.MOST_PAST), (10.0, 4096))
         self.assertEqual((defaults.REPLACED_OFTEN, defaults.REPLACED_SECONDS), (3, 60.0))
 
     def test_dialling(self) -> None:
@@ -49,6 +53,7 @@ class NumberTests(SynchronousTestCase):
         """When silence is asked about, and when it is the end."""
         self.assertEqual((defaults.PING_SECONDS, defaults.GONE_SECONDS), (15.0, 30.0))
         self.assertEqual((defaults.PING_SECONDS_WAITED_FOR, defaults.GONE_SECONDS_WAITED_FOR), (3.0, 6.0))
+        self.assertEqual((defaults.STUCK_SECONDS, defaults.PONGS_AT_ONCE, defaults.PONG_SECONDS), (60.0, 10, 1.0))
         self.assertEqual((defaults.PING_SECONDS_PAUSED, stream.UNFINISHED_SECONDS), (3.0, 60.0))
 
     def test_lines(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ensemble.conversations.asks import MAX_ASKS, MAX_BYTES, MAX_KEYS, MAX_ORPHANS, REMEMBERED
+from ensemble.conversations.asks import MAX_ASKS, MAX_KEYS, MAX_ORPHANS, REMEMBERED
+from ensemble.conversations.ceilings import CEILINGS
 from ensemble.conversations.outputs import (
     COUNTERS,
     Drop,
@@ -15,16 +16,15 @@ from ensemble.conversations.outputs import (
 )
 from ensemble.conversations.prompt import DEFAULT_MODEL, for_worker
 from ensemble.conversations.routes import Routes
-from ensemble.conversations.service import PAUSE_SECONDS, Node
+from ensemble.conversations.service import Node
 
 __all__ = [
+    "CEILINGS",
     "COUNTERS",
     "DEFAULT_MODEL",
     "MAX_ASKS",
-    "MAX_BYTES",
     "MAX_KEYS",
     "MAX_ORPHANS",
-    "PAUSE_SECONDS",
     "REMEMBERED",
     "Drop",
     "Node",

@@ -31,6 +31,7 @@ REQUEST_BYTES: Final = 64 * 1024  # of one request line
 QUEUE_BYTES: Final = 1024 * 1024  # unread by whoever asks: then no more is answered, and a tap loses its oldest
 CONNECTIONS: Final = 16
 TAPS: Final = 8
+PROBE_SECONDS: Final = 3.0  # for all answers of a probe
 IDLE_SECONDS: Final = 60.0  # without a request, or an answer that is read; a tap may be silent for ever
 
 Request: TypeAlias = Mapping[str, Any]

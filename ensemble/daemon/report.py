@@ -6,27 +6,12 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict
-
 from ensemble import __version__
 from ensemble.config import shown
-from ensemble.conversations import MAX_ASKS, MAX_BYTES, MAX_KEYS, MAX_ORPHANS, PAUSE_SECONDS, REMEMBERED
-from ensemble.daemon.control import CONNECTIONS, IDLE_SECONDS, QUEUE_BYTES as CONTROL_QUEUE_BYTES, REQUEST_BYTES, TAPS
-from ensemble.daemon.descriptors import KEPT
+from ensemble.daemon.ceilings import ceilings
 from ensemble.identity import HumdId
-from ensemble.mesh import (
-    GONE_SECONDS,
-    LINK_STATEMENTS,
-    MAX_STATEMENTS,
-    PENDING_SECONDS,
-    PING_SECONDS,
-    STOP_SECONDS,
-    TAP_TONES,
-    KnownPeer,
-    Link,
-)
-from ensemble.protocols import HANDSHAKE_BYTES, PENDING_BYTES
-from ensemble.tone import MAX_DEPTH, THRUM_VERSION
+from ensemble.mesh import KnownPeer, Link
+from ensemble.tone import THRUM_VERSION
 
 if TYPE_CHECKING:
     from ensemble.daemon.humd import Humd
@@ -63,38 +48,7 @@ def status(humd: Humd) -> dict[str, Any]:
         "queued_bytes": humd.ensemble.queues.total,
         "descriptors": {"soft": humd.descriptors.soft, "used": humd.descriptors.used()},
         "counters": dict(sorted(humd.counters().items())),
-        "limits": limits(humd),
-    }
-
-
-def limits(humd: Humd) -> dict[str, int | float]:
-    """Every ceiling that an operator may run into, by name, with its unit."""
-    return {
-        **asdict(humd.settings.limits),
-        "max_tone_bytes": humd.settings.max_tone,
-        "thrum_max_tone_bytes": humd.settings.thrum_max_tone,
-        "tone_depth_containers": MAX_DEPTH,
-        "client_pause_seconds": PAUSE_SECONDS,
-        "asks_per_client": MAX_ASKS,
-        "asks_orphaned": MAX_ORPHANS,
-        "asks_keys_bytes": MAX_KEYS,
-        "asks_bytes": MAX_BYTES,
-        "asks_remembered_seconds": REMEMBERED,
-        "pending_seconds": PENDING_SECONDS,
-        "pending_bytes": PENDING_BYTES,
-        "tls_handshake_bytes": HANDSHAKE_BYTES,
-        "ping_after_seconds": PING_SECONDS,
-        "gone_after_seconds": GONE_SECONDS,
-        "goodbye_seconds": STOP_SECONDS,
-        "key_statements": MAX_STATEMENTS,
-        "key_statements_per_link": LINK_STATEMENTS,
-        "tap_tones": TAP_TONES,
-        "control_connections": CONNECTIONS,
-        "control_idle_seconds": IDLE_SECONDS,
-        "control_taps": TAPS,
-        "control_request_bytes": REQUEST_BYTES,
-        "control_queue_bytes": CONTROL_QUEUE_BYTES,
-        "descriptors_kept": KEPT,
+        "limits": ceilings(humd.settings),
     }
 
 

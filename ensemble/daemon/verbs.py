@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred, DeferredList
 
 from ensemble.config import read_own_statements, shown
-from ensemble.daemon.control import Answer, Refusal, Request, Verb, Watch
+from ensemble.daemon.control import PROBE_SECONDS, Answer, Refusal, Request, Verb, Watch
 from ensemble.daemon.report import peer_rows, status
 from ensemble.errors import ConfigurationError
 from ensemble.identity import BadStatement, HumdId, Revocation, statement_from
@@ -19,7 +19,6 @@ from ensemble.tone import Qualifier
 if TYPE_CHECKING:
     from ensemble.daemon.humd import Humd
 
-PROBE_SECONDS: Final = 3.0  # for all answers of a probe
 CONFIG_BAD: Final = "config.bad"  # of this socket only: a file of the operator's cannot be used
 
 

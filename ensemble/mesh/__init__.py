@@ -1,14 +1,8 @@
 """The mesh: who is linked to this humd, who may be, and the way of a tone to and from them."""
 
+from ensemble.mesh.ceilings import CEILINGS
 from ensemble.mesh.chronicle import PROGRAMS
-from ensemble.mesh.defaults import (
-    GONE_SECONDS,
-    LINK_STATEMENTS,
-    MAX_STATEMENTS,
-    PENDING_SECONDS,
-    PING_SECONDS,
-    STOP_SECONDS,
-)
+from ensemble.mesh.defaults import LINK_STATEMENTS, MAX_STATEMENTS
 from ensemble.mesh.dialler import Dial, Dialler
 from ensemble.mesh.ensemble import Ensemble
 from ensemble.mesh.limits import Limits
@@ -22,14 +16,11 @@ from ensemble.mesh.proof_memory import PEERS_DATABASE, ProofMemory, RamProofMemo
 from ensemble.mesh.tap import TAP_TONES, Tap, TapClosed
 
 __all__ = [
-    "GONE_SECONDS",
+    "CEILINGS",
     "LINK_STATEMENTS",
     "MAX_STATEMENTS",
     "PEERS_DATABASE",
-    "PENDING_SECONDS",
-    "PING_SECONDS",
     "PROGRAMS",
-    "STOP_SECONDS",
     "TAP_TONES",
     "Dial",
     "Dialler",

@@ -1,8 +1,8 @@
 """
 Keeps the configured peers linked: wire-0.8 section 3, first and last bullet.
 
-The hints of a peer race with staggered starts (after RFC 8305); a hint that failed goes to the back, though never behind
-a less secure one; when all have failed, or the link was lost, the peer is dialled again after a jittered back-off.  Of
+The hints of a peer race with staggered starts (after RFC 8305); a hint that failed goes to the back, a secure one not
+behind a plain one; when all have failed, or the link was lost, the peer is dialled again after a jittered back-off.  Of
 the racing dials only one gets our proof: the ensemble sees to that.  Each dial waits for its turn among those of all
 peers.
 """

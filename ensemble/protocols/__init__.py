@@ -14,6 +14,7 @@ from ensemble.protocols.budget import (
     Standing,
 )
 from ensemble.protocols.capabilities import Headroom, PeerCapabilities, Pressure
+from ensemble.protocols.ceilings import CEILINGS
 from ensemble.protocols.exchange import Event, ReadyToProve, Send, Up
 from ensemble.protocols.handshake import PENDING_BYTES, Handshake
 from ensemble.protocols.hello import (
@@ -41,7 +42,7 @@ from ensemble.protocols.share import Share, Traffic, crowd_of
 from ensemble.protocols.stream import StreamWire
 from ensemble.protocols.stream_factory import StreamWireFactory
 from ensemble.protocols.tcp import TcpTransport
-from ensemble.protocols.tls import HANDSHAKE_BYTES, TlsWire
+from ensemble.protocols.tls import TlsWire
 from ensemble.protocols.tls_sessions import TlsSessions
 from ensemble.protocols.tls_transport import TlsTransport
 from ensemble.protocols.turn import Turn
@@ -58,6 +59,8 @@ __all__ = [
     "Headroom",
     "PeerCapabilities",
     "Pressure",
+    # ceilings
+    "CEILINGS",
     # admission, exchange, handshake, hello, proof
     "BYE_FEATURE",
     "DEFAULT_FEATURES",
@@ -116,6 +119,5 @@ __all__ = [
     # tls
     "TlsSessions",
     "TlsTransport",
-    "HANDSHAKE_BYTES",
     "TlsWire",
 ]

@@ -39,6 +39,7 @@ BREATH = encode({"chi": "breath", "from": "daemon", "protoVersion": THRUM_VERSIO
 CLOSE_SECONDS = 5.0  # for what is queued to leave when we close
 SLOW_SECONDS = 30.0  # a program may take nothing, once its queue was full: longer than a pause for garbage
 MAX_LINE = 16 * 1024 * 1024  # bytes of one tone on the thrum socket
+CEILINGS = {"client_slow_seconds": SLOW_SECONDS, "client_close_seconds": CLOSE_SECONDS}
 
 
 @implementer(IClient, IWireSink)

@@ -9,8 +9,8 @@ from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 
+from ensemble.daemon.ceilings import ceilings
 from ensemble.daemon.control import CONNECTIONS, REQUEST_BYTES, ControlServer
-from ensemble.daemon.report import limits
 from ensemble.interfaces import IWireSink
 from ensemble.protocols import InMemoryEndpoint, Turn
 from tests.daemon.asking import ControlTestCase
@@ -84,7 +84,7 @@ class StatusTests(ControlTestCase):
 
     def test_limits_have_units(self) -> None:
         """Every ceiling is a number, and its name says of what."""
-        found = limits(self.one)
+        found = ceilings(self.one.settings)
         self.assertEqual(self.asks.ask("status")["limits"], found)
         self.assertTrue(all(isinstance(value, int | float) for value in found.values()))
         self.assertEqual((found["max_tone_bytes"], found["tls_handshake_bytes"]), (4 * 1024 * 1024, 12 * 1024))

@@ -1,0 +1,38 @@
+"""Every ceiling and deadline of a humd, by name, with its unit: what C{status} has under C{limits}."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import asdict
+
+from ensemble import conversations, mesh, protocols, thrum
+from ensemble.daemon import control, signals
+from ensemble.daemon.descriptors import KEPT
+from ensemble.daemon.settings import Settings
+from ensemble.tone import MAX_DEPTH
+
+FIXED: Final[Mapping[str, int | float]] = {
+    "tone_depth_containers": MAX_DEPTH,
+    **protocols.CEILINGS,
+    **mesh.CEILINGS,
+    **conversations.CEILINGS,
+    **thrum.CEILINGS,
+    "stop_seconds": signals.END_SECONDS,
+    "probe_seconds": control.PROBE_SECONDS,
+    "control_connections": control.CONNECTIONS,
+    "control_idle_seconds": control.IDLE_SECONDS,
+    "control_taps": control.TAPS,
+    "control_request_bytes": control.REQUEST_BYTES,
+    "control_queue_bytes": control.QUEUE_BYTES,
+    "descriptors_kept": KEPT,
+}
+"""Those that nobody sets: most are the wire's, and two ends that keep different ones would take each other for dead."""
+
+
+def ceilings(settings: Settings) -> dict[str, int | float]:
+    """All of them, first those that C{--limit} and C{--max-tone} set."""
+    return {**asdict(settings.limits), "max_tone_bytes": settings.max_tone, **FIXED} | {
+        "thrum_max_tone_bytes": settings.thrum_max_tone  # as much as --max-tone, at least
+    }
