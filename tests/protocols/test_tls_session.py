@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Callable
 from typing import Any
@@ -53,6 +54,32 @@ class ShakingTests(SynchronousTestCase):
         self.assertEqual((dialling.leaf(), listening.leaf()), (certificate_of(BOB), certificate_of(ALICE)))
         self.assertEqual(dialling.exported(), listening.exported())
         self.assertEqual((dialling.broken, listening.broken), ("", ""))
+
+    def test_nothing_is_resumed(self) -> None:
+        """Whoever offers the session of before is shown our certificate again, and shows its own."""
+        stranger = Sessions(Credential.humd(ALICE))
+        verified, flights = [], []
+        for _ in range(2):
+            client, listening = stranger._session(), BOBS.accept()
+            client.set_connect_state()
+            sent = 0
+            for _ in range(3):
+                with contextlib.suppress(SSL.WantReadError):
+                    client.do_handshake()
+                with contextlib.suppress(SSL.WantReadError):
+                    listening.receive(client.bio_read(2**16))
+                    listening.shake()
+                if flight := listening.outgoing():
+                    client.bio_write(flight)
+                    sent += len(flight)
+            with contextlib.suppress(SSL.WantReadError):
+                client.recv(1)  # and the tickets
+            self.assertEqual((listening.leaf(), listening.broken), (certificate_of(ALICE), ""))
+            stranger.resume = client.get_session()
+            flights.append(sent)
+            verified.append(len(stranger.verified))
+        self.assertIsNotNone(stranger.resume)
+        self.assertEqual((flights[1], verified[1]), (flights[0], 2 * verified[0]))
 
     def test_in_pieces(self) -> None:
         """A handshake that comes byte by byte is the same."""
