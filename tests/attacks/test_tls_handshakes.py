@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from OpenSSL import SSL
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.logger import capturedLogs
@@ -63,8 +65,9 @@ class ListenerTests(Scene):
         self.assertEqual(sessions.verified, [])
 
     async def test_copied_certificate(self) -> None:
-        """Another's certificate without its key."""
-        await self.refused("tls.handshake", "signature", sessions=Sessions(Credential.rsa().stolen()))
+        """That of a humd that is let in, without its key."""
+        self.victim.ensemble.policy = Policy(Level.PROVEN, False, [KnownPeer(ALICE.humd_id())])
+        await self.refused("tls.handshake", "signature", sessions=Sessions.copied(ALICE))
 
     async def test_long_chain(self) -> None:
         """A chain of certificates that would take a megabyte here, for as long as its owner likes."""
@@ -131,6 +134,11 @@ class ListenerTests(Scene):
             rogue = await self.arena.rogue(self.victim, sessions=Sessions(Credential.of(key, ends, begins=begins)))
             await self.linked(rogue)
             self.assertFalse(rogue.lost)
+            own = self.key()
+            leaf = Credential.of(Ed25519PrivateKey.from_private_bytes(own.seed), ends, begins=begins)
+            rogue = await self.arena.rogue(self.victim, sessions=Sessions(leaf))
+            await self.shake(rogue, self.dialler(own, rogue.binding))
+            await self.arena.until(partial(self.victim.ensemble.linked, own.humd_id()))
         await self.all_is_well()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
@@ -70,9 +70,13 @@ class AcceptedLeafTests(TestCase):
         self.assertIsNone((await self.assertAccepted(Sessions(credential), credential.pin)).leaf)
 
     async def test_dates_do_not_matter(self) -> None:
-        """A certificate that expired long ago is as good as its pin."""
-        expired = Credential.of(ec.generate_private_key(ec.SECP256R1()), until=datetime(1991, 1, 1))
-        await self.assertAccepted(Sessions(expired), expired.pin)
+        """A certificate that expired long ago, or is of a time to come, is as good as its pin, or its key."""
+        for year in (1990, 2090):
+            begins, until = datetime(year, 1, 1), datetime(year + 1, 1, 1)
+            pinned = Credential.of(ec.generate_private_key(ec.SECP256R1()), until, begins=begins)
+            await self.assertAccepted(Sessions(pinned), pinned.pin)
+            own = Credential.of(Ed25519PrivateKey.from_private_bytes(BOB.seed), until, begins=begins)
+            self.assertEqual((await self.assertAccepted(Sessions(own))).leaf, BOB.humd_id())
 
     async def test_a_chain(self) -> None:
         """The leaf alone counts where a peer sends a chain."""
@@ -150,17 +154,7 @@ class RefusedLeafTests(TestCase):
 
     async def test_copied_key(self) -> None:
         """A certificate with the wanted id's public key is refused from who has not the secret half."""
-        eve = Credential.humd(EVE)
-        leaf = crypto.X509.from_cryptography(eve.certificate)
-        public = crypto.PKey.from_cryptography_key(Ed25519PrivateKey.from_private_bytes(BOB.seed).public_key())
-
-        def swap(context: SSL.Context) -> None:
-            # OpenSSL compared key and certificate when it took them; the certificate that it sends changes later.
-            context.use_certificate(leaf)
-            context.use_privatekey(eve.key)
-            leaf.set_pubkey(public)
-
-        text = str(await self.refusal(Sessions(None, tamper=swap)))
+        text = str(await self.refusal(Sessions.copied(BOB)))
         self.assertIn("signature", text)
 
     async def test_nobodys_key(self) -> None:

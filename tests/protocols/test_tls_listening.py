@@ -165,10 +165,11 @@ class RefusedTests(TestCase):
 
     async def test_copied_certificate(self) -> None:
         """A client that shows another's certificate without its key is refused, and its owner is not even asked."""
-        hall = Hall()
-        counter, cause, _ = await self.refused(Sessions(Credential.rsa().stolen()), hall)
-        self.assertEqual((counter, hall.asked), ("tls.handshake", []))
-        self.assertIn("signature", cause)
+        for sessions in (Sessions.copied(ALICE), Sessions(Credential.rsa().stolen())):
+            hall = Hall()
+            counter, cause, _ = await self.refused(sessions, hall)
+            self.assertEqual((counter, hall.asked), ("tls.handshake", []))
+            self.assertIn("signature", cause)
 
     async def test_garbage(self) -> None:
         """What is no ClientHello ends the connection."""

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
@@ -148,6 +148,21 @@ class Sessions:
     verified: list[int] = field(factory=list)
     resume: SSL.Session | None = None
     context: SSL.Context | None = None
+
+    @classmethod
+    def copied(cls, of: HumdKey) -> Sessions:
+        """Of Eve, who shows a certificate with the public half of somebody else's key."""
+        eve = Credential.humd(EVE)
+        leaf = crypto.X509.from_cryptography(eve.certificate)
+        public = crypto.PKey.from_cryptography_key(Ed25519PrivateKey.from_private_bytes(of.seed).public_key())
+
+        def swap(context: SSL.Context) -> None:
+            # OpenSSL compared key and certificate when it took them; the certificate that it sends changes later.
+            context.use_certificate(leaf)
+            context.use_privatekey(eve.key)
+            leaf.set_pubkey(public)
+
+        return cls(None, tamper=swap)
 
     def _session(self) -> SSL.Connection:
         if self.context is None:

@@ -74,7 +74,13 @@ class SealingSession:
 
     def __init__(self, sessions: Sessions, listens: bool) -> None:
         self._listens = listens
-        sessions.tamper = lambda context: context.set_keylog_callback(self._learn)
+        tamper = sessions.tamper
+
+        def listening_in(context: SSL.Context) -> None:
+            tamper(context)
+            context.set_keylog_callback(self._learn)
+
+        sessions.tamper = listening_in
         self._session = sessions.clientConnectionForTLS(cast(Any, None))
         (self._session.set_accept_state if listens else self._session.set_connect_state)()
         self._secrets: dict[bytes, bytes] = {}
