@@ -237,7 +237,7 @@ class Ensemble(Service):
             before they say hello.
         """
         if tls is None:
-            return StreamWireFactory(self._clock, self._accepted, budget=self.budget)
+            return StreamWireFactory(self._clock, self._accepted, budget=self.budget, porch=self.porch)
         return tls.factory(self._accepted, admits=self._admits_leaf, failed=self.refusals.refused, porch=self.porch)
 
     def remove_peer(self, peer: HumdId, reason: GoodbyeReason = GoodbyeReason.REMOVED) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -11,11 +12,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from ensemble.errors import LinkRefused
 from ensemble.identity import HumdId
 from ensemble.interfaces import IWire
+from ensemble.mesh.defaults import PENDING_SECONDS
 from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.pending import PendingLinks
 from ensemble.mesh.refusals import Refusals
 from ensemble.protocols import Porch, Refused, SomebodyElse, Traffic
+
+NAMELESS: Final = "a nameless socket"  # a Unix one
 
 
 class Reception:
@@ -83,7 +87,7 @@ class Reception:
     def refused(self, link: Link, refused: Refused) -> None:
         """The handshake of C{link} failed."""
         who = refused.peer if refused.peer is not None else link.peer
-        name = who.full if who is not None else link.wire.address or "a nameless socket"  # a Unix one
+        name = who.full if who is not None else link.wire.address or NAMELESS
         if refused.counter != "dial.superseded":
             self._refusals.refused(refused.counter, refused.cause, name, refused.mend)
         cause = f"{name}: {refused.cause}"
@@ -161,7 +165,11 @@ class Reception:
         for wire in self._pending.tick(self._clock.seconds()):
             link = self._links.get(wire)
             if link is not None:
-                link.too_late()  # else TLS is still spoken: the wire has the same deadline
+                link.too_late()
+            elif not wire.secure:  # where TLS is still spoken the wire has the same deadline
+                cause = f"it had no turn within {PENDING_SECONDS:g} s"
+                self._refusals.refused("handshake.timeout", cause, wire.address or NAMELESS)
+                wire.abort()
         self._arm()
 
 

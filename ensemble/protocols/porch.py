@@ -31,8 +31,9 @@ class Porch:
     """
     One for all the ports of a humd, so that they share what handshakes may take.
 
-    A connection that waits is not read; its ten seconds run.  The share binds when a handshake is to begin: those that
-    have begun go on, are at most as many as may be pending, and what they cost is earned back before the next begins.
+    A connection that waits is not read; its ten seconds run.  The share binds when a handshake is to begin, and where
+    one has been read often: what a few reads of those that have begun cost is earned back before the next has its turn.
+    Those that begin and those that go on have every other turn.
 
     :ivar accepting: the share of whoever accepts connections.
     """
@@ -55,11 +56,13 @@ class Porch:
         self._shaking = Share(handshake_percent / 100, flow)
         self._clock, self._host = clock, host
         self._waiting: FairQueue[Callable[[], None]] = FairQueue()
+        self._begun: FairQueue[Callable[[], None]] = FairQueue()  # those that wait again
+        self._goes_on = False  # the last turn was one of theirs
         self._timer: IDelayedCall | None = None
 
     def __len__(self) -> int:
         """How many wait for their turn."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._begun)
 
     def has_room(self, address: str) -> bool:
         """To be asked before anything is made of a connection: to refuse it then costs the least."""
@@ -73,27 +76,39 @@ class Porch:
         """
         if self._host is not None:
             self._host.came(wire)
-        self._waiting.add(shake, wire.address)
+        self._add(self._waiting, wire, shake)
+
+    def again(self, wire: IWire, read: Callable[[], None]) -> None:
+        """:param read: called when the connection of an L{enter} may be read again."""
+        self._add(self._begun, wire, read)
+
+    def _add(self, queue: FairQueue[Callable[[], None]], wire: IWire, turn: Callable[[], None]) -> None:
+        queue.add(turn, wire.address)
         if self._timer is None:
             self._timer = self._clock.callLater(0, self._next)
 
     def leave(self, wire: IWire, shake: Callable[[], None]) -> None:
         """The connection of this L{enter} ended.  Nothing where that was known, or where it is a link."""
         self._waiting.discard(shake)
+        self._begun.discard(shake)
         if self._host is not None:
             self._host.gone(wire)
-        if self._timer is not None and not self._waiting:
+        if self._timer is not None and not len(self):
             self._timer.cancel()
             self._timer = None
 
-    def work(self, step: Callable[[], None]) -> None:
-        """Do something for a handshake: it counts, also where it raises."""
+    def work(self, step: Callable[[], None], before: float = 0.0) -> None:
+        """
+        Do something for a handshake: it counts, also where it raises.
+
+        :param before: seconds that it took already.
+        """
         began = self._clock.seconds()
         try:
             step()
         finally:
             now = self._clock.seconds()
-            self._shaking.spent(now - began, now)
+            self._shaking.spent(now - began + before, now)
 
     def _next(self) -> None:
         """One at a time: what the rest of it costs is known when the reactor comes here again."""
@@ -101,8 +116,9 @@ class Porch:
         self._timer = None
         try:
             if not wait:
-                self.work(self._waiting.next())
+                self._goes_on = bool(self._begun) and not (self._goes_on and self._waiting)
+                self.work((self._begun if self._goes_on else self._waiting).next())
         finally:  # one connection's bug must not hold up all others
-            if self._waiting and self._timer is None:
+            if len(self) and self._timer is None:
                 # Tones may cease to flow meanwhile, and then nobody need wait.
                 self._timer = self._clock.callLater(min(wait, FLOW_SECONDS), self._next)

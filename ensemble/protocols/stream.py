@@ -6,9 +6,9 @@ Only I/O and time are here; lines are L{LineReader}'s.  Theory of operation:
 - I{Reading.}  Until L{StreamWire.start} the transport is paused, so whoever connects and is not looked at costs no more
   than its socket buffers.  A chunk becomes one C{lines_received}.  Pausing pauses the transport, and what it had read
   already is held back (one chunk) and delivered, in order and from the reactor, after L{StreamWire.resume}.
-- I{Limit.}  While L{StreamWire.limit_total} is in force, lines are delivered one by one, each after its own bytes were
-  counted; so whoever shakes hands lifts the limit inside the C{lines_received} that completes the handshake, and what
-  follows, in the same chunk or later, is not counted.
+- I{Limit.}  While C{limit_total} is in force, lines are delivered one by one, each after its own bytes were counted; so
+  whoever shakes hands lifts the limit inside the C{lines_received} that completes the handshake, and what follows, in
+  the same chunk or later, is not counted.
 - I{Writing.}  One segment per L{StreamWire.write}.  A socket is sent it at once; what it does not take waits in the
   transport, and meanwhile the wire is full and C{send_now} None.  Any other transport is written to, and says by itself
   when it is full.
@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -32,8 +32,10 @@ from ensemble.errors import RemoteWireError
 from ensemble.identity import HumdAddr, HumdId
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.protocols.budget import BudgetExceeded, LineBudget, Standing
-from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, TotalExceeded, UnfinishedLine
+from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, UnfinishedLine
+from ensemble.protocols.newcomer import ReadInTurn
 from ensemble.protocols.outbox import Block
+from ensemble.protocols.porch import Porch
 from ensemble.protocols.sockets import host_of, in_short, send_of, set_keep_alive, set_no_delay
 
 UNFINISHED_SECONDS: Final = 60.0  # from the first byte of a line to its LF (wire-0.8 section 4)
@@ -41,7 +43,7 @@ CLOSE_SECONDS: Final = 5.0  # for what was written to leave; then a peer that do
 
 
 @implementer(IWire, IPushProducer)
-class StreamWire(Protocol):
+class StreamWire(ReadInTurn):
     """One connection, usable once C{connectionMade} has run.  See the module, and L{IWire} for what it promises."""
 
     __slots__ = (  # many links are idle: slots, and one timer
@@ -54,7 +56,6 @@ class StreamWire(Protocol):
         "_deaf",
         "_full",
         "_held",
-        "_limit",
         "_listener",
         "_lost",
         "_paused",
@@ -69,13 +70,11 @@ class StreamWire(Protocol):
         "dialled",
         "kind",
         "peer",
-        "received",
         "send_now",
         "sent",
     )
 
     log = Logger()
-
     transport: Any  # ITransport, IPushProducer and IConsumer, as every stream transport of Twisted is
     binding, secure, stuffing, broken = "none", False, 0, False
     leaf: HumdId | None = None
@@ -92,19 +91,20 @@ class StreamWire(Protocol):
         dialled: bool = False,
         budget: LineBudget | None = None,
         max_line: int = DEFAULT_MAX_LINE,
+        porch: Porch | None = None,
     ) -> None:
         """
-        :param built: called with the wire when it is connected.
+        :param built: called with the wire when it is connected, or when it is its turn.
         :param peer: whom we dialled.
         :param budget: shared by all wires of the process; None for no such limit.
         :param max_line: bytes before the LF that are accepted.
+        :param porch: where an accepted one waits; None for one that need not.
         """
+        super().__init__(porch)
         self.kind, self.peer, self.dialled = kind, peer, dialled
-        self.address = ""
-        self.received = self.sent = 0
+        self.address, self.sent = "", 0
         self._clock, self._built, self._budget = clock, built, budget
         self._reader = LineReader(max_line)
-        self._limit: int | None = None
         self._sink: IWireSink | None = None  # who is told everything; nobody before start, and after the end of lines
         self._listener: IWireSink | None = None  # who is still to be told of the loss
         self._held = b""  # read by the transport, not yet looked at
@@ -151,9 +151,6 @@ class StreamWire(Protocol):
         if sent != len(data):
             self._buffer(data[sent:] if sent else data)
 
-    def limit_total(self, limit: int | None) -> None:
-        self._limit = limit
-
     def keep_alive(self, on: bool) -> None:
         if self._lost is None:
             set_keep_alive(self.transport, on)
@@ -192,7 +189,7 @@ class StreamWire(Protocol):
 
     def connectionMade(self) -> None:
         self._take_transport()
-        self._ready()
+        self._enter(self._ready)
 
     def _take_transport(self) -> None:
         self.address = host_of(self.transport.getPeer())
@@ -213,6 +210,9 @@ class StreamWire(Protocol):
             self.transport.pauseProducing()  # last: mostly it was started already
 
     def dataReceived(self, data: bytes) -> None:
+        self._in_turn(self._take, data)
+
+    def _take(self, data: bytes) -> None:
         self.received += len(data)
         if self._sink is None or self._paused or self._held or self._limit is not None:
             self._receive_with_care(data)
@@ -221,6 +221,7 @@ class StreamWire(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = in_short(reason)
+        self._part()
         self._use(None)  # it holds the transport
         self._clean = isinstance(reason.value, ConnectionDone)
         if self._listener is not None or self._deaf:
@@ -289,14 +290,13 @@ class StreamWire(Protocol):
 
     def _look_at_age(self) -> None:
         self._timer = None
-        pending = self._reader.pending
-        if not pending or self._paused:
+        if not self._reader.pending or self._paused:
             return  # armed again by the next line that stays unfinished, or by resume
         left = self._since + UNFINISHED_SECONDS - self._clock.seconds()
         if left > 0:
             self._timer = self._clock.callLater(left, self._look_at_age)
         else:
-            self._refuse(UnfinishedLine(pending, UNFINISHED_SECONDS))
+            self._refuse(UnfinishedLine(self._reader.pending, UNFINISHED_SECONDS))
 
     def _receive_with_care(self, data: bytes) -> None:
         if self._held or not self._wanting():
@@ -309,9 +309,8 @@ class StreamWire(Protocol):
                 self._receive(data[at:] if at else data)
                 return
             end = self._reader.end_of_line(data, at)
-            received = self.received - (len(data) - end)
-            if received > self._limit:
-                self._refuse(TotalExceeded(received, self._limit))
+            if (excess := self._excess(data, end)) is not None:
+                self._refuse(excess)
                 return
             self._receive(data[at:end])
             at = end
@@ -365,6 +364,7 @@ class StreamWire(Protocol):
         self._stop_timers()
 
     def _leave(self) -> None:
+        self._part()
         self._closed, self.send_now = True, None
         self._end_of_lines()
         if self._lost is None:

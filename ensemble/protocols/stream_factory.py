@@ -9,6 +9,7 @@ from twisted.internet.protocol import ServerFactory
 
 from ensemble.protocols.budget import LineBudget, Standing
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
+from ensemble.protocols.porch import Porch
 from ensemble.protocols.stream import StreamWire
 
 
@@ -40,12 +41,16 @@ class StreamWireFactory(WireFactory):
         kind: str = "tcp",
         budget: LineBudget | None = None,
         max_line: int = DEFAULT_MAX_LINE,
+        porch: Porch | None = None,
     ) -> None:
-        """:param built: called with each wire once it is connected; it is to call C{start}, now or later."""
+        """
+        :param built: called with each wire once it is connected; it is to call C{start}, now or later.
+        :param porch: where they wait for their turn; None: they need not.
+        """
         shared = budget if budget is not None else LineBudget()
 
         def wire() -> StreamWire:
-            new = StreamWire(clock, built, kind=kind, budget=shared, max_line=max_line)
+            new = StreamWire(clock, built, kind=kind, budget=shared, max_line=max_line, porch=porch)
             if kind == "unix":
                 new.standing = Standing.LOCAL
             return new

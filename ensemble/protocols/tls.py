@@ -78,7 +78,6 @@ class TlsWire(StreamWire):
         "_came",
         "_deadline",
         "_failed",
-        "_porch",
         "_refusal",
         "_session",
         "_sessions",
@@ -114,8 +113,9 @@ class TlsWire(StreamWire):
         :param admits: for an accepted one; None lets everybody in.
         :param porch: where an accepted one waits; None for one that we dialled.
         """
+        dialled = peer is not None
         super().__init__(
-            clock, built, kind="tls", peer=peer, dialled=peer is not None, budget=budget, max_line=max_line
+            clock, built, kind="tls", peer=peer, dialled=dialled, budget=budget, max_line=max_line, porch=porch
         )
         self.leaf: HumdId | None = None
         self.binding, self.began, self._came, self.stuffing, self.broken = "none", 0.0, 0, 0, False
@@ -126,7 +126,6 @@ class TlsWire(StreamWire):
         self._deadline: IDelayedCall | None = None
         self._updates: KeyUpdates | None = None  # once there were any: many links are idle
         self._unsealed: bytes | None = None  # written while a message of TLS's own is in pieces; else None
-        self._porch = porch
         self._sessions = sessions
         self._session: TlsSession | None = None  # none yet, or not any more
 
@@ -139,16 +138,15 @@ class TlsWire(StreamWire):
         """TCP is connected; where we dialled TLS begins, else it does when it is our turn."""
         self._take_transport()
         self.began = self._clock.seconds()
-        if self._porch is None:
+        if self.dialled:
             self._session = self._sessions.dial(self.accepts)
             self._shake(self._session)
         else:
             self._deadline = self._clock.callLater(HANDSHAKE_SECONDS, self._late)
-            self.transport.pauseProducing()
-            self._porch.enter(self, self.shake)
+            self._enter(self._begin)
 
-    def shake(self) -> None:
-        """Begin TLS on an accepted connection."""
+    def _begin(self) -> None:
+        """TLS on an accepted connection."""
         self._session = self._sessions.accept()
         self.transport.resumeProducing()
 
@@ -161,7 +159,7 @@ class TlsWire(StreamWire):
         else:
             session.receive(data)
             self.stuffing += len(data)
-            self._read(session)
+            self._in_turn(self._read, session)
 
     def accepts(self, der: bytes) -> bool:
         """As a dialler: is this the certificate of whom we want?  Asked while the handshake runs."""
@@ -193,14 +191,13 @@ class TlsWire(StreamWire):
 
     def abort(self) -> None:
         self._shaken()
-        self._leave_porch()
         super().abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._porch is None or self._session is None:
+        if self.newcomer is None or self._session is None:
             self._gone(reason)
         else:  # the end of a flood's handshakes costs as much as half of one
-            self._porch.work(partial(self._gone, reason))
+            self.newcomer.work(partial(self._gone, reason))
 
     # the handshake
 
@@ -211,17 +208,14 @@ class TlsWire(StreamWire):
         room = HANDSHAKE_BYTES - self._came
         self._came += len(data)
         session.receive(data[:room])
-        if self._porch is None:
-            self._shake(session)
-        else:
-            self._porch.work(partial(self._shake, session))
+        self._in_turn(self._shake, session)
         if len(data) < room or session.broken:
             return
         if self.shaking:
             self._give_up("tls.long", f"{HANDSHAKE_BYTES} bytes, and no end of its TLS handshake")
         elif len(data) > room:
             session.receive(data[room:])
-            self._read(session)
+            self._in_turn(self._read, session)
 
     def _shake(self, session: TlsSession) -> None:
         """Go on with it."""
@@ -275,17 +269,13 @@ class TlsWire(StreamWire):
             deadline.cancel()
         return failed
 
-    def _leave_porch(self) -> None:
-        if self._porch is not None:
-            self._porch.leave(self, self.shake)
-
     # the session
 
     def _read(self, session: TlsSession) -> None:
         """Hand on what came; whoever gets it may end the wire."""
         while self._session is session and (data := session.read()):
             self.stuffing -= len(data) + LEAST_RECORD
-            super().dataReceived(data)
+            self._take(data)
         if session.messages and self._session is session:
             self._count(session)
         if (session.amid or self._unsealed is not None) and self._session is session:
@@ -372,7 +362,7 @@ class TlsWire(StreamWire):
             self.transport.resumeProducing()  # until it said the same, or CLOSE_SECONDS have passed
 
     def _gone(self, reason: Failure) -> None:
-        self._leave_porch()
+        self._part()
         session, self._session = self._session, None
         failed = self._shaken()
         if failed is not None:

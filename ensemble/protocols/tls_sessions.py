@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, cast
+from typing import Final
 from weakref import ref
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from OpenSSL import SSL, crypto
 
@@ -256,16 +259,16 @@ def _anybody(_connection: SSL.Connection, certificate: crypto.X509, _error: int,
     """The listener decides once the handshake has proved that the leaf is the peer's; only the price counts before."""
     try:
         return bool(depth) or _is_cheap(certificate.get_pubkey())
-    except (SSL.Error, crypto.Error, ValueError):
+    except (SSL.Error, crypto.Error, ValueError, UnsupportedAlgorithm):
         return False  # no key that can be used
 
 
 def _is_cheap(key: crypto.PKey) -> bool:
     """A signature of an RSA key may cost ten times what all the rest of a handshake does; that of an honest one not."""
-    if key.type() != crypto.TYPE_RSA:
-        return True
-    public = cast(RSAPublicKey, key.to_cryptography_key())
-    return key.bits() <= RSA_BITS and public.public_numbers().e < RSA_EXPONENT
+    public = key.to_cryptography_key()  # also of the kind that signs with PSS alone, which has another type
+    if isinstance(public, RSAPublicKey):
+        return key.bits() <= RSA_BITS and public.public_numbers().e < RSA_EXPONENT
+    return isinstance(public, (Ed25519PublicKey, Ed448PublicKey, EllipticCurvePublicKey))
 
 
 def _nobody(*_: object) -> bool:

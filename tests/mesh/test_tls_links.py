@@ -42,6 +42,7 @@ class PendingTests(SynchronousTestCase):
         protocol = world.humd().factory().buildProtocol(UNIXAddress(None))
         assert protocol is not None
         protocol.makeConnection(StringTransport(peerAddress=UNIXAddress(None)))
+        world.settle()  # it had its turn
         with capturedLogs() as events:
             protocol.dataReceived(b"no tone\n")
         self.assertEqual([event["peer"] for event in events], ["a nameless socket"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -84,6 +85,18 @@ class PorchTests(SynchronousTestCase):
         self.clock.pump([0.1, 0.2, 0.2])
         self.assertEqual(self.begun, ["a1", "c1", "b1", "a2"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_every_other_turn(self) -> None:
+        """Those that go on and those that begin have one turn each; the oldest of either first."""
+        for name in "abc":
+            self.come(name)
+            self.porch.again(self.wires[name], partial(self.begun.append, name.upper()))
+        self.clock.pump([0.0] * 6)
+        self.assertEqual(self.begun, ["A", "a", "B", "b", "C", "c"])
+        for name in "def":
+            self.porch.again(self.wires["a"], partial(self.begun.append, name))
+        self.clock.pump([0.0] * 3)
+        self.assertEqual((self.begun[6:], self.clock.getDelayedCalls()), (["d", "e", "f"], []))
 
     def test_one_bug_stops_nobody(self) -> None:
         """Where one handshake dies at its beginning the reactor is told, and the next has its turn all the same."""

@@ -1,0 +1,148 @@
+"""What an accepted connection may have us do until it is a link: L{ensemble.protocols.newcomer}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.protocols import Porch, StreamWire
+from ensemble.protocols.newcomer import FREE_READS, MOST_LINES, MOST_PIECES, TooManyPieces
+from ensemble.protocols.share import BURST_SECONDS, FLOW_BYTES, SPAN_SECONDS
+from tests.protocols.recording import RecordingSink
+from tests.protocols.test_porch import Guests
+
+
+class NewcomerTests(SynchronousTestCase):
+    """Wires on one porch, and a clock that goes on while lines are handled."""
+
+    def setUp(self) -> None:
+        self.clock, self.host, self.flowing = Clock(), Guests(), False
+        self.porch = Porch(self.clock, self.host, traffic=lambda: self.flowing * FLOW_BYTES, handshake_percent=50)
+        self.built: list[StreamWire] = []
+        self.sink = RecordingSink()
+        self.cost = 0.0  # seconds of each batch of lines
+        self.sink.on_lines = self.spend
+
+    def spend(self, _lines: object) -> None:
+        self.clock.rightNow += self.cost
+
+    def begin(self, wire: StreamWire) -> None:
+        self.built.append(wire)
+        wire.limit_total(16 * 1024)
+        wire.start(self.sink)
+
+    def come(self) -> tuple[StreamWire, StringTransport]:
+        wire, transport = StreamWire(self.clock, self.begin, porch=self.porch), StringTransport()
+        wire.makeConnection(transport)
+        return wire, transport
+
+    def come_in(self) -> tuple[StreamWire, StringTransport]:
+        """One that had its first turn."""
+        wire, transport = self.come()
+        self.clock.advance(0)
+        self.assertEqual(transport.producerState, "producing")
+        return wire, transport
+
+    def read(self, wire: StreamWire, times: int) -> None:
+        for _ in range(times):
+            wire.dataReceived(b"x")
+
+    def test_first_turn(self) -> None:
+        """Nobody hears of it, and it is not read, before its turn."""
+        wire, transport = self.come()
+        self.assertEqual((self.built, transport.producerState, self.host.here), ([], "paused", [wire]))
+        self.clock.advance(0)
+        self.assertEqual((self.built, transport.producerState), ([wire], "producing"))
+
+    def test_few_reads(self) -> None:
+        """Whoever is honest needs few, and waits before none of them."""
+        wire, transport = self.come_in()
+        self.read(wire, FREE_READS - 1)
+        self.assertEqual((transport.producerState, len(self.porch)), ("producing", 0))
+
+    def test_many_reads(self) -> None:
+        """Then it has one for each turn, which is the next one where there is time."""
+        wire, transport = self.come_in()
+        self.read(wire, FREE_READS)
+        for _ in range(3):
+            self.assertEqual((transport.producerState, len(self.porch)), ("paused", 1))
+            self.clock.advance(0)
+            self.assertEqual((transport.producerState, len(self.porch)), ("producing", 0))
+            self.read(wire, 1)
+
+    def test_a_link(self) -> None:
+        """It waits no more once it is a link, whatever it was read before."""
+        wire, transport = self.come_in()
+        self.read(wire, FREE_READS - 1)
+        self.sink.on_lines = lambda lines: wire.limit_total(None)
+        wire.dataReceived(b"\n")
+        for _ in range(3 * MOST_LINES):
+            wire.dataReceived(b"a\nb\n")
+        self.assertEqual((transport.producerState, len(self.porch), self.sink.errors), ("producing", 0, []))
+        self.assertIsNone(wire.newcomer)
+
+    def test_too_many_lines(self) -> None:
+        """Of small lines not as many as bytes are allowed; an honest peer says two."""
+        wire, _ = self.come_in()
+        wire.dataReceived(b"x\n" * MOST_LINES)
+        self.assertEqual((len(self.sink.batches), self.sink.errors), (MOST_LINES, []))
+        wire.dataReceived(b"x\n" * 1000)
+        self.assertEqual(len(self.sink.batches), MOST_LINES)
+        self.assertIsInstance(self.sink.errors[0], TooManyPieces)
+
+    def test_too_many_pieces(self) -> None:
+        """Nor as many pieces of lines as bytes."""
+        wire, _ = self.come_in()
+        self.read(wire, MOST_PIECES)
+        self.assertEqual(self.sink.errors, [])
+        self.read(wire, 1)
+        self.assertIsInstance(self.sink.errors[0], TooManyPieces)
+
+    def test_work_counts(self) -> None:
+        """While tones flow what one costs is earned back before another begins, or goes on."""
+        (first, _), (second, waiting) = self.come_in(), self.come_in()
+        self.read(second, FREE_READS - 1)
+        self.flowing = True
+        self.clock.advance(SPAN_SECONDS)
+        self.cost = BURST_SECONDS + 0.5
+        first.dataReceived(b"line\n")
+        self.read(second, 1)
+        _, third = self.come()
+        for state, seconds in (("paused", 0.5), ("paused", 0.4), ("producing", 0.2)):
+            self.clock.advance(seconds)
+            self.assertEqual({waiting.producerState, third.producerState}, {state})
+
+    def test_gone(self) -> None:
+        """Whoever goes waits no longer, in the first place or in a later one, and the host is told once."""
+        for reads in (0, FREE_READS):
+            for how in ("lost", "aborted", "closed"):
+                wire, _ = self.come()
+                if reads:
+                    self.clock.advance(0)
+                self.read(wire, reads)
+                self.assertEqual(len(self.porch), 1)
+                {"lost": self.lose, "aborted": StreamWire.abort, "closed": StreamWire.close}[how](wire)
+                self.assertEqual((len(self.porch), self.host.here), (0, []), (reads, how))
+                if how != "lost":
+                    self.lose(wire)
+                self.clock.advance(10)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def lose(self, wire: Any) -> None:
+        wire.connectionLost(Failure(ConnectionDone()))
+
+    def test_one_that_breaks(self) -> None:
+        """Where its lines kill whoever reads them that counts as well, and the next has its turn."""
+
+        def broken(_lines: object) -> None:
+            raise RuntimeError("a bug")
+
+        wire, _ = self.come_in()
+        self.sink.on_lines = broken
+        self.assertRaises(RuntimeError, wire.dataReceived, b"x\n")
+        self.come_in()
