@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ensemble.config import paths
 from ensemble.conversations import asks, service
 from ensemble.mesh import Limits, defaults, link_order, proof_memory, tap
-from ensemble.protocols import handshake, hello, memory, ndjson, stream, tcp, tls, tls_sessions
+from ensemble.protocols import handshake, hello, memory, ndjson, newcomer, stream, tcp, tls, tls_sessions
 from ensemble.thrum import session
 from ensemble.tone import MAX_DEPTH, MAX_TEXT, THRUM_VERSION
 
@@ -32,6 +32,7 @@ class NumberTests(SynchronousTestCase):
     def test_pending(self) -> None:
         """What a link may take and cost before it is up, TLS included."""
         self.assertEqual((defaults.PENDING_SECONDS, handshake.PENDING_BYTES), (10.0, 16 * 1024))
+        self.assertEqual((newcomer.MOST_LINES, newcomer.MOST_PIECES), (64, 2048))
         self.assertEqual((tls.HANDSHAKE_SECONDS, tcp.DIAL_SECONDS), (10.0, 10.0))
         self.assertEqual((tls_sessions.EXPORTER_LABEL, tls_sessions.EXPORTER_LENGTH), (b"EXPORTER-hum-ensemble", 32))
         self.assertEqual((tls_sessions.KEY_UPDATES, tls_sessions.KEY_UPDATE_SECONDS), (64, 600.0))

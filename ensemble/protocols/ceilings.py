@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ensemble.protocols import budget, handshake, names, share, stream, tcp, tls, tls_sessions
+from ensemble.protocols import budget, handshake, names, newcomer, share, stream, tcp, tls, tls_sessions
 
 CEILINGS: Final[Mapping[str, int | float]] = {
     "dial_seconds": tcp.DIAL_SECONDS,
@@ -15,6 +15,8 @@ CEILINGS: Final[Mapping[str, int | float]] = {
     "look_up_addresses": names.MAX_ADDRESSES,
     "flow_bytes_per_second": share.FLOW_BYTES,
     "pending_bytes": handshake.PENDING_BYTES,
+    "pending_lines": newcomer.MOST_LINES,
+    "pending_pieces": newcomer.MOST_PIECES,
     "tls_handshake_seconds": tls.HANDSHAKE_SECONDS,
     "tls_handshake_bytes": tls.HANDSHAKE_BYTES,
     "tls_message_bytes": tls_sessions.MESSAGE_BYTES,

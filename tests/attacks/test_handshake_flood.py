@@ -21,6 +21,7 @@ from tests.protocols.tls_peers import ALICE, Credential, Sessions
 
 FLOOD = 2000
 ADDRESSES = 8  # that the flood comes from
+SMALL_LINES = b'{"chi":"x"}\n' * 1300  # less than a link may say before it is one
 
 
 def client_hello() -> bytes:
@@ -92,6 +93,16 @@ class HandshakeFloodTests(Crowded):
         self.to_the_bee.clear()
         self.tap._lines.clear()
         await self.disperse(crowd)
+
+    async def test_lines_by_the_thousand(self) -> None:
+        """Small lines before a hello, which cost us ten times what they cost others, are 64 at most of each."""
+        crowd: set[Silent] = set()
+        for number in range(100):
+            crowd.add(Silent(self.victim.port, crowd.discard, f"127.0.3.{number % ADDRESSES + 1}", SMALL_LINES))
+        await self.arena.until(lambda: not crowd)
+        self.assertEqual(self.counted("handshake.line"), 100)
+        self.nothing_leaked()
+        await self.all_is_well()
 
 
 del Crowded

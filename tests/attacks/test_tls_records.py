@@ -12,6 +12,7 @@ from ensemble.errors import LinkRefused
 from ensemble.identity import HumdAddr, HumdId
 from ensemble.mesh import Tap
 from ensemble.mesh.allowance import Allowance
+from ensemble.protocols.newcomer import MOST_LINES, MOST_PIECES, TooManyPieces
 from ensemble.protocols.tls_sessions import (
     KEY_UPDATE_SECONDS,
     KEY_UPDATES,
@@ -61,6 +62,9 @@ class Records(Scene):
         await self.arena.until(lambda: len(tap._lines) >= count)
         return [(await tap.get())["n"] for _ in range(count)]
 
+    async def gone(self, rogue: TlsRogue) -> None:
+        await self.arena.until(lambda: rogue.lost)
+
     async def lost(self, rogue: TlsRogue) -> str:
         """Wait until the victim has lost it, alone.  :returns: the cause in the log."""
         with capturedLogs() as events:
@@ -99,6 +103,21 @@ class SizeTests(Records):
         await self.linked(rogue)
         await self.served(rogue)
         self.assertFalse(rogue.lost)
+        await self.all_is_well()
+
+    async def test_before_a_link(self) -> None:
+        """Nobody has thousands of them until then, nor of small lines, however few bytes that are."""
+        for said, size in ((b"x" * (MOST_PIECES + 1), 1), (b'{"chi":"x"}\n' * (MOST_LINES + 1), FULL)):
+            rogue = await self.arena.rogue(self.victim)
+            rogue.size = size
+            with capturedLogs() as events:
+                rogue.raw(said)
+                await self.gone(rogue)
+            self.assertEqual(rogue.lines, [])
+            causes = {event["cause"] for event in events if event.get("counter") == "handshake.line"}
+            self.assertLessEqual(causes, {str(TooManyPieces())})
+        self.assertEqual(self.counted("handshake.line"), 2)
+        self.nothing_leaked()
         await self.all_is_well()
 
     async def test_stuffed(self) -> None:

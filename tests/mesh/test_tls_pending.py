@@ -203,6 +203,31 @@ class PendingTlsTests(SynchronousTestCase):
         self.shake(first)
         self.assertEqual((self.humd.pending, len(self.humd.porch)), (2, 0))
 
+    def test_no_turn(self) -> None:
+        """Over TCP, too, who had no turn within ten seconds goes, counted and with its cause in the log."""
+        other = self.world.humd()
+        self.world.link(other, self.humd)
+        self.humd.porch.accepting.wait(self.world.clock.seconds())
+        socket = Socket("192.0.2.1")
+        plain: Any = self.humd.factory()
+        socket.protocol = plain.buildProtocol(None)
+
+        def busy() -> None:
+            other.route({"chi": "x", "to": self.humd.me.full, "pad": "x" * FLOW_BYTES})
+            self.world.advance(0.1)
+            self.humd.porch.work(lambda: self.spend(0.9))
+
+        busy()
+        socket.protocol.makeConnection(socket)
+        with capturedLogs() as events:
+            for _ in range(10):
+                self.assertEqual((socket.producerState, self.humd.pending), ("paused", 1))
+                busy()
+            self.world.settle()
+        self.assertEqual((self.humd.pending, len(self.humd.porch), socket.disconnecting), (0, 0, True))
+        self.assertEqual(self.humd.counters["handshake.timeout"], 1)
+        self.assertIn("it had no turn within 10 s", str([event.get("cause") for event in events]))
+
     def test_tones_cease(self) -> None:
         """What came once is tones for a second, and not whenever somebody looks."""
         other, share = self.world.humd(), self.humd.porch.accepting
