@@ -7,10 +7,7 @@ from typing import Final
 from weakref import ref
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from OpenSSL import SSL, crypto
 
@@ -28,6 +25,8 @@ EXPORTER_LABEL: Final = b"EXPORTER-hum-ensemble"
 EXPORTER_LENGTH: Final = 32  # bytes
 RECORD: Final = 2**14  # bytes of plaintext in one record, at most (RFC 8446 5.1)
 LEAST_RECORD: Final = 22  # bytes of a record besides its plaintext (RFC 8446 5.2), where nothing is padded
+_CURVES: Final = {408, 1087, 1088}  # OpenSSL's names for keys of ECDSA, Ed25519 and Ed448
+_RSA: Final = {6, 912}  # and of RSA, of those that sign with PSS alone
 _OVERHEAD: Final = 256  # bytes that sealing adds to one record, at most (RFC 8446 5.2)
 _FLIGHT: Final = 2**12  # bytes: most flights of a handshake are shorter, and of a longer one the rest is asked for
 
@@ -259,16 +258,17 @@ def _anybody(_connection: SSL.Connection, certificate: crypto.X509, _error: int,
     """The listener decides once the handshake has proved that the leaf is the peer's; only the price counts before."""
     try:
         return bool(depth) or _is_cheap(certificate.get_pubkey())
-    except (SSL.Error, crypto.Error, ValueError, UnsupportedAlgorithm):
+    except (SSL.Error, crypto.Error, ValueError):
         return False  # no key that can be used
 
 
 def _is_cheap(key: crypto.PKey) -> bool:
     """A signature of an RSA key may cost ten times what all the rest of a handshake does; that of an honest one not."""
-    public = key.to_cryptography_key()  # also of the kind that signs with PSS alone, which has another type
-    if isinstance(public, RSAPublicKey):
-        return key.bits() <= RSA_BITS and public.public_numbers().e < RSA_EXPONENT
-    return isinstance(public, (Ed25519PublicKey, Ed448PublicKey, EllipticCurvePublicKey))
+    kind = key.type()
+    if kind not in _RSA:
+        return kind in _CURVES
+    public = key.to_cryptography_key()
+    return isinstance(public, RSAPublicKey) and key.bits() <= RSA_BITS and public.public_numbers().e < RSA_EXPONENT
 
 
 def _nobody(*_: object) -> bool:
