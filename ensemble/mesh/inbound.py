@@ -19,7 +19,8 @@ from ensemble.tone import (
     stamp,
 )
 
-# Work with a line that is no tone, in lines that are only counted; in between it is its length that tells.
+REFUSED: Final = 2  # the work with a tone that is refused, and with its error, in lines that are only counted
+# With a line that is no tone; in between it is its length that tells.
 ANSWERED: Final = 4
 SEARCHED: Final = 40  # for as long as salvage does
 

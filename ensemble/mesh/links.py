@@ -10,7 +10,7 @@ from twisted.logger import LogLevel
 
 from ensemble.errors import LinkRefused
 from ensemble.identity import HumdId
-from ensemble.mesh.inbound import Inbound
+from ensemble.mesh.inbound import REFUSED, Inbound
 from ensemble.mesh.link import Link
 from ensemble.mesh.link_owner import State
 from ensemble.mesh.membership import Membership
@@ -114,6 +114,7 @@ class Links:
         if envelope.sender != link.peer_text or envelope.to != self._my_text:
             judged = self._inbound.judge(peer, envelope, line)
         if judged is None:
+            self._slow(link, REFUSED)
             return
         self.received += 1
         if self.taps:
@@ -130,9 +131,12 @@ class Links:
 
     def link_malformed(self, link: Link, line: bytes, error: MalformedTone) -> None:
         assert link.peer is not None
-        work = self._inbound.malformed(link.peer, line, error)
+        self._slow(link, self._inbound.malformed(link.peer, line, error))
+
+    def _slow(self, link: Link, work: int) -> None:
+        """C{link} had us do that for nothing."""
         if link.state is State.UP and link.reading.spend_malformed(work):
-            cause, mend = "it sends too many lines that are no tones", "is it a humd?"
+            cause, mend = "it sends too many lines that are no tones, or are refused", "is it a humd?"
             self._refusals.refused("links.throttled", cause, link.peer_text, mend, "slowed")
 
     def link_goodbye(self, link: Link, reason: str, message: str) -> None:

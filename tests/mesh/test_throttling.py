@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.mesh import KnownPeer, Limits, Policy
 from ensemble.mesh.allowance import MALFORMED_AT_ONCE, MALFORMED_PER_SECOND
-from ensemble.mesh.inbound import SEARCHED
+from ensemble.mesh.inbound import REFUSED, SEARCHED
 from ensemble.mesh.limits import UNPACED
 from ensemble.mesh.reading import Reason
 from ensemble.testing import World
@@ -238,6 +238,22 @@ class MalformedTests(SynchronousTestCase):
         self.peer.say(*[b'{"rid":"r","x":[' + b"," * 1000] * MALFORMED_AT_ONCE)
         self.assertEqual(self.counted(), (MALFORMED_AT_ONCE // SEARCHED + 1, 1))
         self.assertEqual(len([tone for tone in self.peer.heard if tone["chi"] == "error"]), self.counted()[0])
+
+    def test_refused_tones(self) -> None:
+        """A tone that is for somebody else, or says that it is somebody else's, is work for nothing as well."""
+        stranger = self.world.key().humd_id().full
+        for wrong in ({"to": stranger}, {"from": stranger}):
+            peer = PlainPeer(self.world, self.humd)
+            peer.say(peer.hello())
+            self.world.advance(1)
+            self.peer, before = peer, self.humd.counters["links.throttled"]
+            peer.say(*[{"chi": "x", "rid": "r", **wrong}] * MALFORMED_AT_ONCE, {"chi": "x", "rid": "0"})
+            answered = MALFORMED_AT_ONCE // REFUSED + 1
+            self.assertEqual(len([tone for tone in peer.heard if tone["chi"] == "error"]), answered)
+            self.assertEqual((self.humd.counters["links.throttled"] - before, self.came()), (1, []))
+            self.world.advance(1, step=0.05)
+            self.assertEqual(self.came(), ["0"])
+            self.diary.told.clear()
 
     def test_a_few_are_free(self) -> None:
         """A peer with a few bad lines is not slowed."""
