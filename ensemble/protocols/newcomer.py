@@ -24,6 +24,9 @@ T = TypeVar("T")
 FREE_READS: Final = 6  # that need no turn: a ClientHello, a certificate, a hello and a proof, and two to spare
 READ_SECONDS: Final = 30e-6  # of one read, before we are asked: the system's, and the reactor's
 MOST_LINES: Final = 64  # until the link is up; honest are two, and the first tones of a 0.7.0 peer
+TURN_LINES: Final = 256  # in one read of a connection, or so
+READ_BYTES: Final = 64 * 1024  # at most, as in Twisted
+LEAST_READ_BYTES: Final = 2048
 MOST_PIECES: Final = 2048  # of them, at most; a hello and a proof in records of one byte are fewer
 
 
@@ -82,17 +85,21 @@ class Newcomer:
 
 class ReadInTurn(Protocol):
     """
-    What a wire has to do with all that.
+    What a wire has to do with all that; and links take turns as well.
+
+    The reactor reads each connection once a turn, 64 KiB at most: of small lines that is a hundred times the work that
+    it is of long ones.  So one read has about L{TURN_LINES}, and others wait no longer for it than for any other.
 
     :ivar newcomer: None where it was not accepted, or is none any more.
     :ivar received: bytes, so far.
     """
 
-    __slots__ = ("_limit", "_porch", "newcomer", "received")
+    __slots__ = ("_at_once", "_limit", "_porch", "newcomer", "received")
 
     def __init__(self, porch: Porch | None) -> None:
         """:param porch: where it waits once it is connected; None: it need not."""
         self._porch, self.received = porch, 0
+        self._at_once = READ_BYTES
         self.newcomer: Newcomer | None = None
         self._limit: int | None = None  # of what is received
 
@@ -123,6 +130,17 @@ class ReadInTurn(Protocol):
         if self._limit is not None and received > self._limit:
             return TotalExceeded(received, self._limit)
         return None if self.newcomer is None else self.newcomer.counted(data.endswith(b"\n", end - 1, end))
+
+    def _fit_reads(self, lines: int, size: int) -> None:
+        """There were so many lines in C{size} bytes: ask for fewer, or for more again."""
+        if lines > TURN_LINES:
+            fitting = max(LEAST_READ_BYTES, size * TURN_LINES // lines)
+        elif self._at_once < READ_BYTES and 2 * lines < TURN_LINES:
+            fitting = min(READ_BYTES, 2 * self._at_once)
+        else:
+            return
+        transport: Any = self.transport
+        self._at_once = transport.bufferSize = fitting
 
     def _part(self) -> None:
         """The connection ended, or nobody wants it."""

@@ -260,7 +260,6 @@ class StreamWire(ReadInTurn):
         self.pauseProducing()
 
     def budget_exceeded(self, error: BudgetExceeded) -> None:
-        """All wires together hold too much, and we hold most."""
         self._refuse(error)
 
     def _receive(self, data: bytes) -> None:
@@ -278,6 +277,7 @@ class StreamWire(ReadInTurn):
         pending = reader.pending  # read first: the sink may close us, or pause and so stop the age of the line
         if pending and (not before or pending != before + len(data)):
             self._since = self._clock.seconds()  # a line began
+        self._fit_reads(len(lines), len(data))
         if lines:
             sink.lines_received(lines)
         else:

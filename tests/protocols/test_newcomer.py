@@ -11,7 +11,15 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.protocols import Porch, StreamWire
-from ensemble.protocols.newcomer import FREE_READS, MOST_LINES, MOST_PIECES, TooManyPieces
+from ensemble.protocols.newcomer import (
+    FREE_READS,
+    LEAST_READ_BYTES,
+    MOST_LINES,
+    MOST_PIECES,
+    READ_BYTES,
+    TURN_LINES,
+    TooManyPieces,
+)
 from ensemble.protocols.share import BURST_SECONDS, FLOW_BYTES, SPAN_SECONDS
 from tests.protocols.recording import RecordingSink
 from tests.protocols.test_porch import Guests
@@ -146,3 +154,55 @@ class NewcomerTests(SynchronousTestCase):
         self.sink.on_lines = broken
         self.assertRaises(RuntimeError, wire.dataReceived, b"x\n")
         self.come_in()
+
+
+class TurnTests(SynchronousTestCase):
+    """How much is asked for in one read, which is one turn of a connection."""
+
+    def setUp(self) -> None:
+        self.wire, self.transport = StreamWire(Clock()), StringTransport()
+        self.transport.bufferSize = READ_BYTES  # type: ignore[attr-defined]
+        self.wire.makeConnection(self.transport)
+        self.wire.start(RecordingSink())
+
+    def read(self, size: int) -> int:
+        """As much as is asked for, of lines of this size.  :returns: how many."""
+        lines = self.at_once // size
+        self.wire.dataReceived((b"x" * (size - 1) + b"\n") * lines)
+        return lines
+
+    @property
+    def at_once(self) -> int:
+        return int(self.transport.bufferSize)  # type: ignore[attr-defined]
+
+    def test_small_lines(self) -> None:
+        """A turn has the same number of them, however small they are; what comes is delivered all the same."""
+        for size in (16, 60, 200):
+            self.setUp()
+            self.read(size)
+            for _ in range(10):
+                self.assertLess(abs(self.read(size) - TURN_LINES), TURN_LINES // 8)
+
+    def test_large_lines(self) -> None:
+        """Nothing changes for those, nor for a few small ones."""
+        for size in (300, 4000, 60_000):
+            for _ in range(3):
+                self.read(size)
+        self.wire.dataReceived(b"x\n" * TURN_LINES)
+        self.assertEqual(self.at_once, READ_BYTES)
+
+    def test_again(self) -> None:
+        """When lines are large again it is soon as before."""
+        self.read(2)
+        self.assertEqual(self.at_once, LEAST_READ_BYTES)
+        for _ in range(5):
+            self.read(1000)
+        self.assertEqual(self.at_once, READ_BYTES)
+
+    def test_between(self) -> None:
+        """No swinging to and fro: what fits stays."""
+        self.read(16)
+        fits = self.at_once
+        for _ in range(5):
+            self.read(16)
+        self.assertEqual(self.at_once, fits)
