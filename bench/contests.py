@@ -19,6 +19,7 @@ from bench.tones import GOSSIP_LINE, LINE, TURN
 SOCKETS, ASYNCIO, TOKIO = "sockets", "asyncio+json", "tokio-pump"
 BARE = "pyOpenSSL"
 AT_ONCE = 16  # handshakes under way at a time
+SLOW = 250  # connections that trickle
 IDLE_CEILING = 16 * 1024  # bytes of resident memory for one link
 IDLE_TLS_CEILING = 48 * 1024  # the same over TLS
 
@@ -153,6 +154,9 @@ def tls(size: Size) -> list[Contest]:
     )
     flood = (
         Program("flooded", "a proven link under the flood", runs.flooded(size.tones, size.handshakes), "rate"),
+        Program(
+            "trickled", f"the same beside {SLOW} ClientHellos byte by byte", runs.trickled(size.tones, SLOW), "rate"
+        ),
         Program("quiet", "the same link, nobody else", runs.flooded(size.tones, 0), "rate"),
     )
     per_turn = {**facts, "tones_per_turn": TURN}
@@ -179,7 +183,13 @@ def tls(size: Size) -> list[Contest]:
             (Against("link", "ceiling", goal=1.0, at_most=True),),
             {"links": links},
         ),
-        Contest("flood", "tones/s", flood, (Against("flooded", "quiet", goal=0.5),), per_turn),
+        Contest(
+            "flood",
+            "tones/s",
+            flood,
+            (Against("flooded", "quiet", goal=0.5), Against("trickled", "quiet", goal=0.5)),
+            per_turn,
+        ),
     ]
 
 

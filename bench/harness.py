@@ -60,8 +60,7 @@ class Side:
         self._glance = glance
         self._errors = TemporaryFile()  # noqa: SIM115 (closed in stop)
         self._said = b""
-        # A group of its own: Ctrl-C reaches the harness alone, which then ends its children.  Not a session: Linux
-        # shares the processors out among sessions first, so that being nice would mean nothing to the others.
+        # A session of its own: Ctrl-C reaches the harness alone, which then ends its children.
         self._process = subprocess.Popen(
             list(argv),
             cwd=ROOT,
@@ -69,7 +68,7 @@ class Side:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if talks else self._errors,
             stderr=self._errors,
-            process_group=0,
+            start_new_session=True,
             preexec_fn=_in_child,
         )
         self._selector = selectors.DefaultSelector()

@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 
 def say(line: str) -> None:
@@ -29,6 +30,13 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
         "p50": ordered[len(ordered) // 2] * 1e6,
         "p99": ordered[len(ordered) * 99 // 100] * 1e6,
     }
+
+
+def be_nice() -> None:
+    """Leave the processors to all others.  Linux shares them out among sessions first, and each side has its own."""
+    os.nice(19)
+    with suppress(OSError), open("/proc/self/autogroup", "w") as group:
+        group.write("19")
 
 
 def raise_descriptor_limit(wanted: int) -> None:

@@ -269,6 +269,22 @@ def flooded(count: int, handshakes: int) -> Run:
     return run
 
 
+def trickled(count: int, at_once: int) -> Run:
+    """The same, while so many strangers send a ClientHello byte by byte."""
+
+    def run(crew: Crew) -> dict[str, float]:
+        receiver = crew.python(MESH, "tls", "recv", count)
+        port = receiver.ready()
+        sender = crew.python(MESH, "tls", "later", port, count)
+        sender.ready()
+        crew.python(TLS, "trickle", port, at_once).ready()
+        time.sleep(SWELL_SECONDS)
+        sender.tell("go")
+        return _figures(receiver, count)
+
+    return run
+
+
 def daemon(count: int) -> Run:
     """Two real C{twistd humd} over TCP; a worker on one, an asker on the other."""
 

@@ -1,14 +1,14 @@
 """
 TLS without us: bare pyOpenSSL handshakes, and strangers who flood a port.
 
-C{accept N | shake PORT N | gather N | spread PORT AT_ONCE | flood PORT RATE | finish PORT}.  C{accept} and C{gather}
-print C{READY PORT} and end with one line of JSON; C{gather} and C{spread} have many handshakes under way at a time.
-C{flood} and C{finish} print C{READY} and go on until they are ended, C{flood} with its line of JSON whenever it is
-asked on stdin.
+C{accept N | shake PORT N | gather N | spread PORT AT_ONCE | flood PORT RATE | finish PORT | trickle PORT AT_ONCE}.
+C{accept} and C{gather} print C{READY PORT} and end with one line of JSON; C{gather} and C{spread} have many handshakes
+under way at a time.  C{flood}, C{finish} and C{trickle} print C{READY} and go on until they are ended, C{flood} with
+its line of JSON whenever it is asked on stdin.
 
 The flood is meant to cost us more than it: the same prebuilt ClientHello each time, from sixteen addresses, and nothing
-behind it, now and then garbage instead.  Both are as nice as can be, for the machine is to be ours: what is measured is
-what the flood makes I{us} do.
+behind it, now and then garbage instead.  So is what trickles: a ClientHello that comes byte by byte, as fast as it is
+taken.  All are as nice as can be, for the machine is to be ours: what is measured is what they make I{us} do.
 """
 
 from __future__ import annotations
@@ -23,19 +23,22 @@ import sys
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from OpenSSL import SSL
 
-from bench.measure import raise_descriptor_limit, say
+from bench.measure import be_nice, raise_descriptor_limit, say
 from ensemble.identity import HumdKey, certificate_of
 
 HELD: Final = 1000  # half-open connections of the flood at a time; the oldest is closed first
 FINISHED: Final = 100  # likewise of those that finished their handshake
 GARBAGE_EVERY: Final = 10
 SLICE: Final = 0.01  # seconds: the flood keeps its rate over so long
+SLOW_HELLO: Final = b"\x16\x03\x01\x2e\xe0\x01\0\x2e\xdc\x03\x03" + bytes(
+    11_900
+)  # of 12,000 bytes, and most are padding
 WAIT: Final = 1  # seconds for one answer in a handshake under the flood
 
 
@@ -146,7 +149,7 @@ def client_hello() -> bytes:
 
 def flood(port: int, rate: int) -> None:
     """Offer C{rate} connections a second, as far as the machine lets us."""
-    os.nice(19)
+    be_nice()
     raise_descriptor_limit(2 * HELD)
     held: deque[socket.socket] = deque()
     hello, garbage = client_hello(), os.urandom(300)
@@ -173,7 +176,7 @@ def flood(port: int, rate: int) -> None:
 
 def finish(port: int) -> None:
     """Complete handshakes one after the other, and say nothing on them."""
-    os.nice(19)
+    be_nice()
     sessions = context(HumdKey.generate())
     held: deque[SSL.Connection] = deque()
     say("READY")
@@ -187,6 +190,39 @@ def finish(port: int) -> None:
             continue
         if len(held) > FINISHED:
             held.popleft().close()
+
+
+def trickle(port: int, at_once: int) -> None:
+    """Have so many connections send a ClientHello in segments of one byte, and begin again when one is cut off."""
+    be_nice()
+    selector = selectors.DefaultSelector()
+    number = 0
+
+    def begin() -> None:
+        nonlocal number
+        number += 1
+        end = socket.create_connection(
+            ("127.0.0.1", port), WAIT, (f"127.1.{number // 200 % 200}.{number % 200 + 1}", 0)
+        )
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        end.setblocking(False)
+        selector.register(end, selectors.EVENT_WRITE, iter(SLOW_HELLO))
+
+    for _ in range(at_once):
+        begin()
+    say("READY")
+    while True:
+        for key, _ in selector.select():
+            end, hello = cast(socket.socket, key.fileobj), key.data
+            try:
+                end.send(bytes((next(hello),)))
+            except BlockingIOError:
+                continue
+            except (OSError, StopIteration):
+                selector.unregister(end)
+                end.close()
+                with suppress(OSError):
+                    begin()
 
 
 def main(command: str, *rest: str) -> None:
@@ -204,6 +240,8 @@ def main(command: str, *rest: str) -> None:
             flood(*numbers)
         case "finish":
             finish(*numbers)
+        case "trickle":
+            trickle(*numbers)
         case _:
             raise SystemExit(__doc__)
 

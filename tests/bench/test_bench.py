@@ -89,6 +89,7 @@ class SmokeTests(SynchronousTestCase):
         flooded = flood["programs"]["flooded"]["raw"][0]
         self.assertEqual(flooded["n"], flood["tones"])
         self.assertGreater(flooded["offered"], 0)
+        self.assertEqual(flood["programs"]["trickled"]["raw"][0]["n"], flood["tones"])
 
 
 class ReferenceTests(SynchronousTestCase):
