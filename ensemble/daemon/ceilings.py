@@ -33,6 +33,9 @@ FIXED: Final[Mapping[str, int | float]] = {
 
 def ceilings(settings: Settings) -> dict[str, int | float]:
     """All of them, first those that C{--limit} and C{--max-tone} set."""
-    return {**asdict(settings.limits), "max_tone_bytes": settings.max_tone, **FIXED} | {
-        "thrum_max_tone_bytes": settings.thrum_max_tone  # as much as --max-tone, at least
+    return {
+        **asdict(settings.limits),
+        "max_tone_bytes": settings.max_tone,
+        "thrum_max_tone_bytes": settings.thrum_max_tone,  # as much as --max-tone, at least
+        **FIXED,
     }

@@ -24,10 +24,11 @@ T = TypeVar("T")
 FREE_READS: Final = 6  # that need no turn: a ClientHello, a certificate, a hello and a proof, and two to spare
 READ_SECONDS: Final = 30e-6  # of one read, before we are asked: the system's, and the reactor's
 MOST_LINES: Final = 64  # until the link is up; honest are two, and the first tones of a 0.7.0 peer
+MOST_PIECES: Final = 2048  # of lines, until then; a hello and a proof in records of one byte are fewer
+
 TURN_LINES: Final = 256  # in one read of a connection, or so
-READ_BYTES: Final = 64 * 1024  # at most, as in Twisted
+READ_BYTES: Final = 64 * 1024  # in one read, at most, as in Twisted
 LEAST_READ_BYTES: Final = 2048
-MOST_PIECES: Final = 2048  # of them, at most; a hello and a proof in records of one byte are fewer
 
 
 class TooManyPieces(RemoteWireError):
