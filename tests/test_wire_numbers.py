@@ -32,7 +32,7 @@ class NumberTests(SynchronousTestCase):
     def test_pending(self) -> None:
         """What a link may take and cost before it is up, TLS included."""
         self.assertEqual((defaults.PENDING_SECONDS, handshake.PENDING_BYTES), (10.0, 16 * 1024))
-        self.assertEqual((newcomer.MOST_LINES, newcomer.MOST_PIECES), (64, 2048))
+        self.assertEqual((newcomer.MOST_LINES, newcomer.MOST_PIECES), (128, 2048))
         self.assertEqual((tls.HANDSHAKE_SECONDS, tcp.DIAL_SECONDS), (10.0, 10.0))
         self.assertEqual((tls_sessions.EXPORTER_LABEL, tls_sessions.EXPORTER_LENGTH), (b"EXPORTER-hum-ensemble", 32))
         self.assertEqual((tls_sessions.KEY_UPDATES, tls_sessions.KEY_UPDATE_SECONDS), (64, 600.0))

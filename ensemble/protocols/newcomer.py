@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from twisted.internet.protocol import Protocol
 
@@ -19,11 +19,9 @@ from ensemble.errors import RemoteWireError
 from ensemble.protocols.ndjson import TotalExceeded
 from ensemble.protocols.porch import Porch
 
-T = TypeVar("T")
-
 FREE_READS: Final = 6  # that need no turn: a ClientHello, a certificate, a hello and a proof, and two to spare
 READ_SECONDS: Final = 30e-6  # of one read, before we are asked: the system's, and the reactor's
-MOST_LINES: Final = 64  # until the link is up; honest are two, and the first tones of a 0.7.0 peer
+MOST_LINES: Final = 128  # until the link is up; honest are two, and the first tones of a 0.7.0 peer, 16 KiB of them
 MOST_PIECES: Final = 2048  # of lines, until then; a hello and a proof in records of one byte are fewer
 
 TURN_LINES: Final = 256  # in one read of a connection, or so
@@ -51,8 +49,11 @@ class Newcomer:
         self._porch, self._wire = porch, wire
         self._begin: Callable[[], None] | None = begin
         self._reads = self._lines = self._pieces = 0
-        wire.transport.pauseProducing()
-        porch.enter(wire, self._turn)
+
+    def enter(self) -> None:
+        """Wait for the first turn."""
+        self._wire.transport.pauseProducing()
+        self._porch.enter(self._wire, self._turn)
 
     def work(self, step: Callable[[], None]) -> None:
         """Do something for it."""
@@ -71,6 +72,11 @@ class Newcomer:
         self._pieces += 1
         self._lines += whole
         return TooManyPieces() if self._lines > MOST_LINES or self._pieces > MOST_PIECES else None
+
+    def settle(self) -> None:
+        """It is a link: where it waits for a turn it is read again, unless somebody else has paused it."""
+        if self._porch.forget(self._turn) and self._wire._wanting():
+            self._wire.transport.resumeProducing()
 
     def leave(self) -> None:
         """The connection ended, or nobody wants it."""
@@ -95,12 +101,12 @@ class ReadInTurn(Protocol):
     :ivar received: bytes, so far.
     """
 
-    __slots__ = ("_at_once", "_limit", "_porch", "newcomer", "received")
+    __slots__ = ("_at_once", "_limit", "_lines", "_porch", "_size", "newcomer", "received")
 
     def __init__(self, porch: Porch | None) -> None:
         """:param porch: where it waits once it is connected; None: it need not."""
         self._porch, self.received = porch, 0
-        self._at_once = READ_BYTES
+        self._at_once, self._lines, self._size = READ_BYTES, 0, 0
         self.newcomer: Newcomer | None = None
         self._limit: int | None = None  # of what is received
 
@@ -110,20 +116,27 @@ class ReadInTurn(Protocol):
         if porch is None:
             begin()
         else:
-            self.newcomer = Newcomer(porch, self, begin)
+            self.newcomer = newcomer = Newcomer(porch, self, begin)
+            newcomer.enter()
 
-    def _in_turn(self, step: Callable[[T], None], read: T) -> None:
-        """Handle what was read."""
+    def dataReceived(self, data: bytes) -> None:
         if self.newcomer is None:
-            step(read)
+            self._handle(data)
         else:
-            self.newcomer.read(partial(step, read))
+            self.newcomer.read(partial(self._handle, data))
+        self._fit_reads(len(data))
+
+    def _handle(self, data: bytes) -> None:
+        """What was read of the transport; adds to C{_lines}."""
+        raise NotImplementedError
 
     def limit_total(self, limit: int | None) -> None:
         """As L{IWire.limit_total<ensemble.interfaces.IWire>}; one without is a link, and no newcomer."""
         self._limit = limit
         if limit is None:
-            self.newcomer = None
+            newcomer, self.newcomer = self.newcomer, None
+            if newcomer is not None:
+                newcomer.settle()
 
     def _excess(self, data: bytes, end: int) -> RemoteWireError | None:
         """Of C{data}, the newest bytes, what ends there is about to be handed on.  :returns: why not."""
@@ -132,8 +145,13 @@ class ReadInTurn(Protocol):
             return TotalExceeded(received, self._limit)
         return None if self.newcomer is None else self.newcomer.counted(data.endswith(b"\n", end - 1, end))
 
-    def _fit_reads(self, lines: int, size: int) -> None:
-        """There were so many lines in C{size} bytes: ask for fewer, or for more again."""
+    def _fit_reads(self, size: int) -> None:
+        """So many bytes were read: where there were many lines in them ask for fewer, or for more again."""
+        self._size += size
+        if not self._lines:
+            return  # a piece of a TLS record
+        lines, size = self._lines, self._size
+        self._lines = self._size = 0
         if lines > TURN_LINES:
             fitting = max(LEAST_READ_BYTES, size * TURN_LINES // lines)
         elif self._at_once < READ_BYTES and 2 * lines < TURN_LINES:

@@ -89,13 +89,19 @@ class Porch:
 
     def leave(self, wire: IWire, shake: Callable[[], None]) -> None:
         """The connection of this L{enter} ended.  Nothing where that was known, or where it is a link."""
-        self._waiting.discard(shake)
-        self._begun.discard(shake)
+        self.forget(shake)
         if self._host is not None:
             self._host.gone(wire)
+
+    def forget(self, turn: Callable[[], None]) -> bool:
+        """:returns: whether anybody waited for that turn; now nobody does."""
+        waited = len(self)
+        self._waiting.discard(turn)
+        self._begun.discard(turn)
         if self._timer is not None and not len(self):
             self._timer.cancel()
             self._timer = None
+        return len(self) < waited
 
     def work(self, step: Callable[[], None], before: float = 0.0) -> None:
         """

@@ -69,10 +69,11 @@ class Flow:
         if abs(now - self._looked) >= LOOK_SECONDS:  # also where the clock was set back
             self._looked, since = now, abs(now - self._since)
             self._some += self._traffic()
-            if self._some >= FLOW_BYTES * min(max(since, SPAN_SECONDS), FLOW_SECONDS):
+            many = self._some >= FLOW_BYTES * min(max(since, SPAN_SECONDS), FLOW_SECONDS)
+            if many:
                 self._flowed = now
-            if since >= SPAN_SECONDS:
-                self._since, self._some = now, 0
+            if many or since >= SPAN_SECONDS:
+                self._since, self._some = now, 0  # none is seen twice
         return abs(now - self._flowed) < FLOW_SECONDS
 
 

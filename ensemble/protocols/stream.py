@@ -209,10 +209,7 @@ class StreamWire(ReadInTurn):
         if not (self._wanting() or self._closed):
             self.transport.pauseProducing()  # last: mostly it was started already
 
-    def dataReceived(self, data: bytes) -> None:
-        self._in_turn(self._take, data)
-
-    def _take(self, data: bytes) -> None:
+    def _handle(self, data: bytes) -> None:
         self.received += len(data)
         if self._sink is None or self._paused or self._held or self._limit is not None:
             self._receive_with_care(data)
@@ -277,7 +274,7 @@ class StreamWire(ReadInTurn):
         pending = reader.pending  # read first: the sink may close us, or pause and so stop the age of the line
         if pending and (not before or pending != before + len(data)):
             self._since = self._clock.seconds()  # a line began
-        self._fit_reads(len(lines), len(data))
+        self._lines += len(lines) or 1
         if lines:
             sink.lines_received(lines)
         else:

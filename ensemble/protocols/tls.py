@@ -150,7 +150,7 @@ class TlsWire(StreamWire):
         self._session = self._sessions.accept()
         self.transport.resumeProducing()
 
-    def dataReceived(self, data: bytes) -> None:
+    def _handle(self, data: bytes) -> None:
         session = self._session
         if session is None:
             return  # aborted; some transports still deliver
@@ -159,7 +159,7 @@ class TlsWire(StreamWire):
         else:
             session.receive(data)
             self.stuffing += len(data)
-            self._in_turn(self._read, session)
+            self._read(session)
 
     def accepts(self, der: bytes) -> bool:
         """As a dialler: is this the certificate of whom we want?  Asked while the handshake runs."""
@@ -208,14 +208,14 @@ class TlsWire(StreamWire):
         room = HANDSHAKE_BYTES - self._came
         self._came += len(data)
         session.receive(data[:room])
-        self._in_turn(self._shake, session)
+        self._shake(session)
         if len(data) < room or session.broken:
             return
         if self.shaking:
             self._give_up("tls.long", f"{HANDSHAKE_BYTES} bytes, and no end of its TLS handshake")
         elif len(data) > room:
             session.receive(data[room:])
-            self._in_turn(self._read, session)
+            self._read(session)
 
     def _shake(self, session: TlsSession) -> None:
         """Go on with it."""
@@ -275,7 +275,7 @@ class TlsWire(StreamWire):
         """Hand on what came; whoever gets it may end the wire."""
         while self._session is session and (data := session.read()):
             self.stuffing -= len(data) + LEAST_RECORD
-            self._take(data)
+            super()._handle(data)
         if session.messages and self._session is session:
             self._count(session)
         if (session.amid or self._unsealed is not None) and self._session is session:

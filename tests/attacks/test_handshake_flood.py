@@ -95,7 +95,7 @@ class HandshakeFloodTests(Crowded):
         await self.disperse(crowd)
 
     async def test_lines_by_the_thousand(self) -> None:
-        """Small lines before a hello, which cost us ten times what they cost others, are 64 at most of each."""
+        """Small lines before a hello, which cost us ten times what they cost others, are 128 at most of each."""
         crowd: set[Silent] = set()
         for number in range(100):
             crowd.add(Silent(self.victim.port, crowd.discard, f"127.0.3.{number % ADDRESSES + 1}", SMALL_LINES))

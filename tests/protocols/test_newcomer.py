@@ -94,6 +94,21 @@ class NewcomerTests(SynchronousTestCase):
         self.assertEqual((transport.producerState, len(self.porch), self.sink.errors), ("producing", 0, []))
         self.assertIsNone(wire.newcomer)
 
+    def test_a_link_that_waited(self) -> None:
+        """Where it comes up while it waits for a turn, for its transport reads twice at once, it waits no more."""
+        for pauses in (False, True):
+            wire, transport = self.come_in()
+            self.read(wire, FREE_READS)
+            self.assertEqual((transport.producerState, len(self.porch)), ("paused", 1))
+            if pauses:
+                wire.pause()
+            wire.limit_total(None)
+            self.assertEqual((transport.producerState, len(self.porch)), ("paused" if pauses else "producing", 0))
+            self.clock.advance(1)
+            self.assertEqual(transport.producerState, "paused" if pauses else "producing")
+            wire.resume()
+            self.assertEqual(transport.producerState, "producing")
+
     def test_too_many_lines(self) -> None:
         """Of small lines not as many as bytes are allowed; an honest peer says two."""
         wire, _ = self.come_in()
@@ -198,6 +213,18 @@ class TurnTests(SynchronousTestCase):
         for _ in range(5):
             self.read(1000)
         self.assertEqual(self.at_once, READ_BYTES)
+
+    def test_in_records(self) -> None:
+        """It is the whole of a read that counts, however it is cut inside; a piece of a record says nothing."""
+        for _ in range(3):
+            for _ in range(self.at_once // 32):
+                StreamWire._handle(self.wire, b"x" * 15 + b"\n")
+            self.wire._fit_reads(self.at_once)
+        self.assertLess(abs(self.at_once // 32 - TURN_LINES), TURN_LINES // 8)
+        fits = self.at_once
+        for _ in range(5):
+            self.wire._fit_reads(fits)
+        self.assertEqual(self.at_once, fits)
 
     def test_between(self) -> None:
         """No swinging to and fro: what fits stays."""

@@ -85,6 +85,15 @@ class FlowTests(SynchronousTestCase):
         self.assertTrue(any(seen[: round(SPAN_SECONDS / LOOK_SECONDS)]))
         self.assertTrue(all(seen[seen.index(True) :]))
 
+    def test_seen_once(self) -> None:
+        """What made a flow does not make it last: a look a second later, the next that anybody took, finds none."""
+        tones = Tones()
+        flow = Flow(tones)
+        flow.flows(0.0)
+        tones.fresh += FLOW_BYTES
+        self.assertTrue(flow.flows(SPAN_SECONDS / 2))
+        self.assertFalse(flow.flows(SPAN_SECONDS / 2 + FLOW_SECONDS))
+
     def test_a_short_burst(self) -> None:
         """What would be many a second, but is over at once, is no flow."""
         tones = Tones()
