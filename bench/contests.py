@@ -146,7 +146,7 @@ def tls(size: Size) -> list[Contest]:
     )
     many = (
         Program("link", "the same, by as many diallers", runs.handshakes(size.handshakes, AT_ONCE), "rate"),
-        Program(BARE, "TLS alone, on a selector", runs.bare_at_once(size.handshakes, AT_ONCE), "rate"),
+        Program(BARE, "TLS alone, on a selector", runs.bare_handshakes(size.handshakes, AT_ONCE), "rate"),
     )
     held = (
         Program("link", "an Ensemble with proven links", runs.idle(links, "tls"), "per_link"),

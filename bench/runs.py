@@ -218,26 +218,25 @@ def handshakes(count: int, at_once: int = 1) -> Run:
     return run
 
 
-def bare_handshakes(count: int) -> Run:
-    """Nothing but OpenSSL on blocking sockets, one after the other."""
+def bare_handshakes(count: int, at_once: int = 1) -> Run:
+    """Nothing but OpenSSL: one after the other on blocking sockets, or so many under way at a time."""
 
     def run(crew: Crew) -> dict[str, float]:
-        listener = crew.python(TLS, "accept", count)
-        crew.python(TLS, "shake", listener.ready(), count)
+        accept, shake, many = ("accept", "shake", count) if at_once == 1 else ("gather", "spread", at_once)
+        listener = crew.python(TLS, accept, count)
+        crew.python(TLS, shake, listener.ready(), many)
         return _figures(listener, count)
 
     return run
 
 
-def bare_at_once(count: int, at_once: int) -> Run:
-    """The same, with so many under way at a time."""
-
-    def run(crew: Crew) -> dict[str, float]:
-        listener = crew.python(TLS, "gather", count)
-        crew.python(TLS, "spread", listener.ready(), at_once)
-        return _figures(listener, count)
-
-    return run
+def _linked(crew: Crew, count: int) -> tuple[Side, int, Side]:
+    """A receiver, its port, and a sender that is linked to it over TLS and waits for a word."""
+    receiver = crew.python(MESH, "tls", "recv", count)
+    port = receiver.ready()
+    sender = crew.python(MESH, "tls", "later", port, count)
+    sender.ready()
+    return receiver, port, sender
 
 
 def flooded(count: int, handshakes: int) -> Run:
@@ -249,10 +248,7 @@ def flooded(count: int, handshakes: int) -> Run:
 
     def run(crew: Crew) -> dict[str, float]:
         able = bare_handshakes(handshakes)(crew)["rate"] if handshakes else 0.0
-        receiver = crew.python(MESH, "tls", "recv", count)
-        port = receiver.ready()
-        sender = crew.python(MESH, "tls", "later", port, count)
-        sender.ready()
+        receiver, port, sender = _linked(crew, count)
         told = {}
         if handshakes:
             flood = crew.python(TLS, "flood", port, int(FLOOD * able))
@@ -273,10 +269,7 @@ def trickled(count: int, at_once: int) -> Run:
     """The same, while so many strangers send a ClientHello byte by byte."""
 
     def run(crew: Crew) -> dict[str, float]:
-        receiver = crew.python(MESH, "tls", "recv", count)
-        port = receiver.ready()
-        sender = crew.python(MESH, "tls", "later", port, count)
-        sender.ready()
+        receiver, port, sender = _linked(crew, count)
         crew.python(TLS, "trickle", port, at_once).ready()
         time.sleep(SWELL_SECONDS)
         sender.tell("go")

@@ -36,9 +36,8 @@ HELD: Final = 1000  # half-open connections of the flood at a time; the oldest i
 FINISHED: Final = 100  # likewise of those that finished their handshake
 GARBAGE_EVERY: Final = 10
 SLICE: Final = 0.01  # seconds: the flood keeps its rate over so long
-SLOW_HELLO: Final = b"\x16\x03\x01\x2e\xe0\x01\0\x2e\xdc\x03\x03" + bytes(
-    11_900
-)  # of 12,000 bytes, and most are padding
+# As if of 12,000 bytes, so that its end is far away.
+SLOW_HELLO: Final = b"\x16\x03\x01\x2e\xe0\x01\0\x2e\xdc\x03\x03" + bytes(11_900)
 WAIT: Final = 1  # seconds for one answer in a handshake under the flood
 
 
