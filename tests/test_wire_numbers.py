@@ -9,9 +9,10 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.config import paths
-from ensemble.conversations import asks, service
+from ensemble.conversations import asks
 from ensemble.mesh import Limits, defaults, link_order, proof_memory, tap
-from ensemble.protocols import handshake, hello, memory, ndjson, newcomer, stream, tcp, tls, tls_sessions
+from ensemble.protocols import DEADLINES, PENDING_SECONDS, handshake, hello, memory, ndjson, newcomer, tls, tls_sessions
+from ensemble.protocols.deadlines import PAUSED_PINGS
 from ensemble.thrum import session
 from ensemble.tone import MAX_DEPTH, MAX_TEXT, THRUM_VERSION
 
@@ -31,9 +32,9 @@ class NumberTests(SynchronousTestCase):
 
     def test_pending(self) -> None:
         """What a link may take and cost before it is up, TLS included."""
-        self.assertEqual((defaults.PENDING_SECONDS, handshake.PENDING_BYTES), (10.0, 16 * 1024))
+        self.assertEqual((DEADLINES.pending_seconds, handshake.PENDING_BYTES), (10, 16 * 1024))
         self.assertEqual((newcomer.MOST_LINES, newcomer.MOST_PIECES), (128, 2048))
-        self.assertEqual((tls.HANDSHAKE_SECONDS, tcp.DIAL_SECONDS), (10.0, 10.0))
+        self.assertEqual((PENDING_SECONDS, DEADLINES.dial_seconds), (10, 10))
         self.assertEqual((tls_sessions.EXPORTER_LABEL, tls_sessions.EXPORTER_LENGTH), (b"EXPORTER-hum-ensemble", 32))
         self.assertEqual((tls_sessions.KEY_UPDATES, tls_sessions.KEY_UPDATE_SECONDS), (64, 600.0))
         self.assertEqual((tls.HANDSHAKE_BYTES, tls_sessions.MESSAGE_BYTES), (12 * 1024, 32 * 1024))
@@ -52,10 +53,13 @@ class NumberTests(SynchronousTestCase):
 
     def test_liveness(self) -> None:
         """When silence is asked about, and when it is the end."""
-        self.assertEqual((defaults.PING_SECONDS, defaults.GONE_SECONDS), (15.0, 30.0))
-        self.assertEqual((defaults.PING_SECONDS_WAITED_FOR, defaults.GONE_SECONDS_WAITED_FOR), (3.0, 6.0))
-        self.assertEqual((defaults.STUCK_SECONDS, defaults.PONGS_AT_ONCE, defaults.PONG_SECONDS), (60.0, 10, 1.0))
-        self.assertEqual((defaults.PING_SECONDS_PAUSED, stream.UNFINISHED_SECONDS), (3.0, 60.0))
+        self.assertEqual((DEADLINES.ping_after_seconds, DEADLINES.gone_after_seconds), (15, 30))
+        waited_for = (DEADLINES.waited_for_ping_after_seconds, DEADLINES.waited_for_gone_after_seconds)
+        self.assertEqual(waited_for, (3, 6))
+        self.assertEqual((DEADLINES.stuck_ping_seconds, DEADLINES.unfinished_line_seconds), (60, 60))
+        self.assertEqual((defaults.PONGS_AT_ONCE, defaults.PONG_SECONDS), (10, 1.0))
+        self.assertEqual(defaults.PING_SECONDS_PAUSED, 3.0)
+        self.assertLess(defaults.PING_SECONDS_PAUSED, PAUSED_PINGS)  # whoever has paused is not taken for gone
 
     def test_lines(self) -> None:
         """How long, how deep and how many lines may be."""
@@ -68,7 +72,7 @@ class NumberTests(SynchronousTestCase):
         """What waits for somebody who does not read."""
         limits = Limits()
         self.assertEqual((limits.peer_queue_bytes, limits.client_queue_bytes, limits.peer_hold_bytes), (8 * MIB,) * 3)
-        self.assertEqual((service.PAUSE_SECONDS, tap.TAP_TONES), (5.0, 256))
+        self.assertEqual((DEADLINES.client_pause_seconds, tap.TAP_TONES), (5, 256))
         self.assertEqual((memory.IN_FLIGHT, memory.PARTITION_BUFFER), (256, 64))
 
     def test_asks(self) -> None:

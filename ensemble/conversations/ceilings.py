@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ensemble.conversations import asks, owed, service
+from ensemble.conversations import asks, owed
 
 CEILINGS: Final[Mapping[str, int | float]] = {
-    "client_pause_seconds": service.PAUSE_SECONDS,
     "asks_per_client": asks.MAX_ASKS,
     "asks_orphaned": asks.MAX_ORPHANS,
     "asks_keys_bytes": asks.MAX_KEYS,

@@ -24,8 +24,6 @@ from ensemble.interfaces import IClient, INode
 from ensemble.mesh import PROGRAMS, Ensemble
 from ensemble.tone import Envelope, Qualifier
 
-PAUSE_SECONDS = 5.0  # a local program is not read for longer than this
-
 
 @implementer(INode)
 class Node(Service):
@@ -173,9 +171,9 @@ class Node(Service):
         if source.client_id in self._paused:
             return
         if destination in self._given_up:
-            return  # it made somebody wait for the whole five seconds and took nothing: what is over its bound fails
+            return  # it made somebody wait for the whole time and took nothing: what is over its bound fails
         source.pause()
-        timer = self._clock.callLater(PAUSE_SECONDS, self._late, source.client_id)
+        timer = self._clock.callLater(self.ensemble.limits.client_pause_seconds, self._late, source.client_id)
         self._paused[source.client_id] = (destination, timer)
 
     def _late(self, client_id: str) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import asdict
 
-from ensemble import conversations, mesh, protocols, thrum
+from ensemble import conversations, mesh, protocols
 from ensemble.daemon import control, signals
 from ensemble.daemon.descriptors import KEPT
 from ensemble.daemon.settings import Settings
@@ -18,21 +18,18 @@ FIXED: Final[Mapping[str, int | float]] = {
     **protocols.CEILINGS,
     **mesh.CEILINGS,
     **conversations.CEILINGS,
-    **thrum.CEILINGS,
     "stop_seconds": signals.END_SECONDS,
-    "probe_seconds": control.PROBE_SECONDS,
     "control_connections": control.CONNECTIONS,
-    "control_idle_seconds": control.IDLE_SECONDS,
     "control_taps": control.TAPS,
     "control_request_bytes": control.REQUEST_BYTES,
     "control_queue_bytes": control.QUEUE_BYTES,
     "descriptors_kept": KEPT,
 }
-"""Those that nobody sets: most are the wire's, and two ends that keep different ones would take each other for dead."""
+"""Those that nobody sets: what the wire fixes, and what costs so little that nobody needs to."""
 
 
 def ceilings(settings: Settings) -> dict[str, int | float]:
-    """All of them, first those that C{--limit} and C{--max-tone} set."""
+    """All of them; C{--limit} and C{--max-tone} set those that come first."""
     return {
         **asdict(settings.limits),
         "max_tone_bytes": settings.max_tone,

@@ -23,7 +23,7 @@ from zope.interface import implementer
 from ensemble.errors import EnsembleError, RemoteWireError
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.mesh import Tap
-from ensemble.protocols import Outbox, StreamWireFactory, Turn
+from ensemble.protocols import DEADLINES, Deadlines, Outbox, StreamWireFactory, Turn
 from ensemble.thrum import UnixListener
 from ensemble.tone import BadDocument, Qualifier, encode, read_document
 
@@ -31,8 +31,6 @@ REQUEST_BYTES: Final = 64 * 1024  # of one request line
 QUEUE_BYTES: Final = 1024 * 1024  # unread by whoever asks: then no more is answered, and a tap loses its oldest
 CONNECTIONS: Final = 16
 TAPS: Final = 8
-PROBE_SECONDS: Final = 3.0  # for all answers of a probe
-IDLE_SECONDS: Final = 60.0  # without a request, or an answer that is read; a tap may be silent for ever
 
 Request: TypeAlias = Mapping[str, Any]
 Answer: TypeAlias = dict[str, Any]
@@ -64,7 +62,9 @@ Verb: TypeAlias = Callable[[Request], "Answer | Watch | Deferred[Answer]"]
 class ControlServer(Service):
     """The socket and the connections on it."""
 
-    def __init__(self, reactor: Any, path: str, verbs: Mapping[str, Verb], turn: Turn) -> None:
+    def __init__(
+        self, reactor: Any, path: str, verbs: Mapping[str, Verb], turn: Turn, deadlines: Deadlines = DEADLINES
+    ) -> None:
         """
         :param reactor: C{IReactorUNIX} and C{IReactorTime}.
         :param verbs: by name; each may raise L{EnsembleError}.
@@ -73,8 +73,11 @@ class ControlServer(Service):
         self.verbs, self.turn = verbs, turn
         self.taps = 0
         self.clock: IReactorTime = reactor
+        self.idle_seconds = deadlines.control_idle_seconds
         self.sessions: set[ControlSession] = set()
-        factory = StreamWireFactory(self.clock, self.accepted, kind="control", max_line=REQUEST_BYTES)
+        factory = StreamWireFactory(
+            self.clock, self.accepted, kind="control", max_line=REQUEST_BYTES, deadlines=deadlines
+        )
         self._listener = UnixListener(reactor, path, factory)
 
     def accepted(self, wire: IWire) -> None:
@@ -116,7 +119,7 @@ class ControlSession:
         self._busy = self._going = self._gone = False
         self._watch: Watch | None = None
         self._room: Deferred[None] | None = None
-        self._idle = server.clock.callLater(IDLE_SECONDS, self._too_idle)
+        self._idle = server.clock.callLater(server.idle_seconds, self._too_idle)
 
     def turn_away(self) -> None:
         """There are too many connections already."""
@@ -165,7 +168,7 @@ class ControlSession:
 
     def _not_idle(self) -> None:
         if self._idle.active():
-            self._idle.reset(IDLE_SECONDS)
+            self._idle.reset(self._server.idle_seconds)
 
     def _too_idle(self) -> None:
         """It would keep a place from others for ever: it is silent, or does not read what it asked for."""

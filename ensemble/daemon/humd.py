@@ -84,8 +84,12 @@ class Humd(MultiService):
         succeeds = state.own.leading_to(self.me)
         spare = partial(self.descriptors.spare, KEPT_FROM_DIALS)
         names = Names(reactor, spare)
-        self.tls = TlsTransport(reactor, state.key, budget=self.budget, names=names, succeeds=succeeds)
-        dials = {"tcp": TcpTransport(reactor, budget=self.budget, names=names).dial, "tls": self.tls.dial}
+        limits = settings.limits
+        self.tls = TlsTransport(
+            reactor, state.key, budget=self.budget, names=names, succeeds=succeeds, deadlines=limits
+        )
+        tcp = TcpTransport(reactor, budget=self.budget, names=names, deadlines=limits)
+        dials = {"tcp": tcp.dial, "tls": self.tls.dial}
         self.peers = PeerBook(settings.paths.peers_file, self.me, settings.level, settings.admit_any, dials)
         self.ensemble = Ensemble(
             self.me,
@@ -98,7 +102,7 @@ class Humd(MultiService):
             max_tone=settings.max_tone,
             turn=turn,
             budget=self.budget,
-            limits=settings.limits,
+            limits=limits,
             succeeds=succeeds,
         )
         self.announce(state.own)
@@ -115,11 +119,12 @@ class Humd(MultiService):
             client_ids=client_ids,
             turn=turn,
             max_line=settings.thrum_max_tone,
-            queue_bytes=settings.limits.client_queue_bytes,
+            queue_bytes=limits.client_queue_bytes,
             budget=self.budget,
             queues=self.ensemble.queues,
+            deadlines=limits,
         )
-        self.control = ControlServer(reactor, str(settings.paths.control), verbs(self), turn)
+        self.control = ControlServer(reactor, str(settings.paths.control), verbs(self), turn, limits)
         PlainLinkWatch(self.ensemble)
         self.ensemble.rules.changed.append(self._dial)
         self.ensemble.watch(self._dial_heir)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred, DeferredList
 
 from ensemble.config import read_own_statements, shown
-from ensemble.daemon.control import PROBE_SECONDS, Answer, Refusal, Request, Verb, Watch
+from ensemble.daemon.control import Answer, Refusal, Request, Verb, Watch
 from ensemble.daemon.report import peer_rows, status
 from ensemble.errors import ConfigurationError
 from ensemble.identity import BadStatement, HumdId, Revocation, statement_from
@@ -39,7 +39,8 @@ def verbs(humd: Humd) -> dict[str, Verb]:
 def _probe(humd: Humd, request: Request) -> Deferred[Answer]:
     wanted = _peer(humd, request)
     links = [humd.ensemble.link_to(peer) for peer in humd.ensemble.peers() if wanted is None or peer == wanted]
-    answers = [link.probe().addTimeout(PROBE_SECONDS, humd.clock) for link in links if link is not None]
+    seconds = humd.settings.limits.probe_seconds
+    answers = [link.probe().addTimeout(seconds, humd.clock) for link in links if link is not None]
     done = DeferredList(answers, consumeErrors=True)
     return done.addCallback(lambda _: {"ok": True, "peers": peer_rows(humd, wanted)})
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ensemble.protocols import Bucket
+from ensemble.protocols import DEADLINES, Bucket
 
 LEAST_PAUSE: Final = 0.1  # seconds; a shorter one would cost more turns than it slows, and the bucket fills meanwhile
-MOST_PAUSE: Final = 60.0  # seconds; then the next chunk is read, debt or not: it may be a goodbye
 
 # What is no tone is paid for by its work, in lines that are only counted (some four microseconds each): to look for a
 # rid costs up to forty times that.  Who is honest sends none, so these are the same for all: whatever the pace of a
@@ -36,10 +35,15 @@ class Allowance:
     :ivar throttled: how often its reading was paused.
     """
 
-    __slots__ = ("_bytes", "_malformed", "_tones", "throttled")
+    __slots__ = ("_bytes", "_malformed", "_most_pause", "_tones", "throttled")
 
-    def __init__(self) -> None:
-        """Without a pace."""
+    def __init__(self, most_pause: float = DEADLINES.throttled_seconds) -> None:
+        """
+        Without a pace.
+
+        :param most_pause: seconds; then the next chunk is read, debt or not: it may be a goodbye.
+        """
+        self._most_pause = most_pause
         self._tones: Bucket | None = None
         self._bytes: Bucket | None = None
         self._malformed: Bucket | None = None
@@ -69,7 +73,7 @@ class Allowance:
         pause = self._tones.take(tones, now) if self._tones is not None else 0.0
         if self._bytes is not None:
             pause = max(pause, self._bytes.take(size, now))
-        return _bounded(pause)
+        return self._bounded(pause)
 
     def spend_malformed(self, work: int, now: float) -> float:
         """
@@ -78,8 +82,7 @@ class Allowance:
         :param work: with it, in lines that are only counted.
         :returns: as L{spend}.
         """
-        return _bounded(self._malformed.take(work, now)) if self._malformed is not None else 0.0
+        return self._bounded(self._malformed.take(work, now)) if self._malformed is not None else 0.0
 
-
-def _bounded(pause: float) -> float:
-    return min(max(pause, LEAST_PAUSE), MOST_PAUSE) if pause else 0.0
+    def _bounded(self, pause: float) -> float:
+        return min(max(pause, LEAST_PAUSE), self._most_pause) if pause else 0.0

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Final
 
 # A link that is pending (section 2).
-PENDING_SECONDS: Final = 10.0  # from connect or accept to up, TLS included
 PENDING_LINKS: Final = 256  # accepted links that are pending at once
 ADDRESS_PENDING_LINKS: Final = 64  # of them from one address: a quarter, and a NAT full of peers still gets in
 SETTLED_SECONDS: Final = 2.0  # whoever has had so long may go for a newcomer of its address; enough to serve all 64
@@ -18,19 +17,13 @@ CROSSED_SECONDS: Final = 15.0  # a second link later than this was not dialled a
 SETTLE_SECONDS: Final = 5.0  # the winner is not read for longer than this
 MOVE_SECONDS: Final = 10.0  # tones wait no longer than this for a winner that is not up yet
 WATCH_SECONDS: Final = 10.0  # our tones on the loser are read within this, or its end tells; see SETTLE_SECONDS
-CLOSE_SECONDS: Final = 30.0  # an orderly close that takes longer is cut: 8 MiB at 300 kB/s
 REPLACED_OFTEN: Final = 3  # replacements within REPLACED_SECONDS: two processes may share a key
 REPLACED_SECONDS: Final = 60.0
 CONTESTED_SECONDS: Final = 600.0  # so long that is remembered
 CONTESTED: Final = 256  # ids of which it is, at once
 
 # Is the peer there (section 4).
-PING_SECONDS: Final = 15.0  # of silence, then a ping
-GONE_SECONDS: Final = 30.0  # of silence after the ping left our buffer
-PING_SECONDS_WAITED_FOR: Final = 3.0  # both, while somebody waits over the link
-GONE_SECONDS_WAITED_FOR: Final = 6.0
 PING_SECONDS_PAUSED: Final = 3.0  # between pings while we have stopped reading
-STUCK_SECONDS: Final = 60.0  # a ping that cannot leave; the other side gives up an unfinished line then, too
 PONGS_AT_ONCE: Final = 10  # answers to a burst of pings; an honest peer sends one in 3 s
 PONG_SECONDS: Final = 1.0  # for each further one
 

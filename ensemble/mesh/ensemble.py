@@ -213,10 +213,8 @@ class Ensemble(Service):
             succeeds=self._succeeds,
             learn=self.rules.learn,
         )
-        mine = self.limits.peer_queue_bytes
-        link = Link(
-            wire, handshake, self._links, self._clock, self._wall_ms, self.turn, self.max_tone, mine, self.queues
-        )
+        limits, queues = self.limits, self.queues
+        link = Link(wire, handshake, self._links, self._clock, self._wall_ms, self.turn, self.max_tone, limits, queues)
         self._links.add(link)
         if expected is not None:
             self._members.expected(expected).coming.add(link)
@@ -237,7 +235,9 @@ class Ensemble(Service):
             before they say hello.
         """
         if tls is None:
-            return StreamWireFactory(self._clock, self._accepted, budget=self.budget, porch=self.porch)
+            return StreamWireFactory(
+                self._clock, self._accepted, budget=self.budget, porch=self.porch, deadlines=self.limits
+            )
         return tls.factory(self._accepted, admits=self._admits_leaf, failed=self.refusals.refused, porch=self.porch)
 
     def remove_peer(self, peer: HumdId, reason: GoodbyeReason = GoodbyeReason.REMOVED) -> None:

@@ -1,17 +1,19 @@
 """
 Every number of a humd that its operator may set, in one place: C{twistd humd --limit NAME=VALUE}.
 
-A field of L{Limits} is all that a limit needs: name, default, range, unit and meaning are written there and nowhere
-else; the option, its help, the status and the test of the documentation read them from there.
+A field of L{Limits}, or of the L{Deadlines} that it has, is all that a limit needs: name, default, range, unit and
+meaning are written there and nowhere else; the option, its help, the status and the test of the documentation read them
+from there.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, Final
+from operator import attrgetter
+from typing import Final
 
-from attrs import Attribute, field, fields, frozen
+from attrs import fields, frozen
 
 from ensemble.errors import ConfigurationError
 from ensemble.mesh.defaults import ADDRESS_PENDING_LINKS, HOLD_BYTES, PENDING_DIALS, PENDING_LINKS
@@ -21,6 +23,10 @@ from ensemble.protocols import (
     DEFAULT_OUTBOX_LIMIT,
     DEFAULT_QUEUE_BUDGET,
     HANDSHAKE_PERCENT,
+    About,
+    Deadlines,
+    about,
+    limit,
 )
 
 KIB = 1024
@@ -30,87 +36,60 @@ GIB = 1024 * MIB
 MOST_DIGITS = 18  # of a value that is read: the largest that makes sense has fewer
 
 
-@frozen
-class About:
-    """What an operator is told of one limit."""
-
-    name: str
-    default: int
-    unit: str
-    least: int
-    most: int
-    meaning: str
-
-
-def _within(instance: Limits, attribute: Attribute[int], value: int) -> None:
-    least, most, unit = (attribute.metadata[key] for key in ("least", "most", "unit"))
-    if type(value) is not int or not least <= value <= most:
-        raise _outside(attribute.name, least, most, unit, repr(value))
-
-
-def _outside(name: str, least: int, most: int, unit: str, value: str) -> ConfigurationError:
-    return ConfigurationError(f"the limit {name} is {least} to {most} {unit}, not {value}")
-
-
-def _limit(default: int, unit: str, least: int, most: int, meaning: str) -> Any:
-    facts = {"unit": unit, "least": least, "most": most, "meaning": meaning}
-    return field(default=default, validator=_within, metadata=facts)
-
-
 @frozen(kw_only=True)
-class Limits:
+class Limits(Deadlines):
     """
-    What a humd takes upon itself.
+    What a humd takes upon itself, and how long it waits.
 
     :raises ConfigurationError: a value is out of its range; the text names the range.
     """
 
-    pending_links: int = _limit(
+    pending_links: int = limit(
         PENDING_LINKS, "links", 1, 65536, "accepted links that may shake hands at once; beyond that one goes"
     )
-    address_pending_links: int = _limit(
+    address_pending_links: int = limit(
         ADDRESS_PENDING_LINKS, "links", 1, 65536, "of them from one address (IPv6: /64); beyond that its oldest goes"
     )
-    pending_dials: int = _limit(
+    pending_dials: int = limit(
         PENDING_DIALS, "dials", 1, 65536, "of ours that may be under way at once; the others wait for their turn"
     )
-    handshake_percent: int = _limit(
+    handshake_percent: int = limit(
         HANDSHAKE_PERCENT, "percent", 1, 100, "of the time for TLS handshakes of others, while many tones flow"
     )
-    accept_percent: int = _limit(
+    accept_percent: int = limit(
         ACCEPT_PERCENT, "percent", 1, 100, "of the time to accept connections, while many tones flow"
     )
-    unfinished_lines_bytes: int = _limit(
+    unfinished_lines_bytes: int = limit(
         DEFAULT_LINE_BUDGET, "bytes", 16 * MIB, 16 * GIB, "all unfinished lines together; beyond that one is closed"
     )
-    thrum_max_tone_bytes: int = _limit(
+    thrum_max_tone_bytes: int = limit(
         16 * MIB, "bytes", 64 * KIB, GIB, "one tone of a local program, or --max-tone if more; then it is disconnected"
     )
-    peer_queue_bytes: int = _limit(
+    peer_queue_bytes: int = limit(
         DEFAULT_OUTBOX_LIMIT, "bytes", 64 * KIB, GIB, "tones that one link has not taken yet; then queue.full"
     )
-    peer_hold_bytes: int = _limit(
+    peer_hold_bytes: int = limit(
         HOLD_BYTES, "bytes", 64 * KIB, GIB, "tones that wait for a link to one peer; then queue.full"
     )
-    client_queue_bytes: int = _limit(
+    client_queue_bytes: int = limit(
         DEFAULT_OUTBOX_LIMIT, "bytes", 64 * KIB, GIB, "what a local program has not read; then queue.full"
     )
-    queues_bytes: int = _limit(
+    queues_bytes: int = limit(
         DEFAULT_QUEUE_BUDGET, "bytes", MIB, 64 * GIB, "all these queues together; beyond that the owner of one goes"
     )
-    known_tones_per_second: int = _limit(
+    known_tones_per_second: int = limit(
         500_000, "tones per second", 0, 10**9, "from a peer that has a row; beyond that it is read slower; 0: no limit"
     )
-    known_bytes_per_second: int = _limit(
+    known_bytes_per_second: int = limit(
         GIB, "bytes per second", 0, 10**12, "from a peer that has a row; beyond that it is read slower; 0: no limit"
     )
-    stranger_tones_per_second: int = _limit(
+    stranger_tones_per_second: int = limit(
         2_000, "tones per second", 0, 10**9, "from a peer without a row (--admit any); 0: no limit"
     )
-    stranger_bytes_per_second: int = _limit(
+    stranger_bytes_per_second: int = limit(
         2 * MIB, "bytes per second", 0, 10**12, "from a peer without a row (--admit any); 0: no limit"
     )
-    burst_seconds: int = _limit(2, "seconds", 1, 3600, "so much of its pace a peer may send at once after a rest")
+    burst_seconds: int = limit(2, "seconds", 1, 3600, "so much of its pace a peer may send at once after a rest")
 
     def pace(self, known: bool) -> tuple[int, int]:
         """Tones and bytes per second that a peer may send; 0 for no limit."""
@@ -127,26 +106,26 @@ class Limits:
             name the later counts.
         :raises ConfigurationError: the text is no such thing, there is no such limit, or it is out of its range.
         """
-        known = {about.name: about for about in cls.about()}
+        known = {one.name: one for one in cls.about()}
         values: dict[str, int] = {}
         for text in settings:
             name, _, value = text.partition("=")
             if name not in known:
                 near = difflib.get_close_matches(name, known) or known
                 raise ConfigurationError(f"there is no limit {name!r}; there is {', '.join(near)}")
-            about, digits = known[name], value.removeprefix("-")
+            told, digits = known[name], value.removeprefix("-")
             if not digits.isascii() or not digits.isdigit():
-                example = f"{name}={about.default}"
-                raise ConfigurationError(f"the limit {name} needs a whole number of {about.unit}, as in {example}")
+                example = f"{name}={told.default}"
+                raise ConfigurationError(f"the limit {name} needs a whole number of {told.unit}, as in {example}")
             if len(digits) > MOST_DIGITS:
-                raise _outside(name, about.least, about.most, about.unit, f"a number of {len(digits)} digits")
+                raise told.outside(f"a number of {len(digits)} digits")
             values[name] = int(value)
         return cls(**values)
 
     @classmethod
     def about(cls) -> list[About]:
-        """What there is to say of each limit, in the order of the fields."""
-        return [About(one.name, one.default, **one.metadata) for one in fields(cls)]
+        """What there is to say of each limit, in the order of the fields, the deadlines last."""
+        return [about(one) for one in sorted(fields(cls), key=attrgetter("inherited"))]
 
 
 UNPACED: Final = Limits(

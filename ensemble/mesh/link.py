@@ -19,7 +19,8 @@ from zope.interface import implementer
 from ensemble.errors import LinkRefused, QueueFull, RemoteWireError, SendFailed, ToneTooLarge
 from ensemble.identity import HumdId, tamed
 from ensemble.interfaces import IWire, IWireSink
-from ensemble.mesh.defaults import MESSAGE_CHARACTERS, PENDING_SECONDS
+from ensemble.mesh.defaults import MESSAGE_CHARACTERS
+from ensemble.mesh.limits import Limits
 from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.mesh.link_owner import LinkOwner, State
 from ensemble.mesh.pulse import Pulse
@@ -42,6 +43,7 @@ class Link:
         "_clock",
         "_handshake",
         "_heard_out",
+        "_limits",
         "_outbox",
         "_owner",
         "_parted",
@@ -73,12 +75,12 @@ class Link:
         wall_ms: Callable[[], int],
         turn: Turn,
         max_tone: int,
-        queue_bytes: int,
+        limits: Limits,
         queues: LineBudget,
     ) -> None:
         """
         :param max_tone: bytes per line that we accept once the link is up.
-        :param queue_bytes: that may wait in our own queue.
+        :param limits: of them its own queue, and its deadlines.
         :param queues: over what waits in the queues of all links and programs.
         """
         self.wire = wire
@@ -95,14 +97,15 @@ class Link:
         self._parted = False  # it said goodbye; it does that once, and each is a line in the log
         self._heard_out = False  # and that was its last line
         self._handshake: Handshake | None = handshake
+        self._limits = limits
         self._owner, self._clock, self._wall_ms, self._turn = owner, clock, wall_ms, turn
         room, note = partial(owner.link_has_room, self), partial(queues.note, self)
-        self._outbox = Outbox(wire, turn, queue_bytes, room, note)
+        self._outbox = Outbox(wire, turn, limits.peer_queue_bytes, room, note)
         self._pulse: Pulse | None = None
         self.reading = Reading(wire, clock, self._tones)
 
     def begin(self) -> None:
-        """Start the handshake; the owner keeps its ten seconds and calls L{too_late}."""
+        """Start the handshake; the owner keeps its deadline and calls L{too_late}."""
         assert self._handshake is not None
         # Not a ceiling per line: what follows the handshake in its chunk may be long.
         self.wire.limit_total(PENDING_BYTES)
@@ -112,7 +115,7 @@ class Link:
     def too_late(self) -> None:
         """The handshake took too long."""
         if self.state is State.PENDING:
-            cause = f"no handshake within {PENDING_SECONDS:g} s"
+            cause = f"no handshake within {self._limits.pending_seconds} s"
             self._refuse(Refused(cause, "handshake.timeout", "is a humd at the other end?", self.peer))
 
     # what the owner does with a link that is up
@@ -324,7 +327,8 @@ class Link:
         self.wire.max_line = self.max_tone
         self.wire.limit_total(None)
         pings = PING_FEATURE in up.features
-        self._pulse = Pulse(self._clock, self._wall_ms, pings, self._push_own, self._when_taken, self._given_up)
+        say, taken, gone = self._push_own, self._when_taken, self._given_up
+        self._pulse = Pulse(self._clock, self._wall_ms, pings, say, taken, gone, self._limits)
         self.reading.pulse = self._pulse
         if not pings:
             self.wire.keep_alive(True)

@@ -15,7 +15,8 @@ from typing import Final, Generic, TypeVar
 from attrs import frozen
 
 from ensemble.identity import HumdId
-from ensemble.mesh.defaults import CROSSED_SECONDS, PENDING_SECONDS
+from ensemble.mesh.defaults import CROSSED_SECONDS
+from ensemble.protocols import PENDING_SECONDS
 
 L = TypeVar("L", bound=Hashable)
 

@@ -32,16 +32,11 @@ from typing import Final
 from attrs import frozen
 
 from ensemble.mesh.defaults import (
-    GONE_SECONDS,
-    GONE_SECONDS_WAITED_FOR,
-    PING_SECONDS,
     PING_SECONDS_PAUSED,
-    PING_SECONDS_WAITED_FOR,
     PONG_SECONDS,
     PONGS_AT_ONCE,
-    STUCK_SECONDS,
 )
-from ensemble.protocols import Bucket
+from ensemble.protocols import DEADLINES, Bucket, Deadlines
 
 _NEVER: Final = float("-inf")
 
@@ -76,6 +71,7 @@ class Liveness:
     """
 
     __slots__ = (
+        "_deadlines",
         "_heard",
         "_left",
         "_life",
@@ -89,12 +85,12 @@ class Liveness:
         "pings_ignored",
     )
 
-    def __init__(self, now: float, has_ping: bool) -> None:
+    def __init__(self, now: float, has_ping: bool, deadlines: Deadlines = DEADLINES) -> None:
         """
         :param now: when the link came up, which counts as a sign of life.
         :param has_ping: both sides have C{ping-1}.
         """
-        self._pings = has_ping
+        self._pings, self._deadlines = has_ping, deadlines
         self._heard = _NEVER  # the last byte since we last looked; the one thing that heard() touches
         self._life = now  # the last sign of life, as far as we looked
         self._looked = now  # the last tick
@@ -172,7 +168,8 @@ class Liveness:
             self._paused = now
             return self._ping(now)
         if self._queued is not None:
-            return [Gone(f"a ping could not leave for {STUCK_SECONDS:g} s: the peer takes nothing more")]
+            most = self._deadlines.stuck_ping_seconds
+            return [Gone(f"a ping could not leave for {most} s: the peer takes nothing more")]
         if self._left is not None:
             return [Gone(f"no answer to a ping within {now - self._left:.1f} s")]
         return self._ping(now)
@@ -192,16 +189,18 @@ class Liveness:
         if self._paused is not None:
             return self._paused + PING_SECONDS_PAUSED
         if self._queued is not None:
-            return max(self._queued, self._life) + STUCK_SECONDS
+            return max(self._queued, self._life) + self._deadlines.stuck_ping_seconds
         waits = self._waits_since
         if self._left is not None:
-            idle = self._left + GONE_SECONDS
-            return idle if waits is None else min(idle, max(self._left, waits) + GONE_SECONDS_WAITED_FOR)
+            idle = self._left + self._deadlines.gone_after_seconds
+            while_waited_for = self._deadlines.waited_for_gone_after_seconds
+            return idle if waits is None else min(idle, max(self._left, waits) + while_waited_for)
         return self._life + self._ping_after
 
     @property
     def _ping_after(self) -> float:
-        return PING_SECONDS if self._waits_since is None else PING_SECONDS_WAITED_FOR
+        deadlines, idle = self._deadlines, self._waits_since is None
+        return deadlines.ping_after_seconds if idle else deadlines.waited_for_ping_after_seconds
 
     def _ping(self, now: float) -> list[SendPing | Gone]:
         if self._queued is not None:

@@ -118,7 +118,7 @@ class Peer:
         self.address = f'{{"from":"{me.full}","to":"{peer.full}",'.encode()
         self._owner, self._clock = owner, clock
         self._limits, self._queues = limits, queues
-        self._links: PeerLinks[Link] = PeerLinks(me, peer, attrgetter("heard"), order)
+        self._links: PeerLinks[Link] = PeerLinks(me, peer, attrgetter("heard"), order, limits.link_close_seconds)
         self.order = order
         self._deadline: IDelayedCall | None = None
         self._todo: deque[Action[Link]] = deque()
@@ -178,7 +178,7 @@ class Peer:
             link.wire.standing = self.standing
         tones, size = self._limits.pace(known)
         if self.allowance is None and (tones or size):
-            self.allowance = Allowance()
+            self.allowance = Allowance(self._limits.throttled_seconds)
         if self.allowance is not None:
             now = self._clock.seconds()
             malformed = malformed_bucket(now) if known else strangers

@@ -28,8 +28,7 @@ Where it ends in another way, whoever wrote on the link that broke tells a loss,
 the asks of the other without need leaves it waiting for ever.  The follower's answer is the one line whose fate its
 writer could not see; so it lets the leader close first, and where the loser breaks instead, it gives up both links.
 
-Without a goodbye nobody knows on which of the two the other spoke first: where tones were read on the loser, the winner
-is not read any more.
+Without a goodbye nobody knows where the other spoke first: if tones were read on the loser, the winner is not read.
 
 No method knows a socket or a clock.  The owner executes the actions in the order in which it got them, before it
 handles another line of any link of this peer.
@@ -45,7 +44,6 @@ from attrs import define, frozen
 
 from ensemble.identity import HumdId
 from ensemble.mesh.defaults import (
-    CLOSE_SECONDS,
     CROSSED_SECONDS,
     MOVE_SECONDS,
     REPLACED_OFTEN,
@@ -124,15 +122,18 @@ class PeerLinks(Generic[L]):
     C{L} is the owner's link, hashable by identity.  Every method that may do something returns what is to be done.
     """
 
-    def __init__(self, me: HumdId, peer: HumdId, heard: Callable[[L], bool], order: LinkOrder) -> None:
+    def __init__(
+        self, me: HumdId, peer: HumdId, heard: Callable[[L], bool], order: LinkOrder, close_seconds: float
+    ) -> None:
         """
         :param heard: was a tone of the peer read on this link?
         :param order: of the links that there were before.
+        :param close_seconds: an orderly close that takes longer is cut.
         :raises ValueError: the ids are equal; such a hello is to be refused before it gets here.
         """
         if me == peer:
             raise ValueError("a humd has no links to itself")
-        self._heard, self._order = heard, order
+        self._heard, self._order, self._close_seconds = heard, order, close_seconds
         self._leads = me < peer
         self._state: _Down | _One[L] | _Two[L] | _Moving[L] = _Down()
         self._leaving: dict[L, _Leaving] = {}
@@ -271,7 +272,7 @@ class PeerLinks(Generic[L]):
             if now < leaving.until:
                 continue
             if not leaving.closed:
-                leaving.closed, leaving.until = True, now + CLOSE_SECONDS
+                leaving.closed, leaving.until = True, now + self._close_seconds
                 actions.append(CloseDrained(link))
                 continue
             del self._leaving[link]
@@ -378,7 +379,7 @@ class PeerLinks(Generic[L]):
         return actions
 
     def _close(self, link: L, now: float) -> list[Action[L]]:
-        self._leaving[link] = _Leaving(now + CLOSE_SECONDS, closed=True, at_stake=False)
+        self._leaving[link] = _Leaving(now + self._close_seconds, closed=True, at_stake=False)
         return [CloseDrained(link)]
 
     def _hold(self, now: float) -> list[Action[L]]:

@@ -35,8 +35,8 @@ from typing import Final, Generic, TypeVar
 
 from attrs import define
 
-from ensemble.mesh.defaults import PENDING_LINKS, PENDING_SECONDS, SETTLED_SECONDS
-from ensemble.protocols import crowd_of
+from ensemble.mesh.defaults import PENDING_LINKS, SETTLED_SECONDS
+from ensemble.protocols import PENDING_SECONDS, crowd_of
 
 L = TypeVar("L", bound=Hashable)
 

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ensemble.errors import LinkRefused
 from ensemble.mesh.liveness import Gone, Liveness
+from ensemble.protocols import Deadlines
 from ensemble.tone import Envelope
 
 ASK_AGAIN_SECONDS: Final = 3.0  # a pong may be left out, as one of many: then the next probe asks anew
@@ -54,6 +55,7 @@ class Pulse:
         say: Callable[[Mapping[str, Any]], None],
         when_taken: Callable[[Callable[[], None]], None],
         gone: Callable[[str], None],
+        deadlines: Deadlines,
     ) -> None:
         """
         :param has_ping: both sides know C{ping-1}.
@@ -65,7 +67,7 @@ class Pulse:
         self.skew_ms: int | None = None
         self._clock, self._wall_ms, self._has_ping = clock, wall_ms, has_ping
         self._say, self._when_taken, self._gone = say, when_taken, gone
-        self._live = Liveness(clock.seconds(), has_ping)
+        self._live = Liveness(clock.seconds(), has_ping, deadlines)
         self._timer: IDelayedCall | None = None
         self._full = self._in_wire = False
         self._asked: str | None = None  # the rid of the ping that is unanswered

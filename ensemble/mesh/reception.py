@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from ensemble.errors import LinkRefused
 from ensemble.identity import HumdId
 from ensemble.interfaces import IWire
-from ensemble.mesh.defaults import PENDING_SECONDS
 from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.pending import PendingLinks
@@ -31,7 +30,7 @@ class Reception:
         """:param traffic: of the links that are up."""
         self._clock, self._refusals, self._limits = clock, refusals, limits
         self._pending: PendingLinks[IWire] = PendingLinks(
-            limits.pending_links, per_address=limits.address_pending_links
+            limits.pending_links, limits.pending_seconds, limits.address_pending_links
         )
         self.porch = Porch(
             clock,
@@ -167,7 +166,7 @@ class Reception:
             if link is not None:
                 link.too_late()
             elif not wire.secure:  # where TLS is still spoken the wire has the same deadline
-                cause = f"it had no turn within {PENDING_SECONDS:g} s"
+                cause = f"it had no turn within {self._limits.pending_seconds} s"
                 self._refusals.refused("handshake.timeout", cause, wire.address or NAMELESS)
                 wire.abort()
         self._arm()

@@ -15,6 +15,7 @@ from ensemble.protocols.budget import (
 )
 from ensemble.protocols.capabilities import Headroom, PeerCapabilities, Pressure
 from ensemble.protocols.ceilings import CEILINGS
+from ensemble.protocols.deadlines import DEADLINES, PENDING_SECONDS, Deadlines
 from ensemble.protocols.exchange import Event, ReadyToProve, Send, Up
 from ensemble.protocols.handshake import PENDING_BYTES, Handshake
 from ensemble.protocols.hello import (
@@ -32,6 +33,7 @@ from ensemble.protocols.hello import (
     hello_line,
     read_hello,
 )
+from ensemble.protocols.limit import About, about, limit
 from ensemble.protocols.memory import InMemoryEndpoint
 from ensemble.protocols.names import Names
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, TotalExceeded, UnfinishedLine
@@ -59,8 +61,14 @@ __all__ = [
     "Headroom",
     "PeerCapabilities",
     "Pressure",
-    # ceilings
+    # ceilings, deadlines, limit
     "CEILINGS",
+    "DEADLINES",
+    "PENDING_SECONDS",
+    "About",
+    "Deadlines",
+    "about",
+    "limit",
     # admission, exchange, handshake, hello, proof
     "BYE_FEATURE",
     "DEFAULT_FEATURES",

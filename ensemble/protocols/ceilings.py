@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ensemble.protocols import budget, handshake, names, newcomer, share, stream, tcp, tls, tls_sessions
+from ensemble.protocols import budget, handshake, names, newcomer, share, tls, tls_sessions
 
 CEILINGS: Final[Mapping[str, int | float]] = {
-    "dial_seconds": tcp.DIAL_SECONDS,
     "look_ups": names.LOOK_UPS,
     "look_ups_per_peer": names.PEER_LOOK_UPS,
     "look_up_seconds": names.LOOK_UP_SECONDS,
@@ -17,14 +16,11 @@ CEILINGS: Final[Mapping[str, int | float]] = {
     "pending_bytes": handshake.PENDING_BYTES,
     "pending_lines": newcomer.MOST_LINES,
     "pending_pieces": newcomer.MOST_PIECES,
-    "tls_handshake_seconds": tls.HANDSHAKE_SECONDS,
     "tls_handshake_bytes": tls.HANDSHAKE_BYTES,
     "tls_message_bytes": tls_sessions.MESSAGE_BYTES,
     "tls_key_updates": tls_sessions.KEY_UPDATES,
     "tls_key_updates_seconds": tls_sessions.KEY_UPDATE_SECONDS,
     "tls_rsa_bits": tls_sessions.RSA_BITS,
-    "unfinished_line_seconds": stream.UNFINISHED_SECONDS,
-    "connection_close_seconds": stream.CLOSE_SECONDS,
     "strangers_share_percent": budget.SHARES[budget.Standing.STRANGER],
     "known_share_percent": budget.SHARES[budget.Standing.KNOWN],
     "local_share_percent": budget.SHARES[budget.Standing.LOCAL],

@@ -19,7 +19,7 @@ Only I/O and time are here; lines are L{LineReader}'s.  Theory of operation:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
@@ -32,14 +32,12 @@ from ensemble.errors import RemoteWireError
 from ensemble.identity import HumdAddr, HumdId
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.protocols.budget import BudgetExceeded, LineBudget, Standing
+from ensemble.protocols.deadlines import DEADLINES, Deadlines
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, UnfinishedLine
 from ensemble.protocols.newcomer import ReadInTurn
 from ensemble.protocols.outbox import Block
 from ensemble.protocols.porch import Porch
 from ensemble.protocols.sockets import host_of, in_short, send_of, set_keep_alive, set_no_delay
-
-UNFINISHED_SECONDS: Final = 60.0  # from the first byte of a line to its LF (wire-0.8 section 4)
-CLOSE_SECONDS: Final = 5.0  # for what was written to leave; then a peer that does not read is cut off
 
 
 @implementer(IWire, IPushProducer)
@@ -53,6 +51,7 @@ class StreamWire(ReadInTurn):
         "_clean",
         "_clock",
         "_closed",
+        "_deadlines",
         "_deaf",
         "_full",
         "_held",
@@ -92,6 +91,7 @@ class StreamWire(ReadInTurn):
         budget: LineBudget | None = None,
         max_line: int = DEFAULT_MAX_LINE,
         porch: Porch | None = None,
+        deadlines: Deadlines = DEADLINES,
     ) -> None:
         """
         :param built: called with the wire when it is connected, or when it is its turn.
@@ -101,6 +101,7 @@ class StreamWire(ReadInTurn):
         :param porch: where an accepted one waits; None for one that need not.
         """
         super().__init__(porch)
+        self._deadlines = deadlines
         self.kind, self.peer, self.dialled = kind, peer, dialled
         self.address, self.sent = "", 0
         self._clock, self._built, self._budget = clock, built, budget
@@ -178,7 +179,7 @@ class StreamWire(ReadInTurn):
             return
         self._leave()
         if self._lost is None:
-            self._timer = self._clock.callLater(CLOSE_SECONDS, self._abort)
+            self._timer = self._clock.callLater(self._deadlines.connection_close_seconds, self._abort)
             self._end()
 
     def abort(self) -> None:
@@ -283,17 +284,18 @@ class StreamWire(ReadInTurn):
             if self._budget is not None:
                 self._budget.note(self, pending)
             if pending and self._timer is None and not self._deaf:
-                self._timer = self._clock.callLater(UNFINISHED_SECONDS, self._look_at_age)
+                self._timer = self._clock.callLater(self._deadlines.unfinished_line_seconds, self._look_at_age)
 
     def _look_at_age(self) -> None:
         self._timer = None
         if not self._reader.pending or self._paused:
             return  # armed again by the next line that stays unfinished, or by resume
-        left = self._since + UNFINISHED_SECONDS - self._clock.seconds()
+        most = self._deadlines.unfinished_line_seconds  # from its first byte to its LF (wire-0.8 section 4)
+        left = self._since + most - self._clock.seconds()
         if left > 0:
             self._timer = self._clock.callLater(left, self._look_at_age)
         else:
-            self._refuse(UnfinishedLine(self._reader.pending, UNFINISHED_SECONDS))
+            self._refuse(UnfinishedLine(self._reader.pending, most))
 
     def _receive_with_care(self, data: bytes) -> None:
         if self._held or not self._wanting():

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ServerFactory
 
 from ensemble.protocols.budget import LineBudget, Standing
+from ensemble.protocols.deadlines import DEADLINES, Deadlines
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.porch import Porch
 from ensemble.protocols.stream import StreamWire
@@ -42,6 +43,7 @@ class StreamWireFactory(WireFactory):
         budget: LineBudget | None = None,
         max_line: int = DEFAULT_MAX_LINE,
         porch: Porch | None = None,
+        deadlines: Deadlines = DEADLINES,
     ) -> None:
         """
         :param built: called with each wire once it is connected; it is to call C{start}, now or later.
@@ -50,7 +52,9 @@ class StreamWireFactory(WireFactory):
         shared = budget if budget is not None else LineBudget()
 
         def wire() -> StreamWire:
-            new = StreamWire(clock, built, kind=kind, budget=shared, max_line=max_line, porch=porch)
+            new = StreamWire(
+                clock, built, kind=kind, budget=shared, max_line=max_line, porch=porch, deadlines=deadlines
+            )
             if kind == "unix":
                 new.standing = Standing.LOCAL
             return new

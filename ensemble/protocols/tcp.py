@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from ensemble.errors import LinkRefused
 from ensemble.interfaces import IWire
 from ensemble.protocols.budget import LineBudget
+from ensemble.protocols.deadlines import DEADLINES, Deadlines
 from ensemble.protocols.names import Names, Naming
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.sockets import in_short
@@ -34,8 +35,6 @@ from ensemble.protocols.stream_factory import StreamWireFactory, WireFactory
 
 if TYPE_CHECKING:
     from ensemble.identity import Hint, HumdAddr
-
-DIAL_SECONDS: Final = 10.0  # the resolving of the name included
 
 
 class TcpTransport:
@@ -54,6 +53,7 @@ class TcpTransport:
         budget: LineBudget | None = None,
         max_line: int = DEFAULT_MAX_LINE,
         names: Names | None = None,
+        deadlines: Deadlines = DEADLINES,
     ) -> None:
         """
         :param reactor: C{IReactorTCP}, C{IReactorTime} and C{IReactorPluggableNameResolver}.
@@ -62,15 +62,17 @@ class TcpTransport:
         :param max_line: bytes per line that the wires accept at first.
         :param names: shared by all transports of a reactor, whose threads look them up; the default is one of this
             transport's.
+        :param deadlines: of its dials and its wires.
         """
+        self._deadlines = deadlines
         self._reactor, self._names = reactor, names if names is not None else Names(reactor)
         self._budget, self._max_line = budget if budget is not None else LineBudget(), max_line
 
-    def connect(self, addr: HumdAddr, timeout: float = DIAL_SECONDS) -> Deferred[IWire]:
+    def connect(self, addr: HumdAddr, timeout: float | None = None) -> Deferred[IWire]:
         """
         Dial the first hint of our scheme in an address.
 
-        :param timeout: seconds.
+        :param timeout: seconds; None for C{dial_seconds} of the deadlines.
         :returns: fires with a wire that is connected and not started; fails with L{LinkRefused}.  Cancelling stops the
             attempt.
         """
@@ -80,15 +82,16 @@ class TcpTransport:
             return _fail(LinkRefused(f"{addr.id.full} has no {self.scheme}: hint that can be read; {mend}"))
         return self.dial(hint, addr, timeout)
 
-    def dial(self, hint: Hint, addr: HumdAddr, timeout: float = DIAL_SECONDS) -> Deferred[IWire]:
+    def dial(self, hint: Hint, addr: HumdAddr, timeout: float | None = None) -> Deferred[IWire]:
         """
         Dial one hint; otherwise as L{connect}.
 
         :param addr: who should be there: what the wire says as its C{peer}.
         """
         host, port = hint.host_port()
+        seconds = self._deadlines.dial_seconds if timeout is None else timeout
         naming = Naming(self._reactor, self._names, addr.id)
-        attempt = self._attempt(_endpoint(naming, host, port, timeout), hint, addr)
+        attempt = self._attempt(_endpoint(naming, host, port, seconds), hint, addr)
 
         def cancel(wanted: Deferred[IWire]) -> None:
             # First, or the endpoint's own error would say what nobody asked: that the name was not found.
@@ -113,7 +116,7 @@ class TcpTransport:
             return result
 
         attempt.addCallbacks(wanted.callback, failed)
-        return wanted.addTimeout(timeout, self._reactor, too_late).addBoth(ended)
+        return wanted.addTimeout(seconds, self._reactor, too_late).addBoth(ended)
 
     def listen(self, endpoint: IStreamServerEndpoint, built: Callable[[StreamWire], None]) -> Deferred[IListeningPort]:
         """
@@ -124,7 +127,14 @@ class TcpTransport:
         :returns: as C{endpoint.listen}: fails where the port is taken.
         """
         return endpoint.listen(
-            StreamWireFactory(self._reactor, built, kind=self.scheme, budget=self._budget, max_line=self._max_line)
+            StreamWireFactory(
+                self._reactor,
+                built,
+                kind=self.scheme,
+                budget=self._budget,
+                max_line=self._max_line,
+                deadlines=self._deadlines,
+            )
         )
 
     def _attempt(self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr) -> Deferred[StreamWire]:
@@ -134,7 +144,13 @@ class TcpTransport:
 
     def _wire(self, addr: HumdAddr) -> StreamWire:
         return StreamWire(
-            self._reactor, kind=self.scheme, peer=addr, dialled=True, budget=self._budget, max_line=self._max_line
+            self._reactor,
+            kind=self.scheme,
+            peer=addr,
+            dialled=True,
+            budget=self._budget,
+            max_line=self._max_line,
+            deadlines=self._deadlines,
         )
 
 

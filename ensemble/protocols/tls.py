@@ -11,7 +11,7 @@ Theory of operation:
   successions that lead to its id (C{docs/rekeying.rst}): who would be refused may be who we know under a new key.
 - I{When.}  An accepted connection stands on the L{Porch} until it is its turn: a socket that is not read, and no TLS.
   C{built} gets the wire when the handshake is complete and the leaf accepted, not before; so nothing of ours leaves
-  earlier.  A connection has L{HANDSHAKE_SECONDS} for all of that, which bytes do not extend.
+  earlier.  A connection has C{pending_seconds} for all of that, which bytes do not extend.
 - I{Binding.}  C{tls-} and 32 bytes of the exporter (RFC 8446 7.5), the same at both ends of this one session.
 - I{Keys.}  A peer may change its keys as often as the standard wants, not as often as it likes: OpenSSL has no ceiling
   for KeyUpdate, and each one that asks for an answer costs us 27 bytes that a peer which does not read leaves with us.
@@ -43,14 +43,14 @@ from ensemble.errors import LinkRefused
 from ensemble.identity import BadCertificate, HumdAddr, HumdId, Succession, fingerprint, leaf_id
 from ensemble.protocols.admission import SomebodyElse
 from ensemble.protocols.budget import LineBudget
+from ensemble.protocols.deadlines import DEADLINES, Deadlines
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.porch import Porch
 from ensemble.protocols.sockets import in_short
-from ensemble.protocols.stream import CLOSE_SECONDS, StreamWire
+from ensemble.protocols.stream import StreamWire
 from ensemble.protocols.succeeds import chain_behind
 from ensemble.protocols.tls_sessions import LEAST_RECORD, KeyUpdates, TlsSession, TlsSessions, TooManyKeyUpdates
 
-HANDSHAKE_SECONDS: Final = 10.0  # from accept to the end of the TLS handshake; a dial has its own deadline
 HANDSHAKE_BYTES: Final = 12 * 1024  # of the peer's until then: OpenSSL decodes and keeps every certificate of a chain
 
 Admits = Callable[["HumdId | None", Sequence[Succession]], "str | None"]
@@ -106,6 +106,7 @@ class TlsWire(StreamWire):
         porch: Porch | None = None,
         budget: LineBudget | None = None,
         max_line: int = DEFAULT_MAX_LINE,
+        deadlines: Deadlines = DEADLINES,
     ) -> None:
         """
         :param failed: called where C{built} never will be, but not after C{abort}.
@@ -115,7 +116,15 @@ class TlsWire(StreamWire):
         """
         dialled = peer is not None
         super().__init__(
-            clock, built, kind="tls", peer=peer, dialled=dialled, budget=budget, max_line=max_line, porch=porch
+            clock,
+            built,
+            kind="tls",
+            peer=peer,
+            dialled=dialled,
+            budget=budget,
+            max_line=max_line,
+            porch=porch,
+            deadlines=deadlines,
         )
         self.leaf: HumdId | None = None
         self.binding, self.began, self._came, self.stuffing, self.broken = "none", 0.0, 0, 0, False
@@ -142,7 +151,7 @@ class TlsWire(StreamWire):
             self._session = self._sessions.dial(self.accepts)
             self._shake(self._session)
         else:
-            self._deadline = self._clock.callLater(HANDSHAKE_SECONDS, self._late)
+            self._deadline = self._clock.callLater(self._deadlines.pending_seconds, self._late)
             self._enter(self._begin)
 
     def _begin(self) -> None:
@@ -253,7 +262,7 @@ class TlsWire(StreamWire):
 
     def _late(self) -> None:
         self._deadline = None
-        self._give_up("tls.late", f"no TLS handshake within {HANDSHAKE_SECONDS:g} s")
+        self._give_up("tls.late", f"no TLS handshake within {self._deadlines.pending_seconds} s")
 
     def _give_up(self, counter: str, cause: str) -> None:
         failed = self._shaken()
@@ -327,7 +336,7 @@ class TlsWire(StreamWire):
             self.transport.unregisterProducer()  # a transport with a producer does not close
         self.transport.loseConnection()
         if self._deadline is None and self._plug is None:  # else nothing waits to leave
-            self._deadline = self._clock.callLater(CLOSE_SECONDS, self._cut)
+            self._deadline = self._clock.callLater(self._deadlines.connection_close_seconds, self._cut)
 
     def _cut(self) -> None:
         self._deadline = None
@@ -359,7 +368,7 @@ class TlsWire(StreamWire):
         if session.ended:
             self.transport.loseConnection()
         else:
-            self.transport.resumeProducing()  # until it said the same, or CLOSE_SECONDS have passed
+            self.transport.resumeProducing()  # until it said the same, or we are tired of it
 
     def _gone(self, reason: Failure) -> None:
         self._part()

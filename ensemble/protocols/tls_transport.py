@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from ensemble.errors import LinkRefused
 from ensemble.identity import HumdAddr, HumdKey, Succession, certificate_of, fingerprint
 from ensemble.protocols.budget import LineBudget
+from ensemble.protocols.deadlines import DEADLINES, Deadlines
 from ensemble.protocols.names import Names
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.porch import Porch
@@ -48,6 +49,7 @@ class TlsTransport(TcpTransport):
         max_line: int = DEFAULT_MAX_LINE,
         names: Names | None = None,
         succeeds: Sequence[Succession] = (),
+        deadlines: Deadlines = DEADLINES,
     ) -> None:
         """
         As L{TcpTransport}.
@@ -55,7 +57,7 @@ class TlsTransport(TcpTransport):
         :param key: the humd's own.
         :param succeeds: as of the L{Ensemble<ensemble.mesh.Ensemble>}: whoever does not know us yet learns from them.
         """
-        super().__init__(reactor, budget=budget, max_line=max_line, names=names)
+        super().__init__(reactor, budget=budget, max_line=max_line, names=names, deadlines=deadlines)
         self.fingerprint = fingerprint(certificate_of(key))
         self._sessions = TlsSessions(key, succeeds)
 
@@ -102,6 +104,7 @@ class TlsTransport(TcpTransport):
                 porch=waiting,
                 budget=self._budget,
                 max_line=self._max_line,
+                deadlines=self._deadlines,
             )
 
         return WireFactory(wire)
@@ -132,7 +135,14 @@ class TlsTransport(TcpTransport):
 
         def wire() -> TlsWire:
             new = TlsWire(
-                self._reactor, built, failed, self._sessions, peer=addr, budget=self._budget, max_line=self._max_line
+                self._reactor,
+                built,
+                failed,
+                self._sessions,
+                peer=addr,
+                budget=self._budget,
+                max_line=self._max_line,
+                deadlines=self._deadlines,
             )
             wires.append(new)
             return new

@@ -36,6 +36,7 @@ class House:
             wall_ms=self._wall_ms,
             client_ids=self._client_id,
             queues=self.ensemble.queues,
+            deadlines=self.ensemble.limits,
         )
 
     @property

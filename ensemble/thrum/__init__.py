@@ -2,10 +2,9 @@
 
 from ensemble.thrum.client import Stream, ThrumClient, ThrumLost, connect
 from ensemble.thrum.server import SocketInUse, ThrumServer, UnixListener, clear_stale, prepare_directory
-from ensemble.thrum.session import CEILINGS, MAX_LINE, Session
+from ensemble.thrum.session import MAX_LINE, Session
 
 __all__ = [
-    "CEILINGS",
     "MAX_LINE",
     "Session",
     "SocketInUse",

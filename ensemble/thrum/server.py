@@ -29,7 +29,15 @@ from twisted.python.failure import Failure
 from ensemble.errors import ConfigurationError
 from ensemble.identity import others_write
 from ensemble.interfaces import INode, IWire
-from ensemble.protocols import DEFAULT_OUTBOX_LIMIT, DEFAULT_QUEUE_BUDGET, LineBudget, StreamWireFactory, Turn
+from ensemble.protocols import (
+    DEADLINES,
+    DEFAULT_OUTBOX_LIMIT,
+    DEFAULT_QUEUE_BUDGET,
+    Deadlines,
+    LineBudget,
+    StreamWireFactory,
+    Turn,
+)
 from ensemble.thrum.session import MAX_LINE, Session
 
 
@@ -199,6 +207,7 @@ class ThrumServer(Service):
         queue_bytes: int = DEFAULT_OUTBOX_LIMIT,
         budget: LineBudget | None = None,
         queues: LineBudget | None = None,
+        deadlines: Deadlines = DEADLINES,
     ) -> None:
         """
         :param reactor: C{IReactorUNIX} and C{IReactorTime}.
@@ -211,10 +220,12 @@ class ThrumServer(Service):
         self.counters = Counter[str]()
         self.sessions: dict[str, Session] = {}
         self._node, self._clock, self._wall_ms, self._client_ids = node, reactor, wall_ms, client_ids
-        self._queue_bytes = queue_bytes
+        self._queue_bytes, self._deadlines = queue_bytes, deadlines
         self._queues = queues if queues is not None else LineBudget(DEFAULT_QUEUE_BUDGET, "queues")
         self._turn = turn if turn is not None else Turn(reactor)
-        factory = StreamWireFactory(reactor, self.accepted, kind="unix", budget=budget, max_line=max_line)
+        factory = StreamWireFactory(
+            reactor, self.accepted, kind="unix", budget=budget, max_line=max_line, deadlines=deadlines
+        )
         self._listener = UnixListener(reactor, path, factory)
 
     def accepted(self, wire: IWire) -> None:
@@ -230,6 +241,7 @@ class ThrumServer(Service):
             self._session_ended,
             self._queue_bytes,
             self._queues,
+            self._deadlines,
         )
         self.sessions[session.client_id] = session
         self.counters["thrum.connected"] += 1

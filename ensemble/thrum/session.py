@@ -6,8 +6,8 @@ a breath behind the echo of each hello.  A line that is no tone is answered with
 connection stays.
 
 A full queue refuses what somebody asks of the program, and pieces of an answer: whoever said it is told, and the
-program stays.  It is disconnected where it takes nothing for L{SLOW_SECONDS} from then on, or where errors, which
-cannot be refused, fill the queue to twice its bound.
+program stays.  It is disconnected where it takes nothing for C{client_slow_seconds} from then on, or where errors,
+which cannot be refused, fill the queue to twice its bound.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from ensemble.errors import RemoteWireError
 from ensemble.interfaces import IClient, INode, IWire, IWireSink
-from ensemble.protocols import BudgetExceeded, LineBudget, Outbox, Turn, UnfinishedLine
+from ensemble.protocols import BudgetExceeded, Deadlines, LineBudget, Outbox, Turn, UnfinishedLine
 from ensemble.tone import (
     NEVER_ANSWERED,
     THRUM_VERSION,
@@ -36,10 +36,7 @@ from ensemble.tone import (
 )
 
 BREATH = encode({"chi": "breath", "from": "daemon", "protoVersion": THRUM_VERSION, "sessions": []})
-CLOSE_SECONDS = 5.0  # for what is queued to leave when we close
-SLOW_SECONDS = 30.0  # a program may take nothing, once its queue was full: longer than a pause for garbage
 MAX_LINE = 16 * 1024 * 1024  # bytes of one tone on the thrum socket
-CEILINGS = {"client_slow_seconds": SLOW_SECONDS, "client_close_seconds": CLOSE_SECONDS}
 
 
 @implementer(IClient, IWireSink)
@@ -60,10 +57,11 @@ class Session:
         ended: Callable[[Session], None],
         queue_bytes: int,
         queues: LineBudget,
+        deadlines: Deadlines,
     ) -> None:
         self.client_id = client_id
         self._wire, self._node, self._wall_ms, self._counters, self._ended = wire, node, wall_ms, counters, ended
-        self._clock, self._turn = clock, turn
+        self._clock, self._turn, self._deadlines = clock, turn, deadlines
         self._outbox = Outbox(wire, turn, queue_bytes, self._has_room, partial(queues.note, self))
         self._bound, self._half = queue_bytes, queue_bytes // 2
         self._refused = self._full = False  # since it last had room; the wire
@@ -119,13 +117,13 @@ class Session:
             self._wire.resume()
 
     def close(self) -> None:
-        """What is queued leaves, within five seconds, then the connection closes."""
+        """What is queued leaves, as far as it does in time, then the connection closes."""
         self._outbox.flush()
         if not self._outbox.size:
             self._wire.close()
         elif self._closing is None:
             self._outbox.when_empty(self._wire.close)
-            self._closing = self._clock.callLater(CLOSE_SECONDS, self._wire.abort)
+            self._closing = self._clock.callLater(self._deadlines.client_close_seconds, self._wire.abort)
 
     # LineHolder: our queue, among all queues
 
@@ -199,11 +197,11 @@ class Session:
     def _watch(self) -> None:
         """What it is sent was refused, and the wire takes nothing: for so long, and no longer."""
         if self._refused and self._full and self._slow is None and not self._gone:
-            self._slow = self._clock.callLater(SLOW_SECONDS, self._too_slow)
+            self._slow = self._clock.callLater(self._deadlines.client_slow_seconds, self._too_slow)
 
     def _too_slow(self) -> None:
         self._slow = None
-        self._cut(f"its queue is full, and it read nothing for {SLOW_SECONDS:.0f} s")
+        self._cut(f"its queue is full, and it read nothing for {self._deadlines.client_slow_seconds} s")
 
     def _cut(self, cause: str) -> None:
         self._counters["thrum.disconnected.slow"] += 1

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import re
 
+from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.command import control as asking, init, parser, reach
 from ensemble.daemon.ceilings import FIXED
+from ensemble.protocols import DEADLINES, Deadlines
 from tests.test_architecture import ROOT
 
-DEADLINES: dict[str, tuple[str | float, ...]] = {
-    "a dial: ": ("dial_seconds",),
-    "TLS with whoever connected": ("tls_handshake_seconds",),
-    "a link that is not up": ("pending_seconds",),
+FIXED_ROWS: dict[str, tuple[str | float, ...]] = {
     "tones for a link that is coming": ("move_seconds",),
     "two links that were dialled at once": ("settle_seconds",),
-    "the rest of a line": ("unfinished_line_seconds",),
-    "a sign of life, where nobody waits": ("ping_after_seconds", "gone_after_seconds"),
-    "the same where somebody waits": ("waited_for_ping_after_seconds", "waited_for_gone_after_seconds"),
-    "a ping that cannot leave": ("stuck_ping_seconds",),
-    "a peer that sent too fast": ("throttled_seconds",),
-    "a peer, to read what is queued": ("link_close_seconds",),
-    "a connection with an empty queue": ("connection_close_seconds",),
-    "a local program that we part from": ("client_close_seconds",),
-    "a local program that writes": ("client_pause_seconds",),
-    "a local program, to take anything": ("client_slow_seconds",),
-    "an answer to ``probe``": ("probe_seconds",),
-    "a request on the control socket": ("control_idle_seconds",),
     "the goodbyes of a stop": ("goodbye_seconds", "stop_seconds"),
     "at the start: ": ("peers_database_seconds",),
     "``ensemble``: an answer": (asking.SECONDS,),
@@ -44,19 +31,26 @@ ELSEWHERE = {  # told in other words, or of what nobody waits for
     "asks_remembered_seconds",
 }
 NO_NUMBER = "a peer from before 0.8"
+ROW = re.compile(r"^   \* - (.*)\n     - (.*)\n     -(?: (.*))?\n     - ", re.MULTILINE)
 
 
 class DeadlineTests(SynchronousTestCase):
     """The table of the page on limits."""
 
     def test_numbers(self) -> None:
-        """Each row has the number of the code; those of the daemon are in its status, which has no others."""
-        rows = re.findall(r"^   \* - (.*)\n     - (.*)\n     - ", (ROOT / "docs/limits.rst").read_text(), re.MULTILINE)
-        (_, *told) = [row for row in rows if not row[0].startswith(NO_NUMBER)]
-        self.assertEqual(len(told), len(DEADLINES))
-        for (what, seconds), (begin, constants) in zip(told, DEADLINES.items(), strict=True):
+        """Each row has the number of the code, and the name of the limit that sets it; no deadline has none."""
+        (_, *rows) = ROW.findall((ROOT / "docs/limits.rst").read_text())
+        names = [one.name for one in fields(Deadlines)]
+        set_by = {name.strip("`"): (what, told) for what, told, name in rows if name.strip("`") in names}
+        self.assertEqual(set(set_by), set(names))
+        for name, (what, told) in set_by.items():
+            self.assertEqual(told, f"{getattr(DEADLINES, name)} s", what)
+        told_fixed = [(what, told) for what, told, name in rows if name.strip("`") not in names]
+        (_,) = [what for what, _ in told_fixed if what.startswith(NO_NUMBER)]
+        others = [row for row in told_fixed if not row[0].startswith(NO_NUMBER)]
+        for (what, told), (begin, constants) in zip(others, FIXED_ROWS.items(), strict=True):
             self.assertTrue(what.startswith(begin), what)
             numbers = [FIXED[each] if isinstance(each, str) else each for each in constants]
-            self.assertTrue(seconds.startswith(", ".join(f"{each:g} s" for each in numbers)), what)
-        names = {each for constants in DEADLINES.values() for each in constants if isinstance(each, str)}
-        self.assertEqual({name for name in FIXED if name.endswith("_seconds")}, names | ELSEWHERE)
+            self.assertEqual(told, ", ".join(f"{each:g} s" for each in numbers), what)
+        told_names = {each for constants in FIXED_ROWS.values() for each in constants if isinstance(each, str)}
+        self.assertEqual({name for name in FIXED if name.endswith("_seconds")}, told_names | ELSEWHERE)

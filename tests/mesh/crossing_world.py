@@ -12,7 +12,6 @@ from heapq import heappop, heappush
 from attrs import define, field, frozen
 
 from ensemble.identity import HumdId
-from ensemble.mesh.defaults import PENDING_SECONDS
 from ensemble.mesh.link_actions import (
     Action,
     CloseDrained,
@@ -27,6 +26,7 @@ from ensemble.mesh.link_actions import (
 )
 from ensemble.mesh.link_order import LinkOrder
 from ensemble.mesh.peer_links import PeerLinks
+from ensemble.protocols import PENDING_SECONDS
 
 SMALLER, LARGER = HumdId(b"\x01" * 32), HumdId(b"\x02" * 32)
 QUIET = 200.0  # seconds: long after the last ask, and after every deadline
@@ -57,6 +57,7 @@ class World:
 
     :ivar slow: seconds: the longest delay of one line.
     :ivar proofs: the dialler is up first, else the listener.
+    :ivar close_seconds: an orderly close that takes longer is cut.
     """
 
     def __init__(self, seed: int) -> None:
@@ -64,6 +65,7 @@ class World:
         self.now = 0.0
         self.slow = self.random.choice([0.001, 0.05, 0.4, 1.6])
         self.proofs = self.random.random() < 0.7
+        self.close_seconds = self.random.choice([1, 30, 600])
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
@@ -177,7 +179,9 @@ class Node:
 
     def boot(self) -> None:
         self.incarnation += 1
-        self.links: PeerLinks[End] = PeerLinks(self.me, self.peer, lambda end: end.heard, LinkOrder())
+        self.links: PeerLinks[End] = PeerLinks(
+            self.me, self.peer, lambda end: end.heard, LinkOrder(), self.world.close_seconds
+        )
         self.ends: list[End] = []
         self.target: End | None = None
         self.held: list[Line] = []

@@ -7,6 +7,7 @@ from typing import Any
 from ensemble.mesh.link_actions import Action, PeerLost, WriteOn
 from ensemble.mesh.link_order import LinkOrder
 from ensemble.mesh.peer_links import PeerLinks
+from ensemble.protocols import DEADLINES
 from tests.mesh.crossing_world import LARGER, SMALLER
 
 
@@ -16,7 +17,7 @@ class Side:
     def __init__(self, leads: bool) -> None:
         ids = (SMALLER, LARGER) if leads else (LARGER, SMALLER)
         self.heard: set[str] = set()  # links on which a tone was read
-        self.links: PeerLinks[str] = PeerLinks(*ids, self.heard.__contains__, LinkOrder())
+        self.links: PeerLinks[str] = PeerLinks(*ids, self.heard.__contains__, LinkOrder(), DEADLINES.link_close_seconds)
         self.now = 100.0
 
     def up(self, link: str, **changed: Any) -> list[Action[str]]:

@@ -9,11 +9,10 @@ from ensemble.mesh.allowance import (
     LEAST_PAUSE,
     MALFORMED_AT_ONCE,
     MALFORMED_PER_SECOND,
-    MOST_PAUSE,
     Allowance,
     malformed_bucket,
 )
-from ensemble.protocols import Bucket
+from ensemble.protocols import DEADLINES, Bucket
 
 
 class BucketTests(SynchronousTestCase):
@@ -95,4 +94,4 @@ class AllowanceTests(SynchronousTestCase):
         """A pause of a moment would cost more than it slows; one without end could hide a goodbye."""
         self.allowance.set_pace(1000, 0, 1, malformed_bucket(0.0), 0.0)
         self.assertEqual(self.allowance.spend(1001, 0, 0.0), LEAST_PAUSE)
-        self.assertEqual(self.allowance.spend(10**9, 0, 0.0), MOST_PAUSE)
+        self.assertEqual(self.allowance.spend(10**9, 0, 0.0), DEADLINES.throttled_seconds)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.mesh.defaults import CLOSE_SECONDS, MOVE_SECONDS, SETTLE_SECONDS, WATCH_SECONDS
+from ensemble.mesh.defaults import MOVE_SECONDS, SETTLE_SECONDS, WATCH_SECONDS
 from ensemble.mesh.link_actions import (
     Action,
     CloseDrained,
@@ -29,6 +29,7 @@ from ensemble.mesh.link_actions import (
 )
 from ensemble.mesh.link_order import LinkOrder
 from ensemble.mesh.peer_links import PeerLinks
+from ensemble.protocols import DEADLINES
 from tests.mesh.crossing import main, rough, smooth
 from tests.mesh.crossing_world import LARGER, SMALLER
 
@@ -70,7 +71,7 @@ class Owner:
         self.case = case
         ids = (SMALLER, LARGER) if leads else (LARGER, SMALLER)
         self.heard: set[int] = set()
-        self.links: PeerLinks[int] = PeerLinks(*ids, self.heard.__contains__, LinkOrder())
+        self.links: PeerLinks[int] = PeerLinks(*ids, self.heard.__contains__, LinkOrder(), DEADLINES.link_close_seconds)
         self.now = 0.0
         self.up = False
         self.target: int | None = None
@@ -188,7 +189,13 @@ class AnyInputTests(SynchronousTestCase):
                 owner.tick(one)
             else:
                 owner.do(links.leave(GoodbyeReason.SHUTDOWN, now))
-        for seconds in (SETTLE_SECONDS, MOVE_SECONDS, WATCH_SECONDS, CLOSE_SECONDS, CLOSE_SECONDS):
+        for seconds in (
+            SETTLE_SECONDS,
+            MOVE_SECONDS,
+            WATCH_SECONDS,
+            DEADLINES.link_close_seconds,
+            DEADLINES.link_close_seconds,
+        ):
             owner.tick(seconds)
         left = owner.links.links()
         self.assertLessEqual(len(left), 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.mesh.defaults import (
-    CLOSE_SECONDS,
     CROSSED_SECONDS,
     MOVE_SECONDS,
     SETTLE_SECONDS,
@@ -23,6 +22,7 @@ from ensemble.mesh.link_actions import (
     SayGoodbye,
     WriteOn,
 )
+from ensemble.protocols import DEADLINES
 from tests.mesh.one_side import LOST, Side, follower_with_two, leader_with_two
 
 DUPLICATE = GoodbyeReason.DUPLICATE
@@ -158,7 +158,7 @@ class FollowerTests(SynchronousTestCase):
         side = follower_with_two()
         side.read("ours")
         side.after(WATCH_SECONDS)
-        actions = side.after(CLOSE_SECONDS)
+        actions = side.after(DEADLINES.link_close_seconds)
         self.assertEqual(actions[:3], [CloseNow("ours"), CloseNow("theirs"), WriteOn(None)])
         self.assertIsInstance(actions[3], PeerLost)
         self.assertFalse(side.links.up)
@@ -173,7 +173,10 @@ class FollowerTests(SynchronousTestCase):
 
     def test_loser_breaks_after_a_loss(self) -> None:
         """Where a loss was told meanwhile, the loser's unclean end tells nothing more, nor does a slow close."""
-        for end in (lambda side: side.lost("ours", clean=False), lambda side: side.after(CLOSE_SECONDS + 1.0)):
+        for end in (
+            lambda side: side.lost("ours", clean=False),
+            lambda side: side.after(DEADLINES.link_close_seconds + 1.0),
+        ):
             side = follower_with_two()
             side.read("ours")
             side.after(WATCH_SECONDS)

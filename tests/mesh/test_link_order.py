@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ensemble.errors import LinkRefused
 from ensemble.identity import HumdId
 from ensemble.mesh import link_order
-from ensemble.mesh.defaults import CROSSED_SECONDS, PENDING_SECONDS, SETTLE_SECONDS
+from ensemble.mesh.defaults import CROSSED_SECONDS, SETTLE_SECONDS
 from ensemble.mesh.link_actions import (
     CloseDrained,
     CloseNow,
@@ -23,6 +23,7 @@ from ensemble.mesh.link_actions import (
     WriteOn,
 )
 from ensemble.mesh.link_order import RECENT_SECONDS, LinkOrder, PastOrders
+from ensemble.protocols import PENDING_SECONDS
 from ensemble.testing import World
 from tests.mesh.crossing_world import LARGER, SMALLER
 from tests.mesh.one_side import LOST, Side, follower_with_two, leader_with_two

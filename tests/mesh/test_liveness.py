@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.mesh.defaults import PONG_SECONDS, PONGS_AT_ONCE, STUCK_SECONDS
+from ensemble.mesh.defaults import PONG_SECONDS, PONGS_AT_ONCE
 from ensemble.mesh.liveness import Gone, Liveness, SendPing
+from ensemble.protocols import DEADLINES
 
 EARLY = 0.001  # seconds
 
@@ -108,7 +109,7 @@ class LivenessTests(SynchronousTestCase):
         """A ping that cannot leave for a minute, with no sign of life meanwhile, means that the peer is gone."""
         self.live.tick(115.0)
         self.live.heard(130.0)
-        self.assert_due(130.0 + STUCK_SECONDS, Gone)
+        self.assert_due(130.0 + DEADLINES.stuck_ping_seconds, Gone)
 
     def test_drained(self) -> None:
         """A full buffer that goes on is a sign of life, and answers a ping that had left before."""
@@ -130,7 +131,7 @@ class LivenessTests(SynchronousTestCase):
         self.live.tick(115.0)
         for now in (150.0, 200.0, 250.0):
             self.live.drained(now)
-            self.assertEqual(self.live.tick(now + STUCK_SECONDS - EARLY), [])
+            self.assertEqual(self.live.tick(now + DEADLINES.stuck_ping_seconds - EARLY), [])
 
     def test_paused(self) -> None:
         """While we do not read the peer hears a ping every three seconds, and its silence does not count."""

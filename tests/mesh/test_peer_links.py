@@ -8,7 +8,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.identity import HumdId
 from ensemble.mesh.defaults import (
-    CLOSE_SECONDS,
     CROSSED_SECONDS,
     REPLACED_SECONDS,
 )
@@ -25,6 +24,7 @@ from ensemble.mesh.link_actions import (
 )
 from ensemble.mesh.link_order import LinkOrder
 from ensemble.mesh.peer_links import PeerLinks
+from ensemble.protocols import DEADLINES
 from tests.mesh.crossing_world import SMALLER
 from tests.mesh.one_side import LOST, Side, follower_with_two, leader_with_two
 
@@ -62,7 +62,7 @@ class OneLinkTests(SynchronousTestCase):
 
     def test_equal_ids(self) -> None:
         """There are no links to ourselves: nobody could lead."""
-        self.assertRaises(ValueError, PeerLinks, SMALLER, HumdId(b"\x01" * 32), bool, LinkOrder())
+        self.assertRaises(ValueError, PeerLinks, SMALLER, HumdId(b"\x01" * 32), bool, LinkOrder(), 30)
 
     def test_goodbye_is_a_loss(self) -> None:
         """Every goodbye but a duplicate's closes the link at once and is a loss that names the reason."""
@@ -123,8 +123,8 @@ class OneLinkTests(SynchronousTestCase):
         side = Side(leads=True)
         side.up("ours")
         side.links.leave(GoodbyeReason.SHUTDOWN, side.now)
-        self.assertEqual(side.links.next_deadline(), side.now + CLOSE_SECONDS)
-        self.assertEqual(side.after(CLOSE_SECONDS - 0.1), [])
+        self.assertEqual(side.links.next_deadline(), side.now + DEADLINES.link_close_seconds)
+        self.assertEqual(side.after(DEADLINES.link_close_seconds - 0.1), [])
         self.assertEqual(side.after(0.1), [CloseNow("ours")])
         self.assertEqual(side.links.links(), [])
         self.assertIsNone(side.links.next_deadline())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.mesh.defaults import PENDING_LINKS, PENDING_SECONDS, SETTLED_SECONDS
+from ensemble.mesh.defaults import PENDING_LINKS, SETTLED_SECONDS
 from ensemble.mesh.pending import PendingLinks
-from ensemble.protocols import crowd_of
+from ensemble.protocols import PENDING_SECONDS, crowd_of
 
 
 def counted(calls: list[str]) -> type:

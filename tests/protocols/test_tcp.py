@@ -19,7 +19,7 @@ from zope.interface import implementer
 from ensemble.errors import LinkRefused
 from ensemble.identity import Hint, HumdAddr, HumdId
 from ensemble.interfaces import IWire
-from ensemble.protocols import LineBudget, StreamWire, TcpTransport, stream
+from ensemble.protocols import Deadlines, LineBudget, StreamWire, TcpTransport
 from tests.protocols.recording import RecordingSink
 
 BOB = HumdId.parse("humd_" + "bb" * 32)
@@ -201,9 +201,8 @@ class LoopbackTests(TestCase):
 
     async def test_peer_that_does_not_read(self) -> None:
         """A peer that does not read holds a closed wire only for the patience of a close."""
-        self.patch(stream, "CLOSE_SECONDS", 0.2)
         accepted: Deferred[StreamWire] = Deferred()
-        transport = TcpTransport(reactor)
+        transport = TcpTransport(reactor, deadlines=Deadlines(connection_close_seconds=1))
         port: Any = await transport.listen(TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"), accepted.callback)
         self.addCleanup(port.stopListening)
         mine = await transport.dial(Hint.parse(f"tcp:127.0.0.1:{port.getHost().port}"), HumdAddr(BOB))

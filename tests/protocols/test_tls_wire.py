@@ -13,8 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.identity import HumdAddr
-from ensemble.protocols import StreamWire, TlsTransport
-from ensemble.protocols.stream import CLOSE_SECONDS
+from ensemble.protocols import DEADLINES, StreamWire, TlsTransport
 from ensemble.protocols.tls import HANDSHAKE_BYTES, TlsWire
 from ensemble.protocols.tls_sessions import KEY_UPDATES, TlsSession, TlsSessions, TooManyKeyUpdates
 from tests.protocols.recording import RecordingSink
@@ -215,7 +214,7 @@ class TlsWireTests(SynchronousTestCase):
         self.start()
         self.wire.close()
         for _ in range(4):
-            self.clock.advance(CLOSE_SECONDS / 4)
+            self.clock.advance(DEADLINES.connection_close_seconds / 4)
             self.wire.dataReceived(self.alice.seal(b"and another thing\n"))
         self.assertTrue(self.socket.disconnected)
         self.end()
@@ -229,7 +228,7 @@ class TlsWireTests(SynchronousTestCase):
         self.socket.taken()
         self.wire.write([b"more"])
         self.assertEqual(self.socket.taken(), b"")
-        self.clock.advance(CLOSE_SECONDS)
+        self.clock.advance(DEADLINES.connection_close_seconds)
         self.assertTrue(self.socket.disconnected)
         self.end()
         self.assertFalse(self.sink.clean, "nobody knows what it took")

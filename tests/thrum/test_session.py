@@ -7,10 +7,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.protocols import LineTooLong, UnfinishedLine
+from ensemble.protocols import DEADLINES, LineTooLong, UnfinishedLine
 from ensemble.testing import House, World
 from ensemble.thrum.client import Stream, ThrumClient, ThrumLost
-from ensemble.thrum.session import SLOW_SECONDS, Session
+from ensemble.thrum.session import Session
 from ensemble.tone import encode
 from tests.mesh.plain_peer import Ear
 
@@ -123,14 +123,14 @@ class SessionTests(SynchronousTestCase):
         ends = [self.successResultOf(Deferred.fromCoroutine(collect(stream)))[-1] for stream in streams]
         self.assertEqual({end["qualifier"] for end in ends if end["chi"] == "error"}, {"queue.full"})
         self.assertEqual([end["chi"] for end in ends].count("finish"), len(got))
-        self.world.advance(SLOW_SECONDS + 1)
+        self.world.advance(DEADLINES.client_slow_seconds + 1)
         self.assertIsNone(self.program.lost)
 
     def test_a_program_that_never_reads_is_disconnected(self) -> None:
         """Where it takes nothing for half a minute once its queue is full, it is cut and whoever waits is told."""
         self.program.say({"chi": "hello", "hive": "w", "bee": ["worker"], "models": ["m"]})
         streams = self.ask_too_much(self.house.join())
-        self.world.advance(SLOW_SECONDS - 7)
+        self.world.advance(DEADLINES.client_slow_seconds - 7)
         self.assertEqual(self.house.thrum.counters["thrum.disconnected.slow"], 0)
         self.world.advance(1.5)
         ends = [self.successResultOf(Deferred.fromCoroutine(collect(stream)))[-1] for stream in streams]
@@ -144,11 +144,11 @@ class SessionTests(SynchronousTestCase):
         session.wire_full()
         self.fill(session, 9)
         for _ in range(3):
-            self.world.advance(SLOW_SECONDS - 1)
+            self.world.advance(DEADLINES.client_slow_seconds - 1)
             session.wire_drained()
             session.wire_full()
         self.fill(session, 5)
-        self.world.advance(SLOW_SECONDS + 1)
+        self.world.advance(DEADLINES.client_slow_seconds + 1)
         self.assertIsNone(self.program.lost)
         self.assertIn("client-1", self.house.thrum.sessions)
 
@@ -158,7 +158,7 @@ class SessionTests(SynchronousTestCase):
         session.wire_full()
         self.fill(session, 9)
         self.program.wire.close()
-        self.world.advance(SLOW_SECONDS + 1)
+        self.world.advance(DEADLINES.client_slow_seconds + 1)
         self.assertEqual(self.house.thrum.counters["thrum.disconnected.slow"], 0)
 
     def test_errors_have_a_ceiling(self) -> None:
