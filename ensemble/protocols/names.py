@@ -5,6 +5,9 @@ The system looks a name up in a thread, and gives it up only when it is done, ha
 answers; the reactor has ten threads for that.  So each name is looked up once at a time, whoever asks for it, and one
 peer may occupy two threads, however many names it has; who cannot be served waits, and the oldest is next.  A name that
 had an answer when it was last looked up is before those that had none, and two threads are for such names alone.
+
+Of the addresses of a name the first that takes a connection is the one (RFC 8305), whatever comes of it: on the way to
+it small packets may pass and large ones not.  So each dial that fails has the next begin with the next address.
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ class Names:
         self._reactor, self.spare = reactor, spare
         self._running: dict[str, _LookUp] = {}
         self._answered: set[str] = set()
+        self._failed: dict[str, int] = {}  # dials, of each name
         self._open: list[Question] = []  # asked and not answered, whether looked up by now or not
 
     def ask(self, question: Question) -> None:
@@ -67,8 +71,18 @@ class Names:
         answered = [question for question in self._open if question.name == look_up.name]
         self._open = [question for question in self._open if question.name != look_up.name]
         for question in answered:
-            question.answer(look_up.addresses)
+            question.answer(self._turned(look_up))
         self._go_on()
+
+    def failed(self, name: str) -> None:
+        """A dial of its addresses led nowhere."""
+        if len(self._failed) >= ANSWERED:
+            self._failed.clear()
+        self._failed[name] = self._failed.get(name, 0) + 1
+
+    def _turned(self, look_up: _LookUp) -> Sequence[Any]:
+        first = self._failed.get(look_up.name, 0) % (len(look_up.addresses) or 1)
+        return look_up.addresses[first:] + look_up.addresses[:first]
 
     def _go_on(self) -> None:
         now = self._reactor.seconds()
@@ -175,7 +189,9 @@ class Naming:
             self._names.ask(self._question)
         return self._question
 
-    def give_up(self) -> None:
+    def over(self, failed: bool) -> None:
         """The dial is over."""
         if self._question is not None:
             self._question.cancel()
+            if failed:
+                self._names.failed(self._question.name)

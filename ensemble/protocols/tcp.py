@@ -112,7 +112,7 @@ class TcpTransport:
             raise LinkRefused(f"no answer from {hint} within {seconds:g} s")
 
         def ended(result: IWire | Failure) -> IWire | Failure:
-            naming.give_up()
+            naming.over(isinstance(result, Failure) and not result.check(CancelledError))
             return result
 
         attempt.addCallbacks(wanted.callback, failed)

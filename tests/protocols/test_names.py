@@ -9,14 +9,14 @@ from weakref import ref
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from ensemble.errors import LinkRefused
 from ensemble.identity import Hint, HumdAddr, HumdKey
 from ensemble.interfaces import IWire
-from ensemble.protocols import Names, TcpTransport, names as names_module
+from ensemble.protocols import Names, TcpTransport, TlsTransport, names as names_module
 from ensemble.protocols.names import (
     KEPT_LOOK_UPS,
     LOOK_UP_SECONDS,
@@ -95,6 +95,36 @@ class NamesTests(SynchronousTestCase):
         self.assertEqual([host for host, *_ in self.reactor.tcpClients], ["192.0.2.1", "192.0.2.2"])
         dial.cancel()
         self.failureResultOf(dial)
+
+    def test_addresses_that_lead_nowhere(self) -> None:
+        """After each dial that failed, also behind its connection, the next begins with the next address."""
+        names = Names(self.reactor)
+        transport, dialled = TlsTransport(self.reactor, HumdKey.generate(), names=names), []
+        for _ in range(4):
+            dial = transport.dial(Hint.parse("tls:a.example:1"), self.alice)
+            self.threads.answer("a.example", "192.0.2.1", "192.0.2.2", "192.0.2.3")
+            host, _, factory, *_ = self.reactor.tcpClients[-1]
+            dialled.append(host)
+            wire = factory.buildProtocol(None)
+            wire.makeConnection(transported := StringTransport())
+            self.assertNotEqual(transported.value(), b"")
+            self.reactor.advance(10)
+            self.failureResultOf(dial, LinkRefused)
+        self.assertEqual(dialled, ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.1"])
+        for _ in range(2):  # whoever gives up says nothing of the address
+            dial = transport.dial(Hint.parse("tls:a.example:1"), self.alice)
+            self.threads.answer("a.example", "192.0.2.1", "192.0.2.2", "192.0.2.3")
+            self.assertEqual(self.reactor.tcpClients[-1][0], "192.0.2.2")
+            dial.cancel()
+            self.failureResultOf(dial, CancelledError)
+
+    def test_names_that_fail_are_forgotten(self) -> None:
+        """What is remembered of them has a ceiling."""
+        self.patch(names_module, "ANSWERED", 2)
+        remembered = Names(self.reactor)
+        for name in ("a.example", "b.example", "c.example"):
+            remembered.failed(name)
+        self.assertEqual(list(remembered._failed), ["c.example"])
 
     def crowd(self, count: int) -> list[Deferred[IWire]]:
         """So many peers are dialled, each by a name of its own."""
