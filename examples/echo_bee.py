@@ -41,7 +41,7 @@ async def work(reactor: IReactorTime, arguments: argparse.Namespace) -> None:
         client = await connect(reactor, str(path))
     except ConnectError as error:
         raise SystemExit(f"no humd answers on {path} ({error}); start one with `twistd humd`") from None
-    client.hello("echo-bee", bee=["worker"], models=[arguments.model], chis=["prompt", "chunk", "finish"])
+    client.hello("echo-bee", bee=["worker"], models=[arguments.model])
     print(f"echo bee: serving model {arguments.model!r}", flush=True)
     async for tone in client.tones():
         if tone.get("chi") == "prompt":

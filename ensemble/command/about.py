@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from ensemble.command.control import texts_of
+from ensemble.command.control import dict_of, texts_of
 from ensemble.command.here import Here
 from ensemble.command.hints import near_only, trust_line
 from ensemble.command.outcome import OK
@@ -152,12 +152,7 @@ def status(here: Here) -> int:
 
 
 def _summary(here: Here, told: dict[str, Any]) -> list[tuple[str, str]]:
-    links = told.get("links")
-    links = links if isinstance(links, dict) else {}
-    descriptors = told.get("descriptors")
-    descriptors = descriptors if isinstance(descriptors, dict) else {}
-    asks = told.get("asks")
-    asks = asks if isinstance(asks, dict) else {}
+    links, descriptors, asks = (dict_of(told, key) for key in ("links", "descriptors", "asks"))
     paths = here.paths()
     return [
         ("id", str(told.get("id", ""))),

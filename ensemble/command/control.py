@@ -111,6 +111,12 @@ def texts_of(told: Mapping[str, Any] | None, key: str) -> list[str]:
     return [str(text) for text in texts] if isinstance(texts, list) else []
 
 
+def dict_of(told: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """An object in what the daemon said; empty where there is none."""
+    found = told.get(key)
+    return found if isinstance(found, dict) else {}
+
+
 def _answers(
     connection: socket.socket, seconds: float | None, path: Path, output: int | None
 ) -> Iterator[dict[str, Any]]:

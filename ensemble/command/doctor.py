@@ -11,7 +11,7 @@ from importlib.metadata import distributions
 from typing import Any, Final
 
 from ensemble.command import checks
-from ensemble.command.control import DaemonRefused, NoDaemon, Unanswered, ask_daemon, texts_of
+from ensemble.command.control import DaemonRefused, NoDaemon, Unanswered, ask_daemon, dict_of, texts_of
 from ensemble.command.findings import Finding, Grade, count, fail, ok, show, warn
 from ensemble.command.here import Here
 from ensemble.command.hints import is_loopback, trust_line
@@ -218,8 +218,7 @@ def _daemon(
         what = f"it runs as {theirs.short}, the key file is that of {own.short}"
         restart = status.get("key") == shown(paths.key)
         return [*elsewhere, fail("daemon", what, "restart humd" if restart else "look again, with what it uses")]
-    links = status.get("links")
-    up = links.get("up", 0) if isinstance(links, dict) else 0
+    up = dict_of(status, "links").get("up", 0)
     return elsewhere + checks.same_version(status) or [
         ok("daemon", f"humd {status.get('version')}, pid {status.get('pid')}, {up} linked")
     ]

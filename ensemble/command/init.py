@@ -114,7 +114,7 @@ def init(here: Here) -> int:
     listen, advertise = passed[LISTEN], passed[ADVERTISE]
     hints = advertised(advertise)
     of_listeners(listen, None)  # judged before anything is written
-    _check_numbers({option: given[option] for option in (LIMIT, MAX_TONE)})
+    _ask_daemon({option: given[option] for option in (LISTEN, LIMIT, MAX_TONE)})
     key, minted = load_or_mint(paths.key)
     steps = [
         Step("key", "made" if minted else "there", shown(paths.key)),
@@ -188,9 +188,9 @@ def _values(given: list[str] | str | None) -> list[str]:
     return [given] if isinstance(given, str) else given or []
 
 
-def _check_numbers(given: Mapping[str, Sequence[str]]) -> None:
+def _ask_daemon(given: Mapping[str, Sequence[str]]) -> None:
     """
-    Have the daemon look at them: it alone knows their names and ranges.
+    Have the daemon look at them: it alone knows what it takes.
 
     :raises BadUsage: it would not start with them.
     """

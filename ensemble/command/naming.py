@@ -89,7 +89,10 @@ def match(text: str, known: Sequence[Known]) -> HumdId:
     if prefix is None and text.lower().startswith("humd_"):
         if not text.startswith("humd_"):
             raise CommandFailed("peer.unknown", f"{text!r} is no id: its prefix is humd_, in lower case")
-        raise CommandFailed("peer.unknown", f"{text!r} is no id: behind humd_ are 64 digits, 0 to 9 and a to f")
+        raise CommandFailed(
+            "peer.unknown",
+            f"{text!r} is no id: behind humd_ are 64 digits, 0 to 9 and a to f, or {MIN_PREFIX} of a known one",
+        )
     if prefix is None:
         names = ", ".join(sorted(each.alias for each in known if each.alias is not None))
         raise CommandFailed(

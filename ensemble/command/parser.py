@@ -109,7 +109,9 @@ def build() -> Parser:
     some.add_argument(
         "--forget", metavar="PEER", help="forget what this peer has proved: its row in peers.json alone counts again"
     )
-    some.add_argument("--words", action="store_true", help="only aliases and ids, one on each line, for completion")
+    some.add_argument(
+        "--words", action="store_true", help="only aliases and ids, one on each line, for completion; not with --json"
+    )
 
     one = add(
         "trust",
@@ -246,6 +248,13 @@ def positive(text: str) -> int:
     return value
 
 
+def place(text: str) -> str:
+    """A path: that of a variable which is not set would be somebody else's."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty: leave it out, or name the place")
+    return text
+
+
 def _repeated(parser: Parser, name: str, metavar: str, help: str) -> None:
     parser.add_argument(name, metavar=metavar, action="append", default=[], help=f"{help} (may be given again)")
 
@@ -258,9 +267,9 @@ def _timeout(parser: Parser, without: str) -> None:
 def _shared() -> MixedParser:
     shared = MixedParser(add_help=False, allow_abbrev=False)
     group = shared.add_argument_group("where the humd is (the same options, with the same defaults, as of the daemon)")
-    group.add_argument("--key", metavar="FILE", help="its key file")
-    group.add_argument("--state-dir", metavar="DIR", help="its state")
-    group.add_argument("--thrum", metavar="PATH", help="its socket for local programs")
-    group.add_argument("--peers", metavar="FILE", help="its peers.json")
+    group.add_argument("--key", metavar="FILE", type=place, help="its key file")
+    group.add_argument("--state-dir", metavar="DIR", type=place, help="its state")
+    group.add_argument("--thrum", metavar="PATH", type=place, help="its socket for local programs")
+    group.add_argument("--peers", metavar="FILE", type=place, help="its peers.json")
     shared.add_argument("--json", action="store_true", help="for programs: JSON, errors too (on standard error)")
     return shared

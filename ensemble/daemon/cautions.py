@@ -37,7 +37,7 @@ class PlainLinkWatch:
             self._warned.popitem(last=False)
         self.log.warn(
             "{peer} is linked over plain {wire} at {address}, across a network that others share: {proof} says who was "
-            "there, not that what follows is theirs; link over a private network or a tunnel",
+            "there, not that what follows is theirs; link over tls, or a private network",
             peer=peer.full,
             wire=link.wire.kind,
             address=address,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ensemble import __version__
 from ensemble.config import shown
@@ -87,41 +87,31 @@ def _row(humd: Humd, peer: HumdId, row: KnownPeer | None) -> dict[str, Any]:
 
 def _link(humd: Humd, link: Link | None) -> dict[str, Any]:
     if link is None or link.shaken is None:
-        return dict.fromkeys(_LINK_KEYS) | {"queued_bytes": 0, "dropped": 0, "throttled": 0, "features": []}
-    shaken, round_trip = link.shaken, link.round_trip
-    values = (
-        link.wire.kind,
-        link.wire.address,
-        shaken.level.word,
-        round(humd.clock.seconds() - link.up_at, 3),
-        link.wire.dialled,
-        None if round_trip is None else round(round_trip * 1000, 3),
-        link.skew_ms,
-        link.queued,
-        link.dropped,
-        0 if link.reading.allowance is None else link.reading.allowance.throttled,
-        sorted(shaken.features),
-        shaken.capabilities.proto_version,
-        shaken.max_tone,
-    )
-    return dict(zip(_LINK_KEYS, values, strict=True))
+        return {**_NO_LINK}
+    shaken, round_trip, allowance = link.shaken, link.round_trip, link.reading.allowance
+    return {
+        "wire": link.wire.kind,
+        "address": link.wire.address,
+        "level": shaken.level.word,
+        "since_s": round(humd.clock.seconds() - link.up_at, 3),
+        "dialled": link.wire.dialled,
+        "round_trip_ms": None if round_trip is None else round(round_trip * 1000, 3),
+        "skew_ms": link.skew_ms,
+        "queued_bytes": link.queued,
+        "dropped": link.dropped,
+        "throttled": 0 if allowance is None else allowance.throttled,
+        "features": sorted(shaken.features),
+        "proto_version": shaken.capabilities.proto_version,
+        "max_tone": shaken.max_tone,
+    }
 
 
-_LINK_KEYS = (
-    "wire",
-    "address",
-    "level",
-    "since_s",
-    "dialled",
-    "round_trip_ms",
-    "skew_ms",
-    "queued_bytes",
-    "dropped",
-    "throttled",
-    "features",
-    "proto_version",
-    "max_tone",
-)
+_NO_LINK: Final[dict[str, Any]] = {
+    **dict.fromkeys(("wire", "address", "level", "since_s", "dialled", "round_trip_ms", "skew_ms")),
+    **dict.fromkeys(("queued_bytes", "dropped", "throttled"), 0),
+    "features": [],
+    **dict.fromkeys(("proto_version", "max_tone")),
+}
 
 
 def _clients(humd: Humd) -> list[dict[str, Any]]:

@@ -75,7 +75,7 @@ def check_listen(description: str) -> str:
     scheme, _, place = description.partition(":")
     if not wire_of(description):
         raise ConfigurationError(
-            f"--listen {description}: there is no wire {scheme!r} here, only tcp and tls; "
+            f"--listen {description}: there is no wire {scheme!r} here, only {', '.join(LISTENED)}; "
             "for instance --listen tls:14731:interface=127.0.0.1"
         )
     if not place:

@@ -2,7 +2,8 @@
 The state directory: the key, what is remembered of peers, and the lock that makes it one daemon's.
 
 The lock is an C{flock} on C{humd.lock}, which the system lets go of when the process ends, however it ends.  Who holds
-it writes down its process and its thrum socket there, a line each, for who looks for the daemon of this directory.
+it writes down its process, its thrum socket, its peers file and the inode of the lock, a line each, for who looks for
+the daemon of this directory.
 """
 
 from __future__ import annotations

@@ -94,6 +94,7 @@ class Options(usage.Options):
         if len(self["listen"]) == MAX_LISTEN:
             raise usage.UsageError(f"--listen: at most {MAX_LISTEN} times")
         self["listen"].append(_usable(check_listen, description))
+        _usable(partial(endpoint_of, None), description)  # a reactor is needed only to listen
 
     def opt_advertise(self, hint: str) -> None:
         """Where others reach us, for instance tls:humd.example:14731 (may be given more than once)."""
@@ -132,6 +133,9 @@ class Options(usage.Options):
         for option, words in (("auth", LEVELS), ("admit", ADMIT), ("log-format", LOG_FORMATS)):
             if self[option] not in words:
                 raise usage.UsageError(f"--{option} {self[option]}: one of {', '.join(words)} is needed")
+        for option in ("state-dir", "key", "peers", "thrum"):
+            if self[option] == "":  # of a variable that is not set: it would be another humd's place
+                raise usage.UsageError(f"--{option} is empty: leave it out, or name the place")
         if self["max-tone"] > self["limits"].unfinished_lines_bytes:
             raise usage.UsageError("--max-tone must not pass --limit unfinished_lines_bytes: raise that, too")
         if self["limits"].thrum_max_tone_bytes > self["limits"].unfinished_lines_bytes:
@@ -172,11 +176,6 @@ def makeService(options: Options) -> IService:
         observer = LogPlan.of(twistd, options["log-format"], level_of(os.environ)).observer()
     except ConfigurationError as error:
         _refuse(str(error), 1)
-    try:
-        for description in options["listen"]:
-            endpoint_of(reactor, description)
-    except ConfigurationError as error:
-        _refuse(str(error), 2)
     settings = Settings(
         paths=paths,
         listen=tuple(options["listen"]),

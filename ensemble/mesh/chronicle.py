@@ -47,7 +47,7 @@ class Chronicle:
             if len(self._pages) >= PEERS:
                 del self._pages[next(iter(self._pages))]
         self._pages[whose, level] = page  # last, as the one that said something last
-        if not page.lines.afford(1.0, now):
+        if not page.lines.afford(now):
             page.left_out += 1
             return
         left_out, page.left_out = page.left_out, 0

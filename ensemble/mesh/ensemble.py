@@ -61,7 +61,8 @@ class Ensemble(Service):
     Links to other humds.
 
     A library user calls L{install}, L{route} and L{subscribe}; as an C{IService} it says goodbye when it stops.
-    :ivar porch: who waits to speak TLS on the connections that L{factory} accepts.
+
+    :ivar porch: where the connections that L{factory} accepts wait for their turn.
     """
 
     log = Logger()

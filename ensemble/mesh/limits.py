@@ -54,7 +54,7 @@ class Limits(Deadlines):
         PENDING_DIALS, "dials", 1, 65536, "of ours that may be under way at once; the others wait for their turn"
     )
     handshake_percent: int = limit(
-        HANDSHAKE_PERCENT, "percent", 1, 100, "of the time for TLS handshakes of others, while many tones flow"
+        HANDSHAKE_PERCENT, "percent", 1, 100, "of the time for newcomers, over TLS and TCP, while many tones flow"
     )
     accept_percent: int = limit(
         ACCEPT_PERCENT, "percent", 1, 100, "of the time to accept connections, while many tones flow"

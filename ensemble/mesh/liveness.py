@@ -43,13 +43,7 @@ _NEVER: Final = float("-inf")
 
 @frozen
 class SendPing:
-    """
-    Queue a ping, and say L{Liveness.ping_left} when it left the last buffer that we see.
-
-    :ivar number: 1, 2, 3, ...: unique on this link, for its C{rid}.
-    """
-
-    number: int
+    """Queue a ping, and say L{Liveness.ping_left} when it left the last buffer that we see."""
 
 
 @frozen
@@ -64,11 +58,7 @@ class Gone:
 
 
 class Liveness:
-    """
-    The rule for one link that is up.  Feed it what happens; call L{tick} when it is due.
-
-    :ivar pings_ignored: pings that came too fast to be answered.
-    """
+    """The rule for one link that is up.  Feed it what happens; call L{tick} when it is due."""
 
     __slots__ = (
         "_deadlines",
@@ -76,13 +66,11 @@ class Liveness:
         "_left",
         "_life",
         "_looked",
-        "_number",
         "_paused",
         "_pings",
         "_pongs",
         "_queued",
         "_waits_since",
-        "pings_ignored",
     )
 
     def __init__(self, now: float, has_ping: bool, deadlines: Deadlines = DEADLINES) -> None:
@@ -98,9 +86,7 @@ class Liveness:
         self._left: float | None = None  # a ping is unanswered since
         self._paused: float | None = None  # not reading since, or since the last ping while not reading
         self._waits_since: float | None = None
-        self._number = 0
         self._pongs = Bucket(1 / PONG_SECONDS, PONGS_AT_ONCE, now)
-        self.pings_ignored = 0
 
     # what happened
 
@@ -148,30 +134,28 @@ class Liveness:
         The peer pinged.
 
         A pong answers one ping, but any byte of ours is a sign of life as good, so nobody needs many: ten at once and
-        one a second are answered, the rest is counted and ignored.
+        one a second are answered, the rest is ignored.
 
         :returns: whether to answer with a pong.
         """
-        answered = self._pongs.afford(1.0, now)
-        self.pings_ignored += not answered
-        return answered
+        return self._pongs.afford(now)
 
     # what to do
 
-    def tick(self, now: float) -> list[SendPing | Gone]:
+    def tick(self, now: float) -> SendPing | Gone | None:
         """What is due.  After a L{Gone} the object is of no more use."""
         self._looked = now
         due = self._due()
         if due is None or now < due:
-            return []
+            return None
         if self._paused is not None:
             self._paused = now
             return self._ping(now)
         if self._queued is not None:
             most = self._deadlines.stuck_ping_seconds
-            return [Gone(f"a ping could not leave for {most} s: the peer takes nothing more")]
+            return Gone(f"a ping could not leave for {most} s: the peer takes nothing more")
         if self._left is not None:
-            return [Gone(f"no answer to a ping within {now - self._left:.1f} s")]
+            return Gone(f"no answer to a ping within {now - self._left:.1f} s")
         return self._ping(now)
 
     def next_deadline(self) -> float | None:
@@ -202,12 +186,11 @@ class Liveness:
         deadlines, idle = self._deadlines, self._waits_since is None
         return deadlines.ping_after_seconds if idle else deadlines.waited_for_ping_after_seconds
 
-    def _ping(self, now: float) -> list[SendPing | Gone]:
+    def _ping(self, now: float) -> SendPing | None:
         if self._queued is not None:
-            return []  # the one before has not left yet: a second says no more
-        self._number += 1
+            return None  # the one before has not left yet: a second says no more
         self._queued, self._left = now, None
-        return [SendPing(self._number)]
+        return SendPing()
 
     def _look(self) -> None:
         """Take over what heard() stored.  Times are not compared with that of the ping: a clock may be coarse."""

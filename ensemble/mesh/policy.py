@@ -143,6 +143,6 @@ class Policy:
         if self.level < Level.PROVEN or any(row.level not in (None, Level.PROVEN) for row in self.known.values()):
             return None
         return (
-            "it shows no certificate of a humd, and every peer must be proven; to link with humds before 0.8, "
+            "it shows no certificate of a humd, and every peer must be proven; to link with humds of protocol 0.7, "
             "say for each of them: `ensemble trust PEER --auth signed` (or open)"
         )

@@ -186,9 +186,10 @@ class Pulse:
 
     def _due(self) -> None:
         self._timer = None
-        for action in self._live.tick(self._clock.seconds()):
-            if isinstance(action, Gone):
-                self._gone(action.cause)
-                return
+        action = self._live.tick(self._clock.seconds())
+        if isinstance(action, Gone):
+            self._gone(action.cause)
+            return
+        if action is not None:
             self._ping()
         self._arm()

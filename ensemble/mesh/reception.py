@@ -23,7 +23,8 @@ NAMELESS: Final = "a nameless socket"  # a Unix one
 
 class Reception:
     """
-    The pending links of one ensemble, over all its wires; and the wires that are not links yet, for TLS comes first.
+    The pending links of one ensemble, over all its wires; and the wires that are no links yet: they wait for a turn,
+    and TLS comes first.
     """
 
     def __init__(self, clock: IReactorTime, refusals: Refusals, limits: Limits, traffic: Traffic) -> None:
@@ -75,7 +76,7 @@ class Reception:
         if link.wire.dialled:
             self._pending.dialled(link.wire, self._began(link.wire))
             self._arm()
-        elif link.wire not in self._pending:  # it spoke no TLS
+        elif link.wire not in self._pending:  # nobody's porch has told of it
             self.came(link.wire)
         return done
 

@@ -42,7 +42,8 @@ REFUSALS: Final[Mapping[str, str]] = {
     "stale": "set the clocks of both machines",
     "too-long": "is the peer a humd?",
     "unproven": (
-        f"the peer needs a key and humd 0.8; to admit it with less: `ensemble trust {PEER} --auth signed` (or open)"
+        "the peer needs a key and protocol 0.8 (`ensemble --version` over there says thrum 0.8); "
+        f"to admit it with less: `ensemble trust {PEER} --auth signed` (or open)"
     ),
     "unsigned": _SIGNED_ONLY,
 }

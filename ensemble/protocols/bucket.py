@@ -32,12 +32,12 @@ class Bucket:
         self._fill(now)
         self._left = min(self._left, max(0.0, self._left - tokens))
 
-    def afford(self, tokens: float, now: float) -> bool:
-        """Take them where they are there; else nothing, and False."""
+    def afford(self, now: float) -> bool:
+        """Take one where it is there; else nothing, and False."""
         self._fill(now)
-        if self._left < tokens:
+        if self._left < 1:
             return False
-        self._left -= tokens
+        self._left -= 1
         return True
 
     def _fill(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""L{Porch}: where accepted connections wait until we begin TLS with them."""
+"""L{Porch}: where accepted connections, over TLS and TCP, wait for their turn until they are links."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from ensemble.interfaces import IWire
 from ensemble.protocols.share import FLOW_SECONDS, FairQueue, Flow, Share, Traffic
 
-HANDSHAKE_PERCENT: Final = 10  # of the time, for TLS handshakes while tones flow
+HANDSHAKE_PERCENT: Final = 10  # of the time, for what is no link yet, while tones flow
 ACCEPT_PERCENT: Final = 5  # and to accept connections: the links have the rest
 
 
@@ -72,7 +72,7 @@ class Porch:
         """
         A connection was accepted.
 
-        :param shake: called when TLS may begin; not from in here, where somebody else pays for our time.
+        :param shake: called when it may begin; not from in here, where somebody else pays for our time.
         """
         if self._host is not None:
             self._host.came(wire)

@@ -186,7 +186,7 @@ class TlsWire(StreamWire):
             return True
         wanted = f"the key of {self.peer.id.full}" + "".join(f" or tls-fp:{pin}" for pin in pins)
         owner = "" if leaf is None else f" of {leaf.full}"
-        other = "it is no humd since 0.8, perhaps a web server or a proxy: " if leaf is None else ""
+        other = "it is no humd of protocol 0.8, perhaps a web server or a proxy: " if leaf is None else ""
         self._refusal = f"{other}it shows the certificate tls-fp:{shown}{owner}, wanted is {wanted}"
         trust = f"`ensemble trust {self.peer.id.full} tls-fp:{shown}`"
         changed = f"if its owner says that it changed (ensemble id shows it there): {trust}"

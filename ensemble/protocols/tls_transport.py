@@ -19,7 +19,6 @@ from ensemble.identity import HumdAddr, HumdKey, Succession, certificate_of, fin
 from ensemble.protocols.budget import LineBudget
 from ensemble.protocols.deadlines import DEADLINES, Deadlines
 from ensemble.protocols.names import Names
-from ensemble.protocols.ndjson import DEFAULT_MAX_LINE
 from ensemble.protocols.porch import Porch
 from ensemble.protocols.stream import StreamWire
 from ensemble.protocols.stream_factory import WireFactory
@@ -46,7 +45,6 @@ class TlsTransport(TcpTransport):
         key: HumdKey,
         *,
         budget: LineBudget | None = None,
-        max_line: int = DEFAULT_MAX_LINE,
         names: Names | None = None,
         succeeds: Sequence[Succession] = (),
         deadlines: Deadlines = DEADLINES,
@@ -57,7 +55,7 @@ class TlsTransport(TcpTransport):
         :param key: the humd's own.
         :param succeeds: as of the L{Ensemble<ensemble.mesh.Ensemble>}: whoever does not know us yet learns from them.
         """
-        super().__init__(reactor, budget=budget, max_line=max_line, names=names, deadlines=deadlines)
+        super().__init__(reactor, budget=budget, names=names, deadlines=deadlines)
         self.fingerprint = fingerprint(certificate_of(key))
         self._sessions = TlsSessions(key, succeeds)
 
@@ -103,7 +101,6 @@ class TlsTransport(TcpTransport):
                 admits=admits,
                 porch=waiting,
                 budget=self._budget,
-                max_line=self._max_line,
                 deadlines=self._deadlines,
             )
 
@@ -141,7 +138,6 @@ class TlsTransport(TcpTransport):
                 self._sessions,
                 peer=addr,
                 budget=self._budget,
-                max_line=self._max_line,
                 deadlines=self._deadlines,
             )
             wires.append(new)

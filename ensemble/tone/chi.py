@@ -109,8 +109,8 @@ _ROWS: Final = (
         "From a bee: ``hive`` (else ``from``: its name), ``bee`` (roles: ``worker``, ``forager``), ``models``, "
         "``tools``, ``chis``, ``provides``, ``protoVersion``, ``version``, ``propensity``, ``source``, ``bind``, "
         "``nestlerId``, ``hid``. From a humd: ``humd_id``, ``proto_version``, ``pubkey``, ``nests``, ``hosts``, "
-        "``can_relay``, ``free_slots``, ``signed_at``, ``signature``; since 0.8.0 ``features``, ``nonce``, "
-        "``instance``, ``max_tone``.",
+        "``can_relay``, ``free_slots``, ``headroom``, ``signed_at``, ``signature``; since 0.8.0 ``features``, "
+        "``nonce``, ``instance``, ``max_tone``, ``succeeds``.",
         "On the socket it says what a bee does and is answered with a ``breath``; a second one replaces the first. On "
         "a link the first line of each side is the handshake and never reaches a bee.",
     ),

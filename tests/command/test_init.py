@@ -238,6 +238,8 @@ class InitTests(InitTestCase):
             ("--listen", "udp:1"),
             ("--listen", "tcp:x"),
             ("--listen", "tcp:70000"),
+            ("--listen", "tcp:1:colour=red"),
+            ("--listen", "tls:1:backlog=x"),
             ("--advertise", "nonsense"),
         ):
             self.assertEqual(self.call("init", *words).status, 2)

@@ -55,6 +55,7 @@ class MainTests(CommandTestCase):
             ((), "name a command"),
             (("dance",), "invalid choice: 'dance'"),
             (("id", "--dance"), "unrecognized arguments: --dance"),
+            (("id", "--state-dir", ""), "argument --state-dir: it is empty: leave it out, or name the place"),
             (("id", "--thr", "x"), "unrecognized arguments: --thr"),
             (("listen", "--count", "0"), "argument --count: invalid value '0': a whole number from 1 up"),
             (("listen", "--count", "many"), "argument --count: invalid value 'many': a whole number from 1 up"),

@@ -124,6 +124,8 @@ class OptionTests(TapTestCase):
         for words, told in (
             (["--wire"], "--wire"),
             (["--key"], "--key"),
+            (["--state-dir", ""], "--state-dir is empty: leave it out, or name the place"),
+            (["--thrum", ""], "--thrum is empty"),
             (["word"], "'word'"),
             (["--auth", "no"], "open, signed, proven"),
             (["--admit", "no"], "known, any"),
@@ -135,7 +137,7 @@ class OptionTests(TapTestCase):
             (["--limit", "thrum_max_tone_bytes=67108865"], "raise that, too"),
             (["--limit", "pending_link=4"], "there is pending_links"),
             (["--limit", "pending_links=0"], "is 1 to 65536 links, not 0; twistd humd --limit help lists them"),
-            (["--listen", "udp:1"], "only tcp"),
+            (["--listen", "udp:1"], "only tcp, "),
             (["--listen", "tcp:"], "a port is missing"),
             (["--listen", "tcp:x"], "--listen tcp:x: a port is a number up to 65535"),
             (["--listen", "tcp:70000"], "--listen tcp:70000: a port is a number up to 65535"),

@@ -24,10 +24,9 @@ class LivenessTests(SynchronousTestCase):
         deadline = live.next_deadline()
         assert deadline is not None
         self.assertLessEqual(deadline, when)
-        self.assertEqual(live.tick(when - EARLY), [])
+        self.assertIsNone(live.tick(when - EARLY))
         self.assertEqual(live.next_deadline(), when)
-        [action] = live.tick(when)
-        self.assertIsInstance(action, what)
+        self.assertIsInstance(live.tick(when), what)
 
     def test_quiet_peer_is_pinged(self) -> None:
         """After fifteen silent seconds a ping goes out."""
@@ -50,7 +49,7 @@ class LivenessTests(SynchronousTestCase):
         """A silence that is long enough already is asked about at once."""
         self.live.someone_waits(True, 110.0)
         self.assertEqual(self.live.next_deadline(), 103.0)
-        self.assertEqual(self.live.tick(110.0), [SendPing(1)])
+        self.assertEqual(self.live.tick(110.0), SendPing())
 
     def test_waiting_begins_behind_a_ping(self) -> None:
         """The six seconds of an unanswered ping begin no earlier than the waiting."""
@@ -78,7 +77,7 @@ class LivenessTests(SynchronousTestCase):
     def test_heard(self) -> None:
         """Any byte begins the fifteen seconds anew."""
         self.live.heard(114.0)
-        self.assertEqual(self.live.tick(115.0), [])
+        self.assertIsNone(self.live.tick(115.0))
         self.assert_due(129.0, SendPing)
 
     def test_answer(self) -> None:
@@ -88,8 +87,8 @@ class LivenessTests(SynchronousTestCase):
             live.tick(115.0)
             live.ping_left(left)
             live.heard(116.0)
-            self.assertEqual(live.tick(160.0), [SendPing(2)])
-            self.assertEqual(live.tick(160.0), [])
+            self.assertEqual(live.tick(160.0), SendPing())
+            self.assertIsNone(live.tick(160.0))
 
     def test_heard_before_the_ping_left(self) -> None:
         """What arrived while the ping was in our buffer is no answer to it."""
@@ -103,7 +102,7 @@ class LivenessTests(SynchronousTestCase):
         self.live.tick(115.0)
         self.live.someone_waits(True, 115.0)
         self.live.heard(120.0)
-        self.assertEqual(self.live.tick(170.0), [])
+        self.assertIsNone(self.live.tick(170.0))
 
     def test_stuck(self) -> None:
         """A ping that cannot leave for a minute, with no sign of life meanwhile, means that the peer is gone."""
@@ -131,7 +130,7 @@ class LivenessTests(SynchronousTestCase):
         self.live.tick(115.0)
         for now in (150.0, 200.0, 250.0):
             self.live.drained(now)
-            self.assertEqual(self.live.tick(now + DEADLINES.stuck_ping_seconds - EARLY), [])
+            self.assertIsNone(self.live.tick(now + DEADLINES.stuck_ping_seconds - EARLY))
 
     def test_paused(self) -> None:
         """While we do not read the peer hears a ping every three seconds, and its silence does not count."""
@@ -140,21 +139,21 @@ class LivenessTests(SynchronousTestCase):
             self.assert_due(now, SendPing)
             self.live.ping_left(now)
             self.live.paused_reading(now)  # said again: changes nothing
-        self.assertEqual(self.live.tick(1000.0), [SendPing(4)])
+        self.assertEqual(self.live.tick(1000.0), SendPing())
 
     def test_paused_and_stuck(self) -> None:
         """While we do not read and the peer does not either, one ping waits and nobody is gone."""
         self.live.paused_reading(101.0)
-        self.assertEqual(self.live.tick(104.0), [SendPing(1)])
+        self.assertEqual(self.live.tick(104.0), SendPing())
         for now in range(107, 300, 3):
-            self.assertEqual(self.live.tick(float(now)), [])
+            self.assertIsNone(self.live.tick(float(now)))
 
     def test_resumed(self) -> None:
         """Reading again, the silence counts from then: the peer's answers lay unread."""
         self.live.paused_reading(101.0)
         self.live.resumed_reading(112.0)
         self.live.resumed_reading(114.0)
-        self.assertEqual(self.live.tick(112.0), [])
+        self.assertIsNone(self.live.tick(112.0))
         self.assert_due(127.0, SendPing)
 
     def test_resumed_behind_a_ping(self) -> None:
@@ -170,9 +169,9 @@ class LivenessTests(SynchronousTestCase):
         live = Liveness(100.0, has_ping=False)
         live.someone_waits(True, 100.0)
         self.assertIsNone(live.next_deadline())
-        self.assertEqual(live.tick(10_000.0), [])
+        self.assertIsNone(live.tick(10_000.0))
         live.paused_reading(10_000.0)
-        self.assertEqual(live.tick(20_000.0), [])
+        self.assertIsNone(live.tick(20_000.0))
 
     def test_left_without_a_ping(self) -> None:
         """A ping that was never sent cannot leave."""
@@ -183,7 +182,7 @@ class LivenessTests(SynchronousTestCase):
         """A clock that steps back makes nothing due and nothing undone."""
         self.live.heard(110.0)
         self.live.drained(50.0)
-        self.assertEqual(self.live.tick(40.0), [])
+        self.assertIsNone(self.live.tick(40.0))
         self.assert_due(125.0, SendPing)
 
     @given(
@@ -213,7 +212,7 @@ class LivenessTests(SynchronousTestCase):
         for what, seconds in steps:
             now += seconds
             while timer is not None and timer <= now:
-                if any(isinstance(action, Gone) for action in live.tick(timer)):
+                if isinstance(live.tick(timer), Gone):
                     return
                 due = live.next_deadline()
                 assert due is not None
@@ -235,13 +234,11 @@ class PongTests(SynchronousTestCase):
         """A peer that pings every three seconds gets every answer."""
         live = Liveness(0.0, has_ping=True)
         self.assertTrue(all(live.ping_received(3.0 * n) for n in range(1000)))
-        self.assertEqual(live.pings_ignored, 0)
 
     def test_flood(self) -> None:
-        """A flood of pings gets ten answers at once and one a second; the rest is counted."""
+        """A flood of pings gets ten answers at once and one a second; the rest is ignored."""
         live = Liveness(0.0, has_ping=True)
         self.assertEqual(sum(live.ping_received(0.0) for _ in range(10_000)), PONGS_AT_ONCE)
-        self.assertEqual(live.pings_ignored, 10_000 - PONGS_AT_ONCE)
         self.assertEqual(sum(live.ping_received(30 * PONG_SECONDS * n / 10_000) for n in range(10_000)), 29)
 
     def test_pings_are_answered_without_the_feature(self) -> None:

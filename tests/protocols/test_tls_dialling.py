@@ -143,7 +143,7 @@ class RefusedLeafTests(TestCase):
     async def test_no_pin(self) -> None:
         """A leaf that names nobody is refused where nothing pins it; that it is no humd's is said first."""
         text = str(await self.refusal(Sessions(Credential.rsa())))
-        self.assertLess(text.index("it is no humd since 0.8, perhaps a web server"), text.index("ensemble trust"))
+        self.assertLess(text.index("it is no humd of protocol 0.8, perhaps a web server"), text.index("ensemble trust"))
         self.assertNotIn("web server", str(await self.refusal(Sessions(Credential.humd(EVE)))))
 
     async def test_copied_certificate(self) -> None:
