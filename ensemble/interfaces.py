@@ -8,7 +8,7 @@ thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from zope.interface import Attribute, Interface
 
@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from ensemble.errors import RemoteWireError
     from ensemble.identity import HumdAddr, HumdId
     from ensemble.tone import Envelope
+
+
+class Arrived(NamedTuple):
+    """
+    What of our bytes, TLS and all, has arrived at the system of the other end, though maybe not at the program there.
+
+    :ivar size: so many, since the connection was made.
+    :ivar waiting: so many have left this process and not arrived.
+    :ivar ago: seconds since we last heard of any.
+    """
+
+    size: int
+    waiting: int
+    ago: float
 
 
 class IWireSink(Interface):
@@ -111,6 +125,9 @@ class IWire(Interface):
 
     def keep_alive(on: bool) -> None:
         """Have the system below probe a silent peer (for peers that cannot be pinged); nothing where it cannot."""
+
+    def arrived() -> Arrived | None:
+        """What of ours has arrived at the other end's system; None where nobody can tell."""
 
     def pause() -> None:
         """

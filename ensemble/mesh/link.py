@@ -328,7 +328,7 @@ class Link:
         self.wire.limit_total(None)
         pings = PING_FEATURE in up.features
         say, taken, gone = self._push_own, self._when_taken, self._given_up
-        self._pulse = Pulse(self._clock, self._wall_ms, pings, say, taken, gone, self._limits)
+        self._pulse = Pulse(self._clock, self._wall_ms, pings, say, taken, gone, self.wire.arrived, self._limits)
         self.reading.pulse = self._pulse
         if not pings:
             self.wire.keep_alive(True)

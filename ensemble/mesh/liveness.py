@@ -15,6 +15,8 @@ side has taken something.  A write that was swallowed at once proves nothing, fo
 as well; the owner does not tell us of it.
 
 A ping that waits in a full buffer is not yet a question, so the seconds count from when it left.  At most one waits.
+The system's buffer is one, too, of megabytes where the line was fast once: while the peer's system acknowledges what is
+before the ping, or the ping, they count from when it did.
 One that cannot leave for 60 s, with nothing heard meanwhile, ends the link too: by then the other side, if there is
 one, has given up the line that it got a part of.
 
@@ -31,6 +33,7 @@ from typing import Final
 
 from attrs import frozen
 
+from ensemble.interfaces import Arrived
 from ensemble.mesh.defaults import (
     PING_SECONDS_PAUSED,
     PONG_SECONDS,
@@ -70,6 +73,7 @@ class Liveness:
         "_pings",
         "_pongs",
         "_queued",
+        "_under_way",
         "_waits_since",
     )
 
@@ -84,6 +88,7 @@ class Liveness:
         self._looked = now  # the last tick
         self._queued: float | None = None  # a ping waits in our buffer since
         self._left: float | None = None  # a ping is unanswered since
+        self._under_way: tuple[int, int] | None = None  # bytes that have arrived, and that will have with that ping
         self._paused: float | None = None  # not reading since, or since the last ping while not reading
         self._waits_since: float | None = None
         self._pongs = Bucket(1 / PONG_SECONDS, PONGS_AT_ONCE, now)
@@ -99,13 +104,36 @@ class Liveness:
         self._look()
         self._life = max(self._life, now)
         if self._left is not None and now > self._left:  # at the same instant it is the ping itself that drained
-            self._left = None
+            self._left = self._under_way = None
 
-    def ping_left(self, now: float) -> None:
-        """The last L{SendPing} has left our buffers: from now the peer is asked.  Nothing where none waits."""
+    def ping_left(self, now: float, seen: Arrived | None = None) -> None:
+        """
+        The last L{SendPing} has left our buffers: from now the peer is asked.  Nothing where none waits.
+
+        :param seen: what has arrived by now, the ping not among it; None where nobody can tell.
+        """
         if self._queued is not None:
             self._look()
             self._queued, self._left = None, now
+            self._under_way = (seen.size, seen.size + seen.waiting) if seen is not None else None
+
+    @property
+    def is_under_way(self) -> bool:
+        """The ping may not have arrived: say L{arrived} before L{tick}."""
+        self._look()
+        return self._left is not None and self._under_way is not None
+
+    def arrived(self, seen: Arrived | None, now: float) -> None:
+        """What has arrived meanwhile."""
+        if self._left is None or self._under_way is None:
+            return
+        before, with_ping = self._under_way
+        if seen is None or seen.size >= with_ping:
+            self._under_way = None
+        if seen is not None and seen.size > before:
+            self._left = max(self._left, now - seen.ago)
+            if seen.size < with_ping:
+                self._under_way = seen.size, with_ping
 
     def someone_waits(self, waits: bool, now: float) -> None:
         """Somebody waits for an answer over this link, or nobody does any more."""
@@ -197,4 +225,4 @@ class Liveness:
         if self._heard != _NEVER:
             self._life = max(self._life, self._heard)
             self._heard = _NEVER
-            self._left = None
+            self._left = self._under_way = None

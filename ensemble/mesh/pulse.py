@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ensemble.errors import LinkRefused
+from ensemble.interfaces import Arrived
 from ensemble.mesh.liveness import Gone, Liveness
 from ensemble.protocols import Deadlines
 from ensemble.tone import Envelope
@@ -30,6 +31,7 @@ class Pulse:
     """
 
     __slots__ = (
+        "_arrived",
         "_asked",
         "_asked_at",
         "_clock",
@@ -55,6 +57,7 @@ class Pulse:
         say: Callable[[Mapping[str, Any]], None],
         when_taken: Callable[[Callable[[], None]], None],
         gone: Callable[[str], None],
+        arrived: Callable[[], Arrived | None],
         deadlines: Deadlines,
     ) -> None:
         """
@@ -62,11 +65,12 @@ class Pulse:
         :param say: queues a tone of ours.
         :param when_taken: calls back once the wire has taken all that is queued.
         :param gone: the peer is given up; told the cause.
+        :param arrived: as the wire tells.
         """
         self.round_trip: float | None = None
         self.skew_ms: int | None = None
         self._clock, self._wall_ms, self._has_ping = clock, wall_ms, has_ping
-        self._say, self._when_taken, self._gone = say, when_taken, gone
+        self._say, self._when_taken, self._gone, self._arrived = say, when_taken, gone, arrived
         self._live = Liveness(clock.seconds(), has_ping, deadlines)
         self._timer: IDelayedCall | None = None
         self._full = self._in_wire = False
@@ -171,7 +175,7 @@ class Pulse:
 
     def _left(self) -> None:
         self._in_wire = False
-        self._live.ping_left(self._clock.seconds())
+        self._live.ping_left(self._clock.seconds(), self._arrived())
 
     def _arm(self) -> None:
         """Keep one timer at or before the next deadline; a later deadline is noticed when it fires."""
@@ -186,7 +190,10 @@ class Pulse:
 
     def _due(self) -> None:
         self._timer = None
-        action = self._live.tick(self._clock.seconds())
+        now = self._clock.seconds()
+        if self._live.is_under_way:
+            self._live.arrived(self._arrived(), now)
+        action = self._live.tick(now)
         if isinstance(action, Gone):
             self._gone(action.cause)
             return

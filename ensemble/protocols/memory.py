@@ -163,6 +163,9 @@ class InMemoryEndpoint:
     def keep_alive(self, on: bool) -> None:
         """Nothing: memory does not go silent."""
 
+    def arrived(self) -> None:
+        """Nobody can tell."""
+
     def pause(self) -> None:
         self._paused = True
 

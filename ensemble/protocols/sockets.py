@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import struct
+import sys
+import termios
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
@@ -13,13 +17,19 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
+from ensemble.interfaces import Arrived
+
 # For peers that cannot be pinged: a dead one is noticed after 60 + 4 * 15 s, not after the system's two hours.
 KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+
+# Of struct tcp_info in linux/tcp.h, since Linux 4.1: tcpi_last_ack_recv, in ms, and tcpi_bytes_acked (RFC 4898).
+_TCP_INFO: Final = struct.Struct("=56xI60xQ")
 
 # How a connection ended, where nothing says more; Twisted has more than one text for each.
 CLOSED: Final = "closed cleanly"
 ABORTED: Final = "aborted"
 CUT_OFF: Final = "cut off"
+UNREACHABLE: Final = "unreachable, or refused on the way"
 _ENDS: Final = ((ConnectionDone, CLOSED), (ConnectionAborted, ABORTED), (ConnectionLost, CUT_OFF))  # aborted: lost, too
 _SAYS_NO_MORE: Final = ("", *CONNECTION_DONE.args, *CONNECTION_LOST.args)
 
@@ -28,7 +38,8 @@ def in_short(failure: Failure) -> str:
     """What ended a connection, in the words of the system, else in ours, where Twisted has put its own around them."""
     error = failure.value
     if isinstance(error, ConnectError | ConnectionClosed) and error.args and error.args[0] not in _SAYS_NO_MORE:
-        return str(error.args[0])
+        # A Failure is what Twisted has where the system says of a dial only that it is over, as for a word of a router.
+        return UNREACHABLE if isinstance(error.args[0], Failure) else str(error.args[0])
     ours = next((words for kind, words in _ENDS if isinstance(error, kind)), "")
     return ours or failure.getErrorMessage().removesuffix(".")
 
@@ -66,6 +77,23 @@ def set_keep_alive(transport: Any, on: bool) -> None:
                     handle.setsockopt(socket.IPPROTO_TCP, option, value)
     except OSError:
         pass  # as above
+
+
+def arrived(transport: object) -> Arrived | None:
+    """
+    What of ours the other end's system has acknowledged.
+
+    :returns: None where nobody can tell: the system is not Linux, or the transport not the socket's own.
+    """
+    if sys.platform != "linux" or not (isinstance(transport, Connection) and _is_tcp(transport)):
+        return None
+    try:
+        handle = transport.getHandle()
+        (waiting,) = struct.unpack("i", fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)))
+        ago, size = _TCP_INFO.unpack_from(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
+    except (OSError, ValueError, struct.error):  # it is closed, or an old system
+        return None
+    return Arrived(size, waiting, ago / 1000)
 
 
 def host_of(address: IAddress) -> str:

@@ -30,14 +30,14 @@ from zope.interface import implementer
 
 from ensemble.errors import RemoteWireError
 from ensemble.identity import HumdAddr, HumdId
-from ensemble.interfaces import IWire, IWireSink
+from ensemble.interfaces import Arrived, IWire, IWireSink
 from ensemble.protocols.budget import BudgetExceeded, LineBudget, Standing
 from ensemble.protocols.deadlines import DEADLINES, Deadlines
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, UnfinishedLine
 from ensemble.protocols.newcomer import ReadInTurn
 from ensemble.protocols.outbox import Block
 from ensemble.protocols.porch import Porch
-from ensemble.protocols.sockets import host_of, in_short, send_of, set_keep_alive, set_no_delay
+from ensemble.protocols.sockets import arrived, host_of, in_short, send_of, set_keep_alive, set_no_delay
 
 
 @implementer(IWire, IPushProducer)
@@ -101,8 +101,7 @@ class StreamWire(ReadInTurn):
         :param porch: where an accepted one waits; None for one that need not.
         """
         super().__init__(porch)
-        self._deadlines = deadlines
-        self.kind, self.peer, self.dialled = kind, peer, dialled
+        self.kind, self.peer, self.dialled, self._deadlines = kind, peer, dialled, deadlines
         self.address, self.sent = "", 0
         self._clock, self._built, self._budget = clock, built, budget
         self._reader = LineReader(max_line)
@@ -155,6 +154,9 @@ class StreamWire(ReadInTurn):
     def keep_alive(self, on: bool) -> None:
         if self._lost is None:
             set_keep_alive(self.transport, on)
+
+    def arrived(self) -> Arrived | None:
+        return arrived(self.transport) if self._lost is None else None
 
     def pause(self) -> None:
         if self._paused:
@@ -290,12 +292,11 @@ class StreamWire(ReadInTurn):
         self._timer = None
         if not self._reader.pending or self._paused:
             return  # armed again by the next line that stays unfinished, or by resume
-        most = self._deadlines.unfinished_line_seconds  # from its first byte to its LF (wire-0.8 section 4)
-        left = self._since + most - self._clock.seconds()
+        left = self._since + self._deadlines.unfinished_line_seconds - self._clock.seconds()
         if left > 0:
             self._timer = self._clock.callLater(left, self._look_at_age)
         else:
-            self._refuse(UnfinishedLine(self._reader.pending, most))
+            self._refuse(UnfinishedLine(self._reader.pending, self._deadlines.unfinished_line_seconds))
 
     def _receive_with_care(self, data: bytes) -> None:
         if self._held or not self._wanting():

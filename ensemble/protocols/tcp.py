@@ -91,7 +91,7 @@ class TcpTransport:
         host, port = hint.host_port()
         seconds = self._deadlines.dial_seconds if timeout is None else timeout
         naming = Naming(self._reactor, self._names, addr.id)
-        attempt = self._attempt(_endpoint(naming, host, port, seconds), hint, addr)
+        attempt = self._attempt(_endpoint(naming, host, port, seconds + 1), hint, addr)  # ours ends first: it says more
 
         def cancel(wanted: Deferred[IWire]) -> None:
             # First, or the endpoint's own error would say what nobody asked: that the name was not found.

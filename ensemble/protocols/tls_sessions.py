@@ -242,7 +242,7 @@ def _context(key: HumdKey, verify: _Verify) -> SSL.Context:
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle link holds none
     context.set_verify(SSL.VERIFY_PEER, verify)
-    context.set_verify_depth(0)  # what else is in a chain is not verified
+    context.set_verify_depth(0)  # of a chain only the first behind the leaf is looked at
     context.use_certificate(x509.load_der_x509_certificate(certificate_of(key)))
     context.use_privatekey(Ed25519PrivateKey.from_private_bytes(key.seed))
     return context
@@ -254,10 +254,13 @@ def _judge(connection: SSL.Connection, certificate: crypto.X509, _error: int, de
     return bool(depth) or session.judge(certificate)
 
 
-def _anybody(_connection: SSL.Connection, certificate: crypto.X509, _error: int, depth: int, _fine: int) -> bool:
-    """The listener decides once the handshake has proved that the leaf is the peer's; only the price counts before."""
+def _anybody(_connection: SSL.Connection, certificate: crypto.X509, _error: int, _depth: int, _fine: int) -> bool:
+    """
+    The listener decides once the handshake has proved that the leaf is the peer's; only the price counts before: of the
+    leaf's key, and of one behind it, whose signature of the leaf OpenSSL verifies whatever the depth.
+    """
     try:
-        return bool(depth) or _is_cheap(certificate.get_pubkey())
+        return _is_cheap(certificate.get_pubkey())
     except (SSL.Error, crypto.Error, ValueError):
         return False  # no key that can be used
 

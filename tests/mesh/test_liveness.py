@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from ensemble.interfaces import Arrived
 from ensemble.mesh.defaults import PONG_SECONDS, PONGS_AT_ONCE
 from ensemble.mesh.liveness import Gone, Liveness, SendPing
 from ensemble.protocols import DEADLINES
@@ -225,6 +226,65 @@ class LivenessTests(SynchronousTestCase):
                 self.assertGreaterEqual(due, timer - 1e-9, "life makes nothing due earlier")
             else:
                 timer = due
+
+
+class UnderWayTests(SynchronousTestCase):
+    """Pings behind megabytes that the system below has taken, and a line that is slow."""
+
+    def setUp(self) -> None:
+        self.live = Liveness(100.0, has_ping=True)
+        self.live.someone_waits(True, 100.0)
+        self.live.tick(103.0)
+        self.live.ping_left(103.0, Arrived(1000, 500, 0.0))
+
+    def look(self, size: int, now: float, ago: float = 0.0) -> SendPing | Gone | None:
+        self.assertTrue(self.live.is_under_way)
+        self.live.arrived(Arrived(size, 1500 - size, ago), now)
+        return self.live.tick(now)
+
+    def test_looked_at(self) -> None:
+        """It is looked at before it is late."""
+        self.assertEqual(self.live.next_deadline(), 106.0)
+
+    def test_slow(self) -> None:
+        """While something arrives the peer is there, and has six seconds from then."""
+        self.assertIsNone(self.look(1001, 106.0))
+        self.assertIsNone(self.look(1002, 111.9, ago=2.0))
+        self.assertIsNone(self.live.tick(115.8))
+        self.assertIsInstance(self.live.tick(115.9), Gone)
+
+    def test_nothing_arrives(self) -> None:
+        """Where nothing does nobody is waited for longer."""
+        self.assertIsNone(self.look(1000, 106.0))
+        self.assertIsInstance(self.look(1000, 109.0), Gone)
+
+    def test_ping_arrived(self) -> None:
+        """From when the ping has arrived its six seconds count, whatever else arrives behind it."""
+        self.assertIsNone(self.look(1500, 106.0, ago=2.5))
+        self.assertFalse(self.live.is_under_way)
+        self.live.arrived(Arrived(9000, 0, 0.0), 109.0)
+        self.assertIsNone(self.live.tick(109.4))
+        self.assertIsInstance(self.live.tick(109.5), Gone)
+
+    def test_unknown(self) -> None:
+        """Where nobody can tell any more, it is as if the ping had arrived when it left."""
+        self.live.arrived(None, 106.0)
+        self.assertFalse(self.live.is_under_way)
+        self.assertIsInstance(self.live.tick(109.0), Gone)
+
+    def test_answered(self) -> None:
+        """Of a ping that was answered nothing is kept."""
+        for answer in (Liveness.heard, Liveness.drained):
+            self.setUp()
+            answer(self.live, 104.0)
+            self.assertFalse(self.live.is_under_way)
+            self.assertIsNone(self.live._under_way)
+
+    def test_old_word(self) -> None:
+        """What arrived before the ping left makes nothing due earlier."""
+        self.assertIsNone(self.look(1001, 104.0, ago=50.0))
+        self.assertIsNone(self.live.tick(108.9))
+        self.assertIsInstance(self.live.tick(109.0), Gone)
 
 
 class PongTests(SynchronousTestCase):

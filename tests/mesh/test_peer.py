@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import LinkRefused, QueueFull, SendFailed
 from ensemble.identity import HumdId
+from ensemble.interfaces import Arrived
 from ensemble.mesh import Ensemble, GoodbyeReason, KnownPeer, Policy
 from ensemble.mesh.defaults import CONTESTED_SECONDS
 from ensemble.protocols import InMemoryEndpoint, Level
@@ -335,6 +336,20 @@ class PingTests(SynchronousTestCase):
         peer = PlainPeer(self.world, self.a)
         peer.say(peer.hello())
         self.assertEqual(asked, [True])
+
+    def test_slow_line(self) -> None:
+        """A peer whose system takes what is before the ping is not given up for the seconds that this needs."""
+        arrived = [0]
+        self.patch(InMemoryEndpoint, "arrived", lambda wire: Arrived(arrived[0], 100 - arrived[0], 0.0))
+        link = self.world.link(self.a, self.b)
+        self.a.set_waiting(self.b.me, True)
+        link.cut()
+        for _ in range(30):
+            arrived[0] += 1
+            self.world.advance(1)
+        self.assertTrue(self.a.linked(self.b.me))
+        self.world.advance(9)
+        self.assertFalse(self.a.linked(self.b.me))
 
     def test_pong_that_is_too_long(self) -> None:
         """A peer gets no line that is longer than it takes, be it made of its own words."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import sys
+
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import (
+    ConnectError,
     ConnectionAborted,
     ConnectionDone,
     ConnectionLost,
@@ -13,11 +17,14 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import ISystemHandle, ITCPTransport
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
-from ensemble.protocols.sockets import host_of, in_short, set_keep_alive, set_no_delay
+from ensemble.protocols.sockets import arrived, host_of, in_short, set_keep_alive, set_no_delay
 
 
 class Socketless:
@@ -64,6 +71,18 @@ class SocketTests(SynchronousTestCase):
         set_keep_alive(object(), True)
         self.assertFalse(ITCPTransport.providedBy(object()))
 
+    def test_nobody_can_tell(self) -> None:
+        """Of what is no socket of TCP, or not open, or on another system, it is not known what has arrived."""
+        self.assertIsNone(arrived(Socketless()))
+        for pair in (socket.socketpair(), socket.socketpair()):
+            for end in pair:
+                self.addCleanup(end.close)
+            connection = Connection(pair[0], Protocol(), Clock())  # type: ignore[arg-type]
+            self.assertIsNone(arrived(connection))
+            pair[0].close()
+            self.assertIsNone(arrived(connection))
+            self.patch(sys, "platform", "darwin")
+
     def test_ends(self) -> None:
         """An end is told in the same short words, whatever text Twisted gave it; what says more is kept."""
         for error, told in (
@@ -76,6 +95,7 @@ class SocketTests(SynchronousTestCase):
             (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
             (TimeoutError(), "User timeout caused connection failure"),
             (DNSLookupError("no results"), "DNS lookup failed: no results"),
+            (ConnectError(string=Failure(ConnectionDone())), "unreachable, or refused on the way"),
         ):
             self.assertEqual(in_short(Failure(error)), told)
 

@@ -11,9 +11,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver
+from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from ensemble.errors import LinkRefused
@@ -198,6 +199,32 @@ class LoopbackTests(TestCase):
             hint = f"tcp:127.0.0.1:{unused.getsockname()[1]}"
         with self.assertRaisesRegex(LinkRefused, hint):
             await TcpTransport(reactor).dial(Hint.parse(hint), HumdAddr(BOB))
+
+    async def test_arrived(self) -> None:
+        """What the other end's system has taken is told, and what it has not, be it read there or not."""
+        accepted: Deferred[StreamWire] = Deferred()
+        transport = TcpTransport(reactor, deadlines=Deadlines(connection_close_seconds=1))
+        port: Any = await transport.listen(TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"), accepted.callback)
+        self.addCleanup(port.stopListening)
+        mine = await transport.dial(Hint.parse(f"tcp:127.0.0.1:{port.getHost().port}"), HumdAddr(BOB))
+        theirs, my_sink = await accepted, RecordingSink()
+        mine.start(my_sink)
+        began = mine.arrived()
+        if began is None:
+            raise SkipTest("only Linux tells")
+        for lines in (1, 2):
+            mine.write([bytes(99)])
+            while (seen := mine.arrived()) is None or seen.size < began.size + 100 * lines:
+                await deferLater(reactor, 0)
+            self.assertEqual((seen.size - began.size, seen.waiting), (100 * lines, 0))
+            self.assertLess(seen.ago, 60)
+        mine.write([bytes(50_000_000)])
+        seen = mine.arrived()
+        assert seen is not None
+        self.assertGreater(seen.waiting, 0)
+        theirs.abort()
+        await my_sink.told("wire_lost")
+        self.assertIsNone(mine.arrived())
 
     async def test_peer_that_does_not_read(self) -> None:
         """A peer that does not read holds a closed wire only for the patience of a close."""

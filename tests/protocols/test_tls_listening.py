@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
@@ -170,6 +171,14 @@ class RefusedTests(TestCase):
             counter, cause, _ = await self.refused(sessions, hall)
             self.assertEqual((counter, hall.asked), ("tls.handshake", []))
             self.assertIn("signature", cause)
+
+    async def test_dear_issuer(self) -> None:
+        """A leaf that costs little is refused where a key signed it whose signatures cost ten handshakes to verify."""
+        root = Credential.of(Credential.dear(exponent=2**2000 + 1).key, subject="root")
+        leaf = Credential.of(ec.generate_private_key(ec.SECP256R1()), issuer=root)
+        counter, cause, _ = await self.refused(Sessions(leaf, chain=[root.certificate]), Hall())
+        self.assertEqual(counter, "tls.handshake")
+        self.assertIn("certificate verify failed", cause)
 
     async def test_garbage(self) -> None:
         """What is no ClientHello ends the connection."""

@@ -52,9 +52,10 @@ class Credential:
         until: datetime = datetime(2100, 1, 1),
         issuer: Credential | None = None,
         begins: datetime = datetime(1990, 1, 1),
+        subject: str = "peer",
     ) -> Credential:
-        """Signed by itself or an issuer, as other programs make them."""
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "peer")])
+        """Signed by itself or by an issuer whose subject is C{root}, as other programs make them."""
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)])
         root = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "root")])
         builder = (
             x509.CertificateBuilder()
