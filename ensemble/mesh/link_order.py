@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Final, Generic, TypeVar
 
 from attrs import frozen
 
 from ensemble.identity import HumdId
-from ensemble.mesh.defaults import CROSSED_SECONDS
+from ensemble.mesh.defaults import CROSSED_SECONDS, REPLACED_OFTEN, REPLACED_SECONDS
 from ensemble.protocols import PENDING_SECONDS
 
 L = TypeVar("L", bound=Hashable)
@@ -49,6 +49,29 @@ class _Came:
     instance: str | None
     began: float | None
     since: float
+
+
+class Contest(Generic[L]):
+    """Whether links replace each other as if two processes had the key of one peer."""
+
+    __slots__ = ("_replaced_at",)
+
+    def __init__(self) -> None:
+        self._replaced_at: tuple[float, ...] = ()  # the last of them
+
+    def replaced(self, olds: Sequence[Up[L]], new: Up[L], now: float) -> bool:
+        """
+        C{new} took the place of C{olds}.
+
+        One process replaces its own links where it loses them before we notice.
+        :returns: True for what is one time too many.
+        """
+        if new.instance is not None and all(old.instance == new.instance for old in olds):
+            return False
+        ats = (*self._replaced_at[1 - REPLACED_OFTEN :], now)
+        often = len(ats) == REPLACED_OFTEN and now - ats[0] <= REPLACED_SECONDS
+        self._replaced_at = () if often else ats
+        return often
 
 
 class LinkOrder:

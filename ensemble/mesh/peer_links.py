@@ -36,7 +36,6 @@ handles another line of any link of this peer.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -46,8 +45,6 @@ from ensemble.identity import HumdId
 from ensemble.mesh.defaults import (
     CROSSED_SECONDS,
     MOVE_SECONDS,
-    REPLACED_OFTEN,
-    REPLACED_SECONDS,
     SETTLE_SECONDS,
     WATCH_SECONDS,
 )
@@ -65,7 +62,7 @@ from ensemble.mesh.link_actions import (
     TwoProcesses,
     WriteOn,
 )
-from ensemble.mesh.link_order import LinkOrder, Up
+from ensemble.mesh.link_order import Contest, LinkOrder, Up
 
 L = TypeVar("L", bound=Hashable)
 
@@ -138,7 +135,7 @@ class PeerLinks(Generic[L]):
         self._state: _Down | _One[L] | _Two[L] | _Moving[L] = _Down()
         self._leaving: dict[L, _Leaving] = {}
         self._dials: dict[L, None] = {}  # committed, in order
-        self._replaced_at: deque[float] = deque(maxlen=REPLACED_OFTEN)
+        self._contest: Contest[L] = Contest()
 
     @property
     def up(self) -> bool:
@@ -334,14 +331,11 @@ class PeerLinks(Generic[L]):
         return actions
 
     def _replace(self, new: Up[L], now: float) -> list[Action[L]]:
-        actions: list[Action[L]] = [CloseNow(up.link) for up in self._ups()]
+        olds = self._ups()
+        actions: list[Action[L]] = [CloseNow(up.link) for up in olds]
         self._state = _Down()
         actions += [*self._tell("a newer link replaced the older", now), *self._begin(new, now)]
-        self._replaced_at.append(now)
-        if len(self._replaced_at) == REPLACED_OFTEN and now - self._replaced_at[0] <= REPLACED_SECONDS:
-            self._replaced_at.clear()
-            actions.append(TwoProcesses())
-        return actions
+        return [*actions, TwoProcesses()] if self._contest.replaced(olds, new, now) else actions
 
     def _part(self, two: _Two[L], reason: str, now: float) -> list[Action[L]]:
         """No goodbye came on the loser in time."""

@@ -194,6 +194,14 @@ class ReplaceTests(SynchronousTestCase):
                 told.append(TwoProcesses() in side.up(f"theirs {number}", instance=str(number)))
             self.assertEqual(told, [False, False, True, False, False, True])
 
+    def test_one_process(self) -> None:
+        """A peer that loses its links before we notice is one process, however often; who does not say may be two."""
+        for instance, told in (("a", set[bool]()), (None, {True})):
+            side = Side(leads=True)
+            side.up("theirs", instance=instance)
+            said = [TwoProcesses() in side.up(f"theirs {number}", instance=instance) for number in range(3)]
+            self.assertEqual(set(said) - {False}, told)
+
     def test_seldom(self) -> None:
         """Replacements that are more than a minute apart say nothing of a second process."""
         side = Side(leads=True)
