@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from ensemble.command.outcome import BadUsage
+from ensemble.config import outward_address
 from ensemble.identity import LISTENED, BadHint, Hint, HumdId
 
 _FIELDS: Final = re.compile(r"(?<!\\):")
@@ -70,15 +71,8 @@ def trust_line(humd_id: HumdId, hints: Iterable[str]) -> str:
 
 
 def own_address() -> str | None:
-    """The address under which this machine talks to the world; nothing is sent to find out."""
-    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.connect((far, 9))
-                return str(probe.getsockname()[0])
-        except OSError:
-            continue
-    return None
+    """The address under which others reach this machine, of IPv4 where it has one."""
+    return outward_address(socket.AF_INET) or outward_address(socket.AF_INET6)
 
 
 def near_only(hints: Iterable[str]) -> str:

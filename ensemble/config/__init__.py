@@ -1,5 +1,6 @@
 """Where things are, and what the operator wrote there."""
 
+from ensemble.config.addresses import outward_address
 from ensemble.config.atomic import alone, create_text, write_text
 from ensemble.config.controls import CONTROLS, CONTROLS_BUT_LINES, escaped_json
 from ensemble.config.pasting import pasteable
@@ -64,6 +65,7 @@ __all__ = [
     "meant",
     "next_key_trouble",
     "old_key_file",
+    "outward_address",
     "parse_peers",
     "pasteable",
     "read_own_statements",

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 
+from ensemble.config import outward_address
 from ensemble.daemon.descriptors import KEPT, Descriptors
 from ensemble.daemon.paced_port import PacedPort
 from ensemble.daemon.settings import wire_of
@@ -29,18 +30,12 @@ from ensemble.mesh import Ensemble
 from ensemble.protocols import Porch, TlsTransport
 
 BACKLOG: Final = 1024  # connections that the system holds for us; Twisted's 50 are gone in the first storm
-# Documentation addresses: to ask the routing table takes an address far away, and nothing is ever sent there.
-_FAR_AWAY: Final = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
 T = TypeVar("T")
 
 
 class Listeners(Service):
-    """
-    The ports that are open to other humds.
-
-    :ivar hints: of the ports, once they are bound.
-    """
+    """The ports that are open to other humds."""
 
     def __init__(
         self,
@@ -51,9 +46,8 @@ class Listeners(Service):
     ) -> None:
         """
         :param descriptions: Twisted endpoint strings, checked already.
-        :param outward: our address of a family, as a machine far away sees it; None asks the routing table.
+        :param outward: our address of a family, as others see it; None asks the system.
         """
-        self.hints: list[str] = []
         self._reactor, self._descriptions = reactor, descriptions
         self._descriptors = descriptors
         self._ensemble: Ensemble | None = None
@@ -76,7 +70,12 @@ class Listeners(Service):
             self._ports.append(port)
             if IReadDescriptor.providedBy(port):
                 self._paced.append(PacedPort(self._reactor, port, lambda: self._porch.accepting))
-            self.hints.append(self._hint(port, wire_of(description)))
+
+    @property
+    def hints(self) -> list[str]:
+        """Of the ports that are open, with the addresses that this machine has by now."""
+        wires = map(wire_of, self._descriptions)
+        return [self._hint(port, wire) for port, wire in zip(self._ports, wires, strict=False)]
 
     def serve(self, ensemble: Ensemble, tls: TlsTransport) -> None:
         """From now on who connects is linked; until then it is dropped, for the ports may be open before."""
@@ -175,16 +174,6 @@ def endpoint_of(reactor: Any, description: str) -> IStreamServerEndpoint:
             f"--listen {description}: no endpoint of Twisted's is written so; for instance "
             "tcp:14730:interface=127.0.0.1, or tcp6:14730:interface=\\:\\:1 (each colon of an address behind a \\)"
         ) from None
-
-
-def outward_address(family: int) -> str | None:
-    """Our address of this family that the routing table would use for a machine far away; None where there is none."""
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
-            probe.connect((_FAR_AWAY[socket.AddressFamily(family)], 9))
-            return str(probe.getsockname()[0]).partition("%")[0]
-    except OSError:
-        return None
 
 
 def _at_once(deferred: Deferred[T]) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from typing import Any
@@ -15,7 +14,7 @@ from twisted.logger import capturedLogs
 
 from ensemble.daemon import listeners as listeners_module
 from ensemble.daemon.descriptors import KEPT, Descriptors
-from ensemble.daemon.listeners import BACKLOG, Listeners, endpoint_of, outward_address
+from ensemble.daemon.listeners import BACKLOG, Listeners, endpoint_of
 from ensemble.daemon.peerbook import PeerBook
 from ensemble.daemon.snapshot import DEBOUNCE_SECONDS, BeesFile
 from ensemble.errors import ConfigurationError
@@ -287,16 +286,3 @@ class ListenerTests(HumdTestCase):
         self.assertIsNone(self.accept())
         self.following = 1023
         self.assertIsNone(self.accept())
-
-    def test_outward_address(self) -> None:
-        """The routing table knows our address, or that there is none; nothing is sent."""
-        found = outward_address(socket.AF_INET)
-        if found is not None:
-            socket.inet_pton(socket.AF_INET, found)
-
-        class NoNetwork:
-            def __init__(self, *args: object) -> None:
-                raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
-
-        self.patch(socket, "socket", NoNetwork)
-        self.assertIsNone(outward_address(socket.AF_INET))
