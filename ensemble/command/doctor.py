@@ -18,7 +18,7 @@ from ensemble.command.hints import is_loopback, trust_line
 from ensemble.command.naming import rows_of
 from ensemble.command.outcome import FAILED, OK
 from ensemble.command.output import brief
-from ensemble.command.peers import CONTESTED, milliseconds, unknown_row
+from ensemble.command.peers import CONTESTED, milliseconds, since_lost, unknown_row
 from ensemble.command.reach import TRIED, Reached, reach
 from ensemble.config import Paths, PeersFile, shown
 from ensemble.identity import HumdId
@@ -150,6 +150,8 @@ def judge(
     if open_hints:
         if row.get("state") == "unknown":
             return ok("peer", f"{name}: {open_hints[0]} accepts connections")
+        if not row.get("last_failure") and (away := since_lost(row)):
+            return warn("peer", f"{name}: {open_hints[0]} accepts connections; {away}", mend)
         paste = trust_line(own, listening) if own is not None else "what `ensemble id` shows"
         return fail(
             "peer",

@@ -126,6 +126,15 @@ def _cell(value: object) -> str:
     return "-" if value is None or value == "" else str(value)
 
 
+def since_lost(row: dict[str, Any]) -> str:
+    """Why a peer is away, and when it is dialled again; empty where that is not known."""
+    lost, since, pause = row.get("lost"), row.get("lost_s"), row.get("redial_in_s")
+    if not isinstance(lost, str) or not isinstance(since, int | float):
+        return ""
+    again = f"; dialled again in {duration(pause)}" if isinstance(pause, int | float) else ""
+    return f"lost {duration(since)} ago: {lost}{again}"
+
+
 def _remark(row: dict[str, Any]) -> str:
     said = []
     if row.get("stranger"):
@@ -151,6 +160,8 @@ def _remark(row: dict[str, Any]) -> str:
             said.append(f"its clock is {skew / 1000:+.0f} s off")
     elif row.get("last_failure"):
         said.append(str(row["last_failure"]))
+    elif away := since_lost(row):
+        said.append(away)
     elif row.get("state") == "down" and not (row.get("hints") or row.get("refused")):
         said.append("no hint, so it must dial us")
     return "; ".join(said)

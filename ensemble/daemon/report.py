@@ -78,11 +78,21 @@ def _row(humd: Humd, peer: HumdId, row: KnownPeer | None) -> dict[str, Any]:
         "heir": heirs[-1].full if heirs and rules.lineage.dead(heirs[-1]) is None else None,
         "heir_of": None if row is None or row.heir_of is None else row.heir_of.full,
         "refused": policy.barred.get(peer),
-        "contested": humd.ensemble.contested(peer),
+        "contested": humd.ensemble.history.contested(peer),
+        **_away(humd, peer),
         "last_failure": told(humd.dialler.last_failure(peer)) or None,
         "mend": told(rules.mend(peer) or humd.dialler.mend(peer)) or None,
         **_link(humd, link),
     }
+
+
+def _away(humd: Humd, peer: HumdId) -> dict[str, Any]:
+    loss, redial_in = humd.ensemble.history.loss(peer), humd.dialler.redial_in(peer)
+    if loss is None or humd.ensemble.linked(peer):
+        lost: dict[str, Any] = {"lost": None, "lost_s": None}
+    else:
+        lost = {"lost": loss.reason, "lost_s": round(humd.clock.seconds() - loss.at, 3)}
+    return {**lost, "redial_in_s": None if redial_in is None else round(redial_in, 3)}
 
 
 def _link(humd: Humd, link: Link | None) -> dict[str, Any]:

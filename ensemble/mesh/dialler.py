@@ -56,6 +56,12 @@ class Redial:
         self._running = self._told = self._held = False
 
     @property
+    def redial_in(self) -> float | None:
+        """Seconds until its hints are dialled again; None where nobody waits for that."""
+        pause = None if self._racing or self._waiting else self._timer
+        return max(0.0, pause.getTime() - self._clock.seconds()) if pause is not None and pause.active() else None
+
+    @property
     def dials(self) -> bool:
         """Is there a hint that can be dialled, and may it be now?"""
         return bool(self._order) and not self._held
@@ -259,6 +265,11 @@ class Dialler(Service):
         """Why the last dial of C{peer} failed; empty where none did since it was linked."""
         redial = self._redials.get(peer)
         return "" if redial is None else redial.last_failure
+
+    def redial_in(self, peer: HumdId) -> float | None:
+        """Seconds until C{peer} is dialled again; None where it is linked, or being dialled, or never is."""
+        redial = self._redials.get(peer)
+        return None if redial is None else redial.redial_in
 
     def mend(self, peer: HumdId) -> str:
         """What the operator can do about it, as far as that is known."""

@@ -63,6 +63,7 @@ class Ensemble(Service):
     A library user calls L{install}, L{route} and L{subscribe}; as an C{IService} it says goodbye when it stops.
 
     :ivar porch: where the connections that L{factory} accepts wait for their turn.
+    :ivar history: why peers are away.
     """
 
     log = Logger()
@@ -113,6 +114,7 @@ class Ensemble(Service):
         self._inbound = Inbound(me, self.refusals, self.answer)
         self._reception = Reception(clock, self.refusals, self.limits, lambda: self._members.traffic())
         self._members = Membership(me, clock, self._reception, self.refusals, self.limits, self.queues)
+        self.history = self._members.history
         self.porch = self._reception.porch
         self._broadcast = Broadcast(self._members, self.turn)
         self.rules = Rules(me, policy if policy is not None else Policy(), self.memory, self._counters, self._members)
@@ -275,10 +277,6 @@ class Ensemble(Service):
     def linked(self, peer: HumdId) -> bool:
         """True while there is a link to C{peer}, or its tones are moving from one to another."""
         return self._members.is_linked(peer)
-
-    def contested(self, peer: HumdId) -> bool:
-        """True where two processes seem to have its key: not long ago its links replaced each other, and often."""
-        return self._members.contested(peer)
 
     def set_waiting(self, peer: HumdId, waits: bool) -> None:
         """Somebody waits for an answer of C{peer}: its silence is noticed sooner (wire-0.8 section 4)."""

@@ -11,7 +11,7 @@ from ensemble.errors import Untargeted
 from ensemble.identity import BadHumdId, HumdId
 from ensemble.mesh.allowance import malformed_bucket
 from ensemble.mesh.chronicle import STRANGERS
-from ensemble.mesh.defaults import CONTESTED, CONTESTED_SECONDS
+from ensemble.mesh.history import History
 from ensemble.mesh.limits import Limits
 from ensemble.mesh.link import Link
 from ensemble.mesh.link_actions import GoodbyeReason
@@ -54,7 +54,7 @@ class Membership:
         self._strangers = malformed_bucket(clock.seconds())
         self._peers: dict[str, Peer] = {}  # by full id: as tones name them, and hashed faster than an id
         self._past = PastOrders()
-        self._contested: dict[HumdId, float] = {}  # since when; the latest last
+        self.history = History(clock)
         self._linked: tuple[Peer, ...] | None = None  # until something changes
 
     def __iter__(self) -> Iterator[Peer]:
@@ -172,6 +172,7 @@ class Membership:
         self._linked = None
 
     def peer_up(self, peer: Peer) -> None:
+        self.history.came_up(peer.id)
         link = peer.writing
         if link is not None and link.shaken is not None:
             wire, proof = link.wire.kind, link.shaken.level.word
@@ -182,6 +183,7 @@ class Membership:
 
     def peer_lost(self, peer: Peer, reason: str) -> None:
         self._counters["peers.lost"] += 1
+        self.history.lost(peer.id, reason)
         self.told_of(peer, LogLevel.info, "lost {peer}: {reason}", reason=reason)
         if self.listener is not None:
             self.listener.peer_lost(peer.id, reason)
@@ -204,16 +206,8 @@ class Membership:
         if self.listener is not None:
             self.listener.undelivered(peer.id, line, qualifier)
 
-    def contested(self, peer: HumdId) -> bool:
-        """See L{Ensemble.contested<ensemble.mesh.Ensemble.contested>}."""
-        since = self._contested.get(peer)
-        return since is not None and self._clock.seconds() - since < CONTESTED_SECONDS
-
     def two_processes(self, peer: Peer) -> None:
-        self._contested.pop(peer.id, None)
-        if len(self._contested) >= CONTESTED:
-            del self._contested[next(iter(self._contested))]
-        self._contested[peer.id] = self._clock.seconds()
+        self.history.two_processes(peer.id)
         form = "{peer} was replaced three times in a minute: do two processes share its key?"
         self.told_of(peer, LogLevel.warn, form)
 

@@ -301,6 +301,14 @@ class PeerTests(CommandTestCase):
         without_key = judge(linked(state="down"), {HINT: Reached(HINT)}, None, [])
         self.assertIn("ensemble id", without_key.mend)
 
+    def test_away(self) -> None:
+        """A peer that was lost and is not dialled yet is nobody's fault; once a dial has failed it is asked for."""
+        away = linked(state="dialling", lost="cut off", lost_s=7.5, redial_in_s=11.0)
+        found = self.judge(away, trouble="")
+        self.assertEqual((found.grade, found.mend), (Grade.WARN, ""))
+        self.assertTrue(found.what.endswith("accepts connections; lost 7 s ago: cut off; dialled again in 11 s"))
+        self.assertEqual(self.judge({**away, "last_failure": "it closed"}, trouble="").grade, Grade.FAIL)
+
     def test_known_mend(self) -> None:
         """Where the humd knows what mends it, that is the mend, and is said once."""
         mend = f"`ensemble trust {BETA.full} tls-fp:{'ab' * 32}`"

@@ -134,6 +134,26 @@ class PeersTests(ControlTestCase):
         (row,) = self.asks.ask("peers")["peers"]
         self.assertIn("tcp:192.0.2.7:1", row["last_failure"])
 
+    def test_lost(self) -> None:
+        """Why a peer is away is in its row until it is back, and when it is dialled again."""
+        row = {"humd_id": self.two.me.full, "hints": ["tcp:192.0.2.7:1"]}
+        self.write_peers(self.one, row)
+        self.one.reload()
+        near = self.join(self.one, self.two)
+        keys = ("lost", "lost_s", "redial_in_s")
+        (row,) = self.asks.ask("peers")["peers"]
+        self.assertEqual([row[key] for key in keys], [None, None, None])
+        near.abort()
+        settle(self.reactor)
+        self.reactor.advance(0.5)
+        (row,) = self.asks.ask("peers")["peers"]
+        self.assertEqual((row["state"], row["lost_s"], row["last_failure"]), ("dialling", 0.5, None))
+        self.assertIn("aborted", row["lost"])
+        self.assertTrue(0 < row["redial_in_s"] <= 1.5, row["redial_in_s"])
+        self.join(self.one, self.two)
+        (row,) = self.asks.ask("peers")["peers"]
+        self.assertEqual([row[key] for key in keys], [None, None, None])
+
     def test_probe(self) -> None:
         """A probe pings, and answers with fresh times; another request on the connection waits for it."""
         self.join(self.one, self.two)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionRefusedError
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -85,6 +85,23 @@ class DiallerTests(SynchronousTestCase):
         self.assertLess(gaps[0], 3)
         self.assertGreater(gaps[-1], 30)
         self.assertIn("refused", self.dialler.last_failure(self.other.me).lower())
+
+    def test_when_it_dials_again(self) -> None:
+        """While it waits it is known for how long; not where it dials, is linked, or never dials."""
+        self.assertIsNone(self.dialler.redial_in(self.other.me))
+        self.dialler.set_peers([self.row("tcp:gone.test:1")])
+        self.world.advance(5, step=0.25)
+        before, pause = len(self.net.dialled), self.dialler.redial_in(self.other.me)
+        assert pause is not None
+        self.world.advance(pause - 0.01)
+        self.assertEqual(len(self.net.dialled), before)
+        self.world.advance(0.02)
+        self.assertEqual(len(self.net.dialled), before + 1)
+        self.net.hosts["gone.test"] = self.other
+        self.world.advance(120)
+        self.assertEqual((self.me.peers(), self.dialler.redial_in(self.other.me)), ([self.other.me], None))
+        self.dialler.stopService()
+        self.assertIsNone(self.dialler.redial_in(self.other.me))
 
     def test_a_hint_that_failed_goes_to_the_back(self) -> None:
         """The next race begins with the hint that led there in the last one."""
@@ -360,40 +377,3 @@ class DiallerTests(SynchronousTestCase):
         self.world.advance(30)
         self.assertEqual((self.me.peers(), self.other.peers()), ([self.other.me], [self.me.me]))
         self.assertEqual((self.me.counters["peers.lost"], self.other.counters["peers.lost"]), (0, 0))
-
-
-class AtOnceTests(SynchronousTestCase):
-    """Two humds that dial each other at once."""
-
-    def test_without_proofs(self) -> None:
-        """Where nobody proves a dial may be up at the other side before it is here: the two are made one, no loss."""
-        world = World()
-        wires: list[InMemoryEndpoint] = []
-
-        def dial_from(me: Ensemble, other: Ensemble) -> Dial:
-            def dial(hint: Hint, addr: HumdAddr) -> Deferred[IWire]:
-                near, far = InMemoryEndpoint.pair(me.me, None, other.me, None, world.clock)
-                far.peer = None
-                for end in (near, far):
-                    end.partition(True)
-                wires.extend((near, far))
-                other.install(far)
-                return succeed(near)
-
-            return dial
-
-        humds = [
-            Ensemble(world.key().humd_id(), clock=world.clock, wall=world.wall, entropy=world.random.randbytes)
-            for _ in range(2)
-        ]
-        for me, other in (humds, humds[::-1]):
-            dialler = Dialler(me, {"tcp": dial_from(me, other)}, world.clock, world.random.random)
-            dialler.set_peers([KnownPeer(other.me, hints=("tcp:there.test:1",))])
-            dialler.startService()
-        for ends in (wires[::2], wires[1::2]):  # both hellos arrive in the same turn, then both answers
-            for end in ends:
-                end.partition(False)
-            world.settle()
-        world.advance(3)
-        self.assertEqual([humd.peers() for humd in humds], [[humds[1].me], [humds[0].me]])
-        self.assertEqual([humd.counters["peers.lost"] for humd in humds], [0, 0])

@@ -133,9 +133,12 @@ class ManyLinksTests(SynchronousTestCase):
         self.assertIn("do two processes share its key", warned[0]["log_format"])
         self.a.remove_peer(self.b.me)
         self.world.advance(30)
-        self.assertEqual((self.a.peers(), self.a.contested(self.b.me), self.a.contested(self.a.me)), ([], True, False))
+        self.assertEqual(
+            (self.a.peers(), self.a.history.contested(self.b.me), self.a.history.contested(self.a.me)),
+            ([], True, False),
+        )
         self.world.advance(CONTESTED_SECONDS)
-        self.assertFalse(self.a.contested(self.b.me))
+        self.assertFalse(self.a.history.contested(self.b.me))
 
     def test_who_is_told_may_act(self) -> None:
         """A listener that removes the peer inside the news of its loss does not break the order of things."""
