@@ -166,10 +166,10 @@ class Routes:
         out = self._lost(client_id, "the program that was to answer is gone: try again once it is back")
         return self._with_changes(out) if self._book.changed else out
 
-    def peer_lost(self, peer: HumdId) -> list[Output]:
-        """The link to C{peer} is lost, or was replaced: whoever waits for it is told."""
+    def peer_lost(self, peer: HumdId, reason: str) -> list[Output]:
+        """The link to C{peer} is lost, or was replaced: whoever waits for it is told, and why."""
         self._owed.take(peer)
-        out = self._lost(peer, "the link to the humd that was to answer is lost: try again once it is back")
+        out = self._lost(peer, f"the link to the humd that was to answer is lost ({reason}): try again once it is back")
         return self._with_changes(out) if self._book.changed else out
 
     def delivery_failed(self, output: ToClient | ToPeer, qualifier: Qualifier, message: str) -> list[Output]:

@@ -77,7 +77,7 @@ class Node(Service):
         self.ensemble.set_waiting(peer, self.routes.waiting_on(peer))
 
     def peer_lost(self, peer: HumdId, reason: str) -> None:
-        self._do(self.routes.peer_lost(peer), None)
+        self._do(self.routes.peer_lost(peer, reason), None)
         self._room(peer)
 
     def peer_has_room(self, peer: HumdId) -> None:

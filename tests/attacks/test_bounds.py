@@ -269,11 +269,11 @@ class DeliveryTests(SynchronousTestCase):
         self.assertLess(self.routes.known_asks, 180)
         self.assertEqual(len(told) + self.routes.known_asks, 300)
         self.assertIn(b"queue.full", told[0].line)
-        self.routes.peer_lost(self.peer)
+        self.routes.peer_lost(self.peer, "cut off")
         self.assertLess(self.routes.known_asks, 180)
         for number in range(1000):
             self.prompt(1000 + number)
-            self.routes.peer_lost(self.peer)
+            self.routes.peer_lost(self.peer, "cut off")
         self.assertLess(self.routes.known_asks, 180)
         self.routes.client_left("worker")
         self.assertEqual((self.routes.known_asks, self.routes._book._orphaned), (0, 0))

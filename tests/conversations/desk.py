@@ -76,7 +76,7 @@ class Desk:
 
     def lost(self, peer: HumdId) -> list[Got]:
         """A peer is lost."""
-        return self._take(self.routes.peer_lost(peer))
+        return self._take(self.routes.peer_lost(peer, "cut off"))
 
     def fail(self, qualifier: Qualifier = Qualifier.QUEUE_FULL, output: Output | None = None) -> list[Got]:
         """An output, by default the only line of the latest, could not be handed over."""

@@ -137,7 +137,7 @@ class CeilingTests(SynchronousTestCase):
                 kept[peer] += not self.desk.drops
         few = owed.SHARE // each
         self.assertEqual([kept[peer] for peer in crowd], [12, 12, few, few, few, few])
-        self.desk.routes.peer_lost(crowd[0])
+        self.desk.routes.peer_lost(crowd[0], "cut off")
         self.desk.fail(output=outputs[crowd[5]])
         self.assertEqual(self.desk.drops, ["errors.lost"])
         for peer in crowd[1:4]:

@@ -24,13 +24,15 @@ class LossTests(SynchronousTestCase):
         self.desk.forager("f", "read")
 
     def test_a_lost_peer(self) -> None:
-        """Every client that waits for the peer is told at once, with the keys of its ask; then all is forgotten."""
+        """Every client that waits for the peer is told at once and why, with the keys of its ask; all is forgotten."""
         self.desk.said("a", "prompt", rid="r", sid="s", to=P.full)
         self.desk.said("a", "tool-call", callId="c", sid="s", to=P.full)
         self.desk.said("b", "quote", rid="q", to=P.full)
         self.desk.said("b", "prompt", sid="other", to=Q.full)
+        told = self.desk.lost(P)
+        self.assertEqual({"(cut off)" in tone["message"] for _, tone in told}, {True})
         self.assertEqual(
-            errors(self.desk.lost(P)),
+            errors(told),
             [
                 ("a", "peer.lost", {"rid": "r", "sid": "s"}),
                 ("a", "peer.lost", {"sid": "s", "callId": "c"}),
