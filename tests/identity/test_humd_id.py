@@ -140,6 +140,12 @@ class ValueTests(SynchronousTestCase):
         with self.assertRaises(TypeError):
             humd_id < ZERO.humd_id  # noqa: B015
 
+    def test_same_beginning(self) -> None:
+        """Two ids that begin alike are two: only a short form means whoever it is the beginning of."""
+        one, two = HumdId(b"\x01" * 32), HumdId(b"\x01" * 6 + b"\x02" * 26)
+        self.assertEqual(one.short, two.short)
+        self.assertEqual([one.is_meant_by(named) for named in (two, HumdId.parse(one.short))], [False, True])
+
     def test_order(self) -> None:
         """Ids are in the order of their bytes: the smaller one wins a tie of links."""
         texts = [ONES.humd_id, RFC8032.humd_id, RISING.humd_id, ZERO.humd_id]

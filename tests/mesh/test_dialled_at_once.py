@@ -95,12 +95,27 @@ class LeaderTests(SynchronousTestCase):
         self.assertEqual(side.lost("ours"), [CloseNow("theirs"), *LOST])
         self.assertEqual(side.links.links(), [])
 
+    def test_winner_lost_where_we_wrote(self) -> None:
+        """The loser, on which we have said our goodbye, cannot stay where the winner breaks, though it was first."""
+        side = Side(leads=True)
+        side.up("theirs")
+        side.up("ours")
+        self.assertEqual(side.lost("ours"), [CloseNow("theirs"), *LOST])
+
     def test_duplicate_out_of_turn(self) -> None:
         """A goodbye duplicate that only we may begin costs the peer all its links."""
         side = Side(leads=True)
         side.up("theirs")
         lost = PeerLost("it said goodbye to the link that stays")
         self.assertEqual(side.read("theirs"), [CloseNow("theirs"), WriteOn(None), lost])
+
+    def test_duplicate_on_the_only_link_of_ours(self) -> None:
+        """Our own dial is the winner: a goodbye duplicate on it is out of turn, too."""
+        side = Side(leads=True)
+        side.up("ours")
+        gone = [CloseNow("ours"), WriteOn(None), PeerLost("it said goodbye to the link that stays")]
+        self.assertEqual(side.read("ours"), gone)
+        self.assertFalse(side.links.up)
 
     def test_duplicate_on_the_winner(self) -> None:
         """A goodbye duplicate on the winner costs the peer both links."""
@@ -264,6 +279,27 @@ class FollowerTests(SynchronousTestCase):
         side = Side(leads=False)
         side.up("theirs")
         self.assertIn(PeerLost("it said goodbye to the link that stays"), side.read("theirs"))
+
+    def test_leave_with_two(self) -> None:
+        """We have said nothing of an end on either link, so there is a goodbye on both, and both are drained."""
+        side = follower_with_two()
+        said = [
+            action
+            for link in ("theirs", "ours")
+            for action in (SayGoodbye(link, GoodbyeReason.SHUTDOWN), CloseDrained(link))
+        ]
+        self.assertEqual(side.links.leave(GoodbyeReason.SHUTDOWN, side.now)[:4], said)
+        self.assertEqual(side.links.links(), ["theirs", "ours"])
+
+    def test_late_tick(self) -> None:
+        """A tick that comes late does all that is due by then, of links that are closing and of those that are up."""
+        side = follower_with_two()
+        side.read("ours")
+        side.links.leave(GoodbyeReason.SHUTDOWN, side.now)
+        for link in ("ours too", "theirs too"):
+            side.up(link)
+        due = [CloseDrained("ours"), CloseNow("theirs"), CloseNow("ours too")]
+        self.assertEqual(side.after(DEADLINES.link_close_seconds)[:3], due)
 
 
 class CommittedDialTests(SynchronousTestCase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from ensemble.identity import Role
 from ensemble.mesh import inbound
 from ensemble.testing import World
 from ensemble.tone import Salvaged
@@ -13,6 +14,8 @@ from tests.mesh.plain_peer import PlainPeer
 
 class WhoseToneTests(SynchronousTestCase):
     """wire-0.8 section 5, against a peer that says what it likes."""
+
+    never_answered = ("error", "echo", "log", "gossip-publish", "kad-find-node", "wane-sync")
 
     def setUp(self) -> None:
         self.world = World()
@@ -37,11 +40,20 @@ class WhoseToneTests(SynchronousTestCase):
             self.peer.say({"chi": "perf-mark", **said})
             self.assertEqual(self.successResultOf(self.tap.get())["from"], self.peer.id.full)
 
-    def test_no_relay(self) -> None:
-        """A tone for somebody else goes no further, and its sender is told."""
-        for to in (self.world.key().humd_id().full, "some-bee"):
-            self.peer.say({"chi": "prompt", "rid": "r2", "to": to})
+    def test_ids_of_bees(self) -> None:
+        """The id of a bee in `from` is a name like any other: no humd is forged by it.  Nor is one in `to` ours."""
+        for role in (Role.WORKER, Role.FORAGER):
+            self.peer.say({"chi": "perf-mark", "from": self.world.key().humd_id(role).full})
+            self.assertEqual(self.successResultOf(self.tap.get())["from"], self.peer.id.full)
+            self.peer.say({"chi": "prompt", "rid": "r", "to": self.a.me.full.replace("humd", role.value)})
             self.assertEqual(self.peer.heard.pop()["qualifier"], "route.unknown-peer")
+
+    def test_no_relay(self) -> None:
+        """A tone for somebody else goes no further, and its sender is told, also where its `from` is right."""
+        for said in ({}, {"from": self.peer.id.full}):
+            for to in (self.world.key().humd_id().full, "some-bee"):
+                self.peer.say({"chi": "prompt", "rid": "r2", "to": to, **said})
+                self.assertEqual(self.peer.heard.pop()["qualifier"], "route.unknown-peer")
         self.assertNoResult(self.tap.get())
 
     def test_names_of_ours_in_to(self) -> None:
@@ -53,7 +65,7 @@ class WhoseToneTests(SynchronousTestCase):
     def test_what_is_never_answered_is_not(self) -> None:
         """Errors, echoes and logs that are refused cost no answer: two humds could go on for ever."""
         before = len(self.peer.heard)
-        for chi in ("error", "echo", "log", "gossip-publish", "kad-find-node", "wane-sync"):
+        for chi in self.never_answered:
             self.peer.say({"chi": chi, "rid": "r3", "to": "some-bee"})
         self.assertEqual(self.peer.heard[before:], [])
 
@@ -68,6 +80,13 @@ class WhoseToneTests(SynchronousTestCase):
             self.peer.say(line)
         self.assertEqual((self.peer.heard[before:], self.a.peers()), ([], [self.peer.id]))
         self.assertEqual(self.a.counters["tones.malformed"], 7)
+
+    def test_bad_lines_that_are_not_answered(self) -> None:
+        """A line that is no tone is not answered without a rid, nor where it is of a kind that never is."""
+        before = len(self.peer.heard)
+        self.peer.say(*(b'{"chi":"%s","rid":"r4","x":1e999}' % chi.encode() for chi in self.never_answered))
+        self.peer.say(b'{"rid":', b'{"chi":"prompt","rid":7}')
+        self.assertEqual((self.peer.heard[before:], self.a.counters["tones.malformed"]), ([], 8))
 
     def test_not_searched_in_vain(self) -> None:
         """A bad line that has no rid anywhere is counted, and nothing else is done with it."""

@@ -8,6 +8,7 @@ from ensemble.mesh import Ensemble, KnownPeer, Policy
 from ensemble.protocols import InMemoryEndpoint, Level
 from ensemble.testing import World
 from tests.mesh.plain_peer import PlainPeer
+from tests.mesh.test_peer import Diary
 
 
 class JudgedTests(SynchronousTestCase):
@@ -53,14 +54,25 @@ class JudgedTests(SynchronousTestCase):
 class WatchedTests(SynchronousTestCase):
     """Who is told of links that come up."""
 
+    def setUp(self) -> None:
+        self.world = World()
+        self.humd: Ensemble = self.world.humd()
+
     def test_refused(self) -> None:
         """A second link that is refused, for it is weaker, was never up for anybody."""
-        world = World()
-        humd: Ensemble = world.humd()
         seen: list[str] = []
-        humd.watch_links(lambda link: seen.append(link.state.name))
-        key = world.key()
+        self.humd.watch_links(lambda link: seen.append(link.state.name))
+        key = self.world.key()
         for signed in (True, False):
-            peer = PlainPeer(world, humd, key)
+            peer = PlainPeer(self.world, self.humd, key)
             peer.say(peer.hello(signed=signed))
-        self.assertEqual((seen, humd.counters["links.superseded"]), (["UP"], 1))
+        self.assertEqual((seen, self.humd.counters["links.superseded"]), (["UP"], 1))
+
+    def test_refused_at_the_last_moment(self) -> None:
+        """Whom newer rules do not admit is told nothing, heard by nobody, counted with its cause, and cut."""
+        verdicts = iter([None, "the rules changed"])
+        self.patch(Policy, "admits", lambda *_: next(verdicts))
+        diary, peer = Diary(self.humd), PlainPeer(self.world, self.humd)
+        peer.say(peer.hello(), {"chi": "prompt", "rid": "r1"})
+        self.assertEqual((diary.told, self.humd.peers(), peer.lost is None), ([], [], False))
+        self.assertEqual((self.humd.counters["handshake.not-admitted"], list(verdicts)), (1, []))

@@ -217,6 +217,13 @@ class FollowingTests(LineageTestCase):
         self.rows = [row(OLD, follow=False)]
         self.let_in(OLD)
 
+    def test_line_into_a_circle(self) -> None:
+        """A line ends before a circle, and names nobody twice."""
+        for old, new in ((OLD, NEW), (NEW, LATER), (LATER, NEW)):
+            self.learn(succeed(old, new, 1))
+        for line in ((OLD, NEW, LATER), (NEW, LATER), (LATER, NEW)):
+            self.assertEqual(self.lineage.line(line[0].humd_id()), [key.humd_id() for key in line])
+
 
 class DeadTests(LineageTestCase):
     """Who is refused."""

@@ -111,6 +111,11 @@ class LivenessTests(SynchronousTestCase):
         self.live.heard(130.0)
         self.assert_due(130.0 + DEADLINES.stuck_ping_seconds, Gone)
 
+    def test_stuck_in_silence(self) -> None:
+        """The minute counts from when the ping was queued, not from the silence before it."""
+        self.live.tick(115.0)
+        self.assert_due(115.0 + DEADLINES.stuck_ping_seconds, Gone)
+
     def test_drained(self) -> None:
         """A full buffer that goes on is a sign of life, and answers a ping that had left before."""
         self.live.drained(110.0)

@@ -92,6 +92,17 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(pending.accepted("d1", "d", 0.0), ("b1", False))
         self.assertEqual(pending.accepted("d2", "d", 0.0), ("d1", False))
 
+    def test_largest_crowd_after_many(self) -> None:
+        """However many came and went before, it is the largest crowd that pays."""
+        pending: PendingLinks[str] = PendingLinks(4)
+        for link in ("a1", "b1", "b2"):
+            pending.accepted(link, link[0], 0.0)
+        for number in range(1000):
+            pending.accepted(f"c{number}", f"c{number}", 0.0)
+            pending.gone(f"c{number}")
+        pending.accepted("d1", "d", 0.0)
+        self.assertEqual(pending.accepted("e1", "e", 0.0), ("b1", False))
+
     def test_crowd_of_the_newcomer(self) -> None:
         """The newcomer counts with its crowd."""
         pending: PendingLinks[str] = PendingLinks(2)

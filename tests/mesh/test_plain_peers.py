@@ -74,6 +74,14 @@ class PlainPeerTests(SynchronousTestCase):
         self.assertEqual((self.successResultOf(tap.get())["n"], humd.peers()), (2, [peer.id]))
         self.assertEqual(humd.counters["handshake.early"], 1)
 
+    def test_all_early_tones_count(self) -> None:
+        """Each tone of each peer that should have waited is one more."""
+        humd = self.ensemble(Level.OPEN)
+        for _ in range(2):
+            peer = PlainPeer(self.world, humd)
+            peer.say({"chi": "perf-mark"}, {"chi": "perf-mark"}, peer.hello(features=["ping-1"]))
+        self.assertEqual(humd.counters["handshake.early"], 4)
+
     def test_known_only(self) -> None:
         """Where only known ids are admitted a stranger is refused, and one with a row is not."""
         stranger, friend = self.world.key(), self.world.key()
@@ -113,3 +121,13 @@ class PlainPeerTests(SynchronousTestCase):
         self.assertEqual(humd.peers(), [honest.id])
         self.assertEqual(sum(peer.lost is None for peer in crowd), 255)
         self.assertGreater(humd.counters["pending.limit"], 40)
+
+    def test_who_spoke_stays(self) -> None:
+        """Where too many are pending whoever has shown an admissible hello stays, though it came first."""
+        humd = self.world.humd(limits=Limits(pending_links=2))
+        spoke = PlainPeer(self.world, humd)
+        said = {"features": ["proof-1"], "nonce": "ab" * 32, "instance": "cd" * 16, "pubkey": spoke.key.public.hex()}
+        spoke.say(spoke.hello() | said)
+        self.assertEqual([tone["chi"] for tone in spoke.heard], ["hello", "hello-proof"])
+        silent = [PlainPeer(self.world, humd) for _ in range(2)]
+        self.assertEqual([peer.lost is None for peer in (spoke, *silent)], [True, False, True])

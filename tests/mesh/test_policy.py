@@ -66,6 +66,11 @@ class LeafTests(SynchronousTestCase):
         self.assertIsNone(policy.admits_leaf(ALICE))
         self.assertIn(f"`ensemble trust {BOB.full}`", str(policy.admits_leaf(BOB)))
 
+    def test_secure_hint(self) -> None:
+        """A row that wants secure wires lets its leaf in, for a wire that shows one is secure."""
+        policy = Policy(Level.PROVEN, admit_any=False, known=[KnownPeer(ALICE, ("tls:a:1",))])
+        self.assertIsNone(policy.admits_leaf(ALICE))
+
     def test_any(self) -> None:
         """Under C{any} every leaf says hello."""
         self.assertIsNone(Policy(Level.PROVEN).admits_leaf(BOB))
@@ -80,3 +85,8 @@ class LeafTests(SynchronousTestCase):
         for level in (Level.OPEN, Level.SIGNED):
             self.assertIsNone(Policy(level).admits_leaf(None))
             self.assertIsNone(Policy(Level.PROVEN, known=[KnownPeer(BOB, level=level)]).admits_leaf(None))
+
+    def test_one_row_below(self) -> None:
+        """One such row among others is enough."""
+        rows = [KnownPeer(ALICE), KnownPeer(BOB, level=Level.SIGNED), KnownPeer(CAROL, level=Level.PROVEN)]
+        self.assertIsNone(Policy(Level.PROVEN, known=rows).admits_leaf(None))

@@ -223,6 +223,24 @@ class SqliteTests(Promises, SqliteCase):
         self.assertEqual([memory.ever_proven(who) for who in (ONE, TWO, THREE, FOUR)], [True, False, False, True])
         self.assertEqual([kept for _, kept, _ in self.rows("proven")], [1, 1])
 
+    def test_order_survives(self) -> None:
+        """Which of the strangers proved itself last is known after a restart, whatever their ids."""
+        memory = self.reopened()
+        for who in (THREE, TWO, ONE):
+            memory.note_proven(who, False)
+        memory = self.reopened(memory, bound=1)
+        self.assertEqual([memory.ever_proven(who) for who in (ONE, TWO, THREE)], [True, False, False])
+
+    def test_row_comes_later_and_restart(self) -> None:
+        """Whoever got a row is no stranger any more: none that came later costs it its place after a restart."""
+        memory = self.reopened(bound=1)
+        memory.note_proven(ONE, False)
+        memory.keep([ONE])
+        memory.note_proven(TWO, False)
+        memory.note_proven(THREE, False)
+        memory = self.reopened(memory, bound=1)
+        self.assertEqual([memory.ever_proven(who) for who in (ONE, TWO, THREE)], [True, False, True])
+
     def test_flood_and_restart(self) -> None:
         """What a flood pushed out cannot be replayed after a restart either."""
         memory = self.reopened(bound=3)
@@ -260,6 +278,15 @@ class SqliteTests(Promises, SqliteCase):
             memory.note_proven(who, True)
             versions.append(other.execute("PRAGMA data_version").fetchone())
         self.assertEqual([one == two for one, two in pairwise(versions)], [True, False])
+
+    def test_nothing_to_write_after_a_restart(self) -> None:
+        """Nor does it after a restart, where the file is not over its bound."""
+        memory = self.reopened()
+        memory.note_proven(ONE, True)
+        memory = self.reopened(memory)
+        changes = memory._db.total_changes
+        memory.note_proven(ONE, True)
+        self.assertEqual(memory._db.total_changes, changes)
 
     def test_mode(self) -> None:
         """Nobody else can read who our peers are, whatever the umask is."""

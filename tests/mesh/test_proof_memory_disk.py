@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from functools import partial
 
 from twisted.logger import LogLevel, capturedLogs
 
@@ -15,10 +17,15 @@ from tests.mesh.test_proof_memory import NOW, ONE, THREE, TWO, SqliteCase, humd
 class DiskTests(SqliteCase):
     """The disk refuses, for a while or for good."""
 
-    def held(self) -> sqlite3.Connection:
-        """Somebody else holds the file, until C{ROLLBACK}."""
+    def other(self) -> sqlite3.Connection:
+        """Somebody else at the file."""
         other = sqlite3.connect(self.path, isolation_level=None)
         self.addCleanup(other.close)
+        return other
+
+    def held(self) -> sqlite3.Connection:
+        """Somebody else holds the file, until C{ROLLBACK}."""
+        other = self.other()
         other.execute("BEGIN IMMEDIATE")
         return other
 
@@ -73,18 +80,87 @@ class DiskTests(SqliteCase):
         memory = self.reopened(memory, bound=2)
         self.assertEqual([memory.fresh_hello(humd(number), NOW + number, NOW) for number in range(4)], [False] * 4)
 
+    def test_rows_after_a_refusal(self) -> None:
+        """Of what is written anew the file still knows who had a row: no stranger pushes those out after a restart."""
+        memory = self.reopened(bound=1)
+        other = self.held()
+        with capturedLogs():
+            memory.note_proven(ONE, True)
+            memory.note_proven(TWO, False)
+        other.execute("ROLLBACK")
+        memory = self.reopened(memory, bound=1)
+        memory.note_proven(THREE, False)
+        self.assertEqual([memory.ever_proven(who) for who in (ONE, TWO, THREE)], [True, False, True])
+
+    def test_file_stays_small(self) -> None:
+        """What was pushed out of RAM while the disk refused leaves the file with the next write."""
+        memory = self.reopened(bound=2)
+        hellos = [(NOW + number, humd(number)) for number in range(4)]
+        for signed_at, who in hellos[:2]:
+            memory.fresh_hello(who, signed_at, NOW)
+        other = self.held()
+        with capturedLogs():
+            for signed_at, who in hellos[2:]:
+                memory.fresh_hello(who, signed_at, NOW)
+        other.execute("ROLLBACK")
+        memory.note_proven(ONE, True)
+        self.assertEqual(self.rows("hello"), [(signed_at, who.full) for signed_at, who in hellos[2:]])
+
+    def test_refused_again(self) -> None:
+        """Once all is written the next refusal is news again."""
+        memory = self.reopened()
+        for who in (ONE, TWO):
+            other = self.held()
+            with capturedLogs() as events:
+                memory.note_proven(who, True)
+            self.assertEqual(len(events), 1)
+            other.execute("ROLLBACK")
+            memory.note_proven(THREE, True)
+
+    def test_never_waits(self) -> None:
+        """A file that somebody else holds is waited for at start only: later everything else would wait with us."""
+        self.assertEqual(self.reopened()._db.execute("PRAGMA busy_timeout").fetchone(), (0,))
+
+    def test_power_cut(self) -> None:
+        """What was said of a key, and what the disk had refused, is on the disk once it is noted; the rest soon."""
+        memory, levels = self.reopened(), []
+        notes: list[Callable[[], object]] = [
+            partial(memory.note_proven, ONE, True),
+            partial(memory.note_statement, "said"),
+            partial(memory.forget, ONE),
+            partial(self.refused, memory),
+            partial(memory.note_proven, TWO, True),
+            partial(memory.note_proven, THREE, True),
+        ]
+        for note in notes:
+            note()
+            levels += memory._db.execute("PRAGMA synchronous").fetchone()
+        normal, full = 1, 2
+        self.assertEqual(levels, [normal, full, normal, full, full, normal])
+
     def test_file_breaks_under_us(self) -> None:
         """Where the file loses a table while we run, we go on in RAM and say so once."""
         memory = self.reopened()
-        other = sqlite3.connect(self.path)
-        self.addCleanup(other.close)
-        other.execute("DROP TABLE hello")
+        self.other().execute("DROP TABLE hello")
         with capturedLogs() as events:
             results = [memory.fresh_hello(ONE, NOW, NOW), memory.fresh_hello(ONE, NOW, NOW)]
             memory.note_proven(ONE, True)
         self.assertEqual((results, memory.ever_proven(ONE)), ([True, False], True))
         self.assertEqual([event["log_level"] for event in events], [LogLevel.error])
         self.assertIn("no such table", events[0]["cause"])
+
+    def test_file_is_mended(self) -> None:
+        """What failed in the middle leaves no lock behind, and all of it is written when the file is well again."""
+        memory, other = self.reopened(), self.other()
+        (table,) = other.execute("SELECT sql FROM sqlite_master WHERE name = 'hello'").fetchone()
+        other.execute("DROP TABLE hello")
+        with capturedLogs() as events:
+            memory.fresh_hello(ONE, NOW, NOW)
+        self.assertEqual(len(events), 1)
+        other.execute(table)
+        memory.note_proven(TWO, True)
+        memory = self.reopened(memory)
+        self.assertEqual((memory.ever_proven(TWO), memory.fresh_hello(ONE, NOW, NOW)), (True, False))
 
     def refused(self, memory: SqliteProofMemory) -> None:
         """C{memory} learns something while somebody else holds the file."""
@@ -114,8 +190,7 @@ class DiskTests(SqliteCase):
     def test_the_disk_is_no_damage(self) -> None:
         """Where the file cannot be used for the disk's sake, the mend is not to move it away."""
         self.reopened().close()
-        other = sqlite3.connect(self.path, isolation_level=None)
-        self.addCleanup(other.close)
+        other = self.other()
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN IMMEDIATE")
         self.patch(proof_memory, "OPEN_SECONDS", 0.0)

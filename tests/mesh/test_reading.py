@@ -35,6 +35,12 @@ class ReadingTests(SynchronousTestCase):
         self.clock.advance(0)
         return bool(self.sink.lines)
 
+    def paced(self, tones: int, size: int) -> Allowance:
+        """:returns: of so many tones and bytes a second; 0 for no limit."""
+        allowance = Allowance()
+        allowance.set_pace(tones, size, 1, malformed_bucket(0.0), self.clock.seconds())
+        return allowance
+
     def test_neither_undoes_the_other(self) -> None:
         """Read on only when the last reason is gone, in whichever order they came and went."""
         for first, second in (tuple(Reason), tuple(reversed(Reason))):
@@ -103,11 +109,23 @@ class ReadingTests(SynchronousTestCase):
 
     def test_one_timer(self) -> None:
         """While a debt is being paid, more of it sets no second timer."""
-        self.reading.allowance = Allowance()
-        self.reading.allowance.set_pace(10, 0, 1, malformed_bucket(0.0), self.clock.seconds())
+        self.reading.allowance = self.paced(10, 0)
         self.assertTrue(self.reading.spend(20))
         self.assertFalse(self.reading.spend(20))
         self.assertEqual(self.reading.allowance.throttled, 1)
         self.assertEqual(len([call for call in self.clock.getDelayedCalls() if call.getTime() > 0]), 1)
         self.reading.stop()
         self.assertFalse([call for call in self.clock.getDelayedCalls() if call.getTime() > 0])
+
+    def test_what_came_before_is_free(self) -> None:
+        """Of what came before there was a pace nothing is owed, neither lines nor what TLS wrapped them in."""
+        self.patch(InMemoryEndpoint, "stuffing", 50_000)
+        self.reading.count_for(self.paced(0, 1000))
+        self.assertFalse(self.reading.spend(1))
+        self.patch(InMemoryEndpoint, "stuffing", 51_001)
+        self.assertTrue(self.reading.spend(1))
+
+    def test_no_limit(self) -> None:
+        """Without a limit a line that is no tone makes no pause, and none is told of."""
+        self.assertFalse(self.reading.spend_malformed(10**9))
+        self.assertTrue(self.reading.on)

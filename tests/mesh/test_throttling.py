@@ -176,6 +176,12 @@ class ThrottlingTests(SynchronousTestCase):
         self.assertEqual([tone["chi"] for tone in self.peer.heard[before:]], ["ping"] * 19)
         self.assertTrue(self.humd.linked(self.peer.id))
 
+    def test_silence_counts_again(self) -> None:
+        """Once it is read again a peer that says nothing more is given up like any other."""
+        self.flood(0, 30)
+        self.world.advance(55, step=1)
+        self.assertFalse(self.humd.linked(self.peer.id))
+
     def test_loss_leaves_no_timer(self) -> None:
         """When a link that is not read ends, it is over at once."""
         self.world.advance(11)  # the handshake's own timer

@@ -219,6 +219,16 @@ class TurnTests(SynchronousTestCase):
             self.read(1000)
         self.assertEqual(self.at_once, READ_BYTES)
 
+    def test_step_by_step(self) -> None:
+        """It doubles with each read of few lines until it is as much as at the beginning, and is never more."""
+        self.read(60)
+        asked = [fits := self.at_once]
+        while len(asked) < 6:
+            self.read(4000)
+            asked.append(self.at_once)
+        self.assertEqual(asked, [min(fits << doubled, READ_BYTES) for doubled in range(6)])
+        self.assertNotIn(READ_BYTES, asked[:2])
+
     def test_in_records(self) -> None:
         """It is the whole of a read that counts, however it is cut inside; a piece of a record says nothing."""
         for _ in range(3):
@@ -230,6 +240,16 @@ class TurnTests(SynchronousTestCase):
         for _ in range(5):
             self.wire._fit_reads(fits)
         self.assertEqual(self.at_once, fits)
+
+    def test_a_record_in_pieces(self) -> None:
+        """Of a record that takes more than one read all the reads count, for its lines are those of all."""
+        self.read(2)
+        size = self.at_once
+        for _ in range(7):
+            self.wire._fit_reads(size)
+        StreamWire._handle(self.wire, (b"x" * 15 + b"\n") * (8 * size // 16))
+        self.wire._fit_reads(size)
+        self.assertEqual(self.at_once, 16 * TURN_LINES)
 
     def test_between(self) -> None:
         """No swinging to and fro: what fits stays."""

@@ -86,6 +86,15 @@ class PorchTests(SynchronousTestCase):
         self.assertEqual(self.begun, ["a1", "c1", "b1", "a2"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_what_was_before(self) -> None:
+        """What a piece of work had cost before we were asked is earned back like the rest of it."""
+        self.porch.work(lambda: self.spend(BURST_SECONDS), 0.5)
+        self.come("a")
+        self.clock.pump([0.0, 0.5, 0.49])
+        self.assertEqual(self.begun, [])
+        self.clock.advance(0.02)
+        self.assertEqual(self.begun, ["a"])
+
     def test_every_other_turn(self) -> None:
         """Those that go on and those that begin have one turn each; the oldest of either first."""
         for name in "abc":

@@ -73,6 +73,15 @@ class FlowTests(SynchronousTestCase):
         self.assertFalse(flow.flows(LOOK_SECONDS * 0.9))
         self.assertTrue(flow.flows(LOOK_SECONDS))
 
+    def test_whatever_the_clock_shows(self) -> None:
+        """It is the same on a machine that has been up for a year."""
+        for began in (0.0, 3e7):
+            tones = Tones()
+            flow = Flow(tones)
+            flow.flows(began)
+            tones.fresh += int(FLOW_BYTES * SPAN_SECONDS) + 1
+            self.assertTrue(flow.flows(began + SPAN_SECONDS))
+
     def test_evenly(self) -> None:
         """They may come a few at each look."""
         tones = Tones()
@@ -236,6 +245,14 @@ class FairQueueTests(SynchronousTestCase):
         for waiter in ("a1", "a1", "b1", "x"):
             queue.discard(waiter)
         self.assertEqual((len(queue), queue.next(), len(queue)), (1, "a2", 0))
+
+    def test_gone_before_its_turn(self) -> None:
+        """An address of which all have gone is no newcomer any more: the turn is that of one who waits."""
+        queue: FairQueue[str] = FairQueue()
+        for waiter in ("a1", "a2", "b1"):
+            queue.add(waiter, waiter[0])
+        queue.discard("b1")
+        self.assertEqual([queue.next(), queue.next(), len(queue)], ["a1", "a2", 0])
 
     @given(st.lists(st.one_of(st.sampled_from("aaaaabbc"), st.just("next"), st.integers(0, 50)), max_size=200))
     def test_nobody_starves(self, steps: list[str | int]) -> None:

@@ -110,6 +110,12 @@ class ShakingTests(SynchronousTestCase):
         for context in (BOBS._listening, BOBS._dialling, BOBS._settled):
             self.assertEqual(context.get_session_cache_mode(), SSL.SESS_CACHE_OFF)
 
+    def test_idle(self) -> None:
+        """OpenSSL keeps no buffers of a session in which nothing happens."""
+        unused = TlsSessions(BOB)  # of others pyOpenSSL does not tell
+        for context in (unused._listening, unused._dialling, unused._settled):
+            self.assertTrue(context.set_mode(0) & SSL.MODE_RELEASE_BUFFERS)
+
     def test_tickets_count(self) -> None:
         """OpenSSL's messages behind the handshake are counted, those of the handshake are not."""
         dialling, listening = shake()

@@ -37,7 +37,7 @@ class Socket(StringTransport):
         return data
 
 
-class TlsWireTests(SynchronousTestCase):
+class TlsWireCase(SynchronousTestCase):
     """Bob's wire, accepted; at the other end is the core of a session of Alice's."""
 
     def setUp(self) -> None:
@@ -78,6 +78,10 @@ class TlsWireTests(SynchronousTestCase):
         """The system tells that the connection is closed, or was aborted."""
         self.wire.connectionLost(Failure(ConnectionAborted() if self.socket.disconnected else ConnectionDone()))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class TlsWireTests(TlsWireCase):
+    """What comes and goes, and how it ends."""
 
     def test_data_behind_the_handshake(self) -> None:
         """What comes in one piece with the end of the handshake waits for the sink, and then is not lost."""
@@ -141,6 +145,16 @@ class TlsWireTests(SynchronousTestCase):
         self.assertEqual([type(error) for error in self.sink.errors], [TooManyKeyUpdates])
         self.assertTrue(self.socket.disconnected)
 
+    def test_too_many_key_updates_one_by_one(self) -> None:
+        """They count in however many reads they come."""
+        self.start()
+        for number in range(KEY_UPDATES + 1):
+            self.assertEqual((self.sink.errors, self.socket.disconnected), ([], False), number)
+            self.wire._session.messages = 1
+            self.wire.dataReceived(self.alice.seal(b"one\n"))
+        self.assertEqual([type(error) for error in self.sink.errors], [TooManyKeyUpdates])
+        self.assertTrue(self.socket.disconnected)
+
     def test_paused_inside(self) -> None:
         """A sink that pauses at the first of many records gets the rest when it resumes, in order."""
         self.start()
@@ -164,6 +178,17 @@ class TlsWireTests(SynchronousTestCase):
         self.assertEqual((self.sink.lines, self.socket.disconnecting), ([b"one", b"two"], True))
         self.end()
         self.assertTrue(self.sink.clean)
+
+    def test_closed_before_the_end_was_told(self) -> None:
+        """Who closes a wire that it has paused before the other's end does not wait for that end."""
+        self.start()
+        self.sink.on_lines = lambda lines: self.wire.pause()
+        self.wire.dataReceived(self.alice.seal(b"one\n") + self.alice.seal(b"two\n") + self.alice.close())
+        self.assertFalse(self.socket.disconnecting)
+        self.wire.close()
+        self.assertEqual((self.heard(), self.alice.ended, self.socket.disconnecting), (b"", True, True))
+        self.end()
+        self.assertEqual((self.sink.lines, self.sink.clean), ([b"one"], True))
 
     def test_aborted_inside(self) -> None:
         """A sink that aborts at the first of many records hears nothing more, and nothing more leaves."""
@@ -194,6 +219,18 @@ class TlsWireTests(SynchronousTestCase):
         self.end()
         self.assertEqual((self.sink.lines, self.sink.clean), ([b"one"], True))
 
+    def test_closed_while_paused(self) -> None:
+        """Whoever closes a wire that it does not read still reads the other's end."""
+        self.start()
+        self.wire.pause()
+        self.assertEqual(self.socket.producerState, "paused")
+        self.wire.close()
+        self.assertEqual((self.socket.producerState, self.heard(), self.alice.ended), ("producing", b"", True))
+        self.wire.dataReceived(self.alice.close())
+        self.assertTrue(self.socket.disconnecting)
+        self.end()
+        self.assertTrue(self.sink.clean)
+
     def test_closed_when_built(self) -> None:
         """Whoever closes a wire as soon as it is there still reads the other's end."""
 
@@ -208,6 +245,18 @@ class TlsWireTests(SynchronousTestCase):
         self.wire.dataReceived(self.alice.close())
         self.assertTrue(self.socket.disconnecting)
         self.end()
+
+    def test_broken(self) -> None:
+        """Whoever sends what cannot be opened is told by an alert, and the wire ends, not cleanly."""
+        self.start()
+        self.socket.taken()
+        changed = bytearray(self.alice.seal(b"one\n"))
+        changed[-1] ^= 1
+        self.wire.dataReceived(bytes(changed))
+        self.assertEqual((self.heard(), self.socket.disconnecting), (b"", True))
+        self.assertIn("bad record mac", self.alice.broken)
+        self.end()
+        self.assertEqual((self.sink.lines, self.sink.clean), ([], False))
 
     def test_never_answered(self) -> None:
         """A peer that never answers our end is cut off after five seconds, whatever else it says."""

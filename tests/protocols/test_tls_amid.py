@@ -1,0 +1,44 @@
+"""A TLS wire while a message of TLS's own is in pieces: nothing can be sealed before it is whole."""
+
+from __future__ import annotations
+
+from tests.protocols.test_tls_wire import TlsWireCase
+from tests.protocols.tls_peers import ALICE, Credential, Sessions
+from tests.protocols.tls_sealing import HANDSHAKE, KEY_UPDATE, SealingSession
+
+
+class AmidTests(TlsWireCase):
+    """Bob's wire; Alice, who seals her own records, has sent the first of two pieces of a key update."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.far = SealingSession(Sessions(Credential.humd(ALICE)), listens=False)
+        self.wire.dataReceived(self.far.shake())
+        self.wire.dataReceived(self.far.receive(self.socket.taken()))
+        self.wire.start(self.sink)
+        self.assertEqual(self.sink.events, [])
+        self.update(KEY_UPDATE[:4])
+        self.assertEqual(self.sink.events, ["wire_full"])
+
+    def update(self, piece: bytes) -> None:
+        assert self.far.sealer is not None
+        self.wire.dataReceived(self.far.sealer.seal(piece, HANDSHAKE))
+
+    def finish(self) -> bytes:
+        """Her message is whole now; until then nothing leaves.  :returns: what Alice can read."""
+        self.assertEqual(self.socket.taken(), b"")
+        self.update(KEY_UPDATE[4:])
+        self.far.receive(self.socket.taken())
+        return b"".join(self.far.read())
+
+    def test_written_meanwhile(self) -> None:
+        """What is written leaves once the message is whole, in order, and then there is room for more."""
+        for line in (b"one", b"two"):
+            self.wire.write([line])
+        self.assertEqual((self.finish(), self.sink.events), (b"one\ntwo\n", ["wire_full", "wire_drained"]))
+
+    def test_closed_meanwhile(self) -> None:
+        """Who closes the wire says so once the message is whole, behind what it wrote."""
+        self.wire.write([b"goodbye"])
+        self.wire.close()
+        self.assertEqual((self.finish(), self.far.told), (b"goodbye\n", True))
