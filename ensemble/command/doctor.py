@@ -150,7 +150,7 @@ def judge(
     if open_hints:
         if row.get("state") == "unknown":
             return ok("peer", f"{name}: {open_hints[0]} accepts connections")
-        if not row.get("last_failure") and (away := since_lost(row)):
+        if not row.get("last_failure") and row.get("redial_in_s") is not None and (away := since_lost(row)):
             return warn("peer", f"{name}: {open_hints[0]} accepts connections; {away}", mend)
         paste = trust_line(own, listening) if own is not None else "what `ensemble id` shows"
         return fail(

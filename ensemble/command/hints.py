@@ -72,7 +72,7 @@ def trust_line(humd_id: HumdId, hints: Iterable[str]) -> str:
 
 def own_address() -> str | None:
     """The address under which others reach this machine, of IPv4 where it has one."""
-    return outward_address(socket.AF_INET) or outward_address(socket.AF_INET6)
+    return outward_address(socket.AF_INET, socket.AF_INET6)
 
 
 def near_only(hints: Iterable[str]) -> str:

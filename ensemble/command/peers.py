@@ -160,8 +160,9 @@ def _remark(row: dict[str, Any]) -> str:
             said.append(f"its clock is {skew / 1000:+.0f} s off")
     elif row.get("last_failure"):
         said.append(str(row["last_failure"]))
-    elif away := since_lost(row):
-        said.append(away)
-    elif row.get("state") == "down" and not (row.get("hints") or row.get("refused")):
-        said.append("no hint, so it must dial us")
+    else:
+        if away := since_lost(row):
+            said.append(away)
+        if row.get("state") == "down" and not (row.get("hints") or row.get("refused")):
+            said.append("no hint, so it must dial us")
     return "; ".join(said)

@@ -42,11 +42,11 @@ class Listeners(Service):
         reactor: Any,
         descriptions: Sequence[str],
         descriptors: Descriptors,
-        outward: Callable[[int], str | None] | None = None,
+        outward: Callable[..., str | None] | None = None,
     ) -> None:
         """
         :param descriptions: Twisted endpoint strings, checked already.
-        :param outward: our address of a family, as others see it; None asks the system.
+        :param outward: our address of the first family that has one, as others see it; None asks the system.
         """
         self._reactor, self._descriptions = reactor, descriptions
         self._descriptors = descriptors
@@ -113,7 +113,7 @@ class Listeners(Service):
         host, number = str(where.host), int(where.port)
         if host in ("0.0.0.0", "::"):
             families = (socket.AF_INET6, socket.AF_INET) if host == "::" else (socket.AF_INET,)
-            host = next((found for family in families if (found := self._outward(family))), "127.0.0.1")
+            host = self._outward(*families) or "127.0.0.1"
         return f"{wire}:[{host}]:{number}" if ":" in host else f"{wire}:{host}:{number}"
 
     def _build(self, wire: str, address: IAddress) -> IProtocol | None:

@@ -24,6 +24,7 @@ CONTESTED: Final = 256  # ids of which it is, at once
 
 # Is the peer there (section 4).
 PING_SECONDS_PAUSED: Final = 3.0  # between pings while we have stopped reading
+ARRIVAL_SECONDS: Final = 1.0  # between two looks at whether a ping has arrived
 PONGS_AT_ONCE: Final = 10  # answers to a burst of pings; an honest peer sends one in 3 s
 PONG_SECONDS: Final = 1.0  # for each further one
 

@@ -35,6 +35,7 @@ from attrs import frozen
 
 from ensemble.interfaces import Arrived
 from ensemble.mesh.defaults import (
+    ARRIVAL_SECONDS,
     PING_SECONDS_PAUSED,
     PONG_SECONDS,
     PONGS_AT_ONCE,
@@ -181,7 +182,7 @@ class Liveness:
             return self._ping(now)
         if self._queued is not None:
             most = self._deadlines.stuck_ping_seconds
-            return Gone(f"a ping could not leave for {most} s: the peer takes nothing more")
+            return Gone(f"a ping could not leave for {most} s: the peer takes nothing more, or too slowly")
         if self._left is not None:
             return Gone(f"no answer to a ping within {now - self._left:.1f} s")
         return self._ping(now)
@@ -191,6 +192,8 @@ class Liveness:
         due = self._due()
         if due is None or self._left is None or self._paused is not None:
             return due
+        if self._under_way is not None:
+            return min(due, max(self._left, self._looked) + ARRIVAL_SECONDS)
         # An answer that comes right after we looked, and silence after that, would make the next ping due here.
         return min(due, max(self._left, self._looked) + self._ping_after)
 
@@ -211,8 +214,8 @@ class Liveness:
 
     @property
     def _ping_after(self) -> float:
-        deadlines, idle = self._deadlines, self._waits_since is None
-        return deadlines.ping_after_seconds if idle else deadlines.waited_for_ping_after_seconds
+        idle, waited_for = self._deadlines.ping_after_seconds, self._deadlines.waited_for_ping_after_seconds
+        return idle if self._waits_since is None else min(idle, waited_for)
 
     def _ping(self, now: float) -> SendPing | None:
         if self._queued is not None:

@@ -183,7 +183,8 @@ class Membership:
 
     def peer_lost(self, peer: Peer, reason: str) -> None:
         self._counters["peers.lost"] += 1
-        self.history.lost(peer.id, reason)
+        if peer.standing != Standing.STRANGER:  # who come and go, and nobody asks after them
+            self.history.lost(peer.id, reason)
         self.told_of(peer, LogLevel.info, "lost {peer}: {reason}", reason=reason)
         if self.listener is not None:
             self.listener.peer_lost(peer.id, reason)

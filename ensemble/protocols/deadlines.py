@@ -29,7 +29,11 @@ class Deadlines:
 
     dial_seconds: int = limit(10, "seconds", 1, 60, "a dial: the name, the connection and TLS")
     pending_seconds: int = limit(
-        PENDING_SECONDS, "seconds", 1, PENDING_SECONDS, "a link, from connect or accept until it is up, TLS included"
+        PENDING_SECONDS,
+        "seconds",
+        1,
+        PENDING_SECONDS,
+        "a link, from connect or accept until it is up, TLS included (of a dial: its own)",
     )
     unfinished_line_seconds: int = limit(60, "seconds", 5, HOUR, "the rest of a line, while we read")
     connection_close_seconds: int = limit(5, "seconds", 1, 60, "a connection with an empty queue, to close")

@@ -8,7 +8,7 @@ the level that we want.  Until then a link handles nothing: tones before a hello
 for others, and whatever else comes between a hello and its proof ends the link.
 
 A handshake has no clock, no transport and no chance of its own.  Its owner calls L{Handshake.start}, gives every line
-to L{Handshake.receive}, obeys the events, and keeps the ten seconds of a pending link.  A peer cannot make it raise.
+to L{Handshake.receive}, obeys the events, and keeps the deadline of a pending link.  A peer cannot make it raise.
 
 Our own hello carries the replayable 0.7.0 signature only where it can count: a dialler's, where the id that it dials is
 admitted with less than a proof; a listener's, where the dialler's hello was.

@@ -7,7 +7,8 @@ peer may occupy two threads, however many names it has; who cannot be served wai
 had an answer when it was last looked up is before those that had none, and two threads are for such names alone.
 
 Of the addresses of a name the first that takes a connection is the one (RFC 8305), whatever comes of it: on the way to
-it small packets may pass and large ones not.  So each dial that fails has the next begin with the next address.
+it small packets may pass and large ones not.  So where a dial fails that had connected, the same dial begins with the
+next address the next time.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Names:
         self._reactor, self.spare = reactor, spare
         self._running: dict[str, _LookUp] = {}
         self._answered: set[str] = set()
-        self._failed: dict[str, int] = {}  # dials, of each name
+        self._failed: dict[Hashable, int] = {}  # dials that had connected, by what was dialled
         self._open: list[Question] = []  # asked and not answered, whether looked up by now or not
 
     def ask(self, question: Question) -> None:
@@ -71,18 +72,15 @@ class Names:
         answered = [question for question in self._open if question.name == look_up.name]
         self._open = [question for question in self._open if question.name != look_up.name]
         for question in answered:
-            question.answer(self._turned(look_up))
+            first = self._failed.get(question.dialled, 0) % (len(look_up.addresses) or 1)
+            question.answer(look_up.addresses[first:] + look_up.addresses[:first])
         self._go_on()
 
-    def failed(self, name: str) -> None:
-        """A dial of its addresses led nowhere."""
+    def failed(self, question: Question) -> None:
+        """The dial that asked had connected to an address, and led nowhere all the same."""
         if len(self._failed) >= ANSWERED:
             self._failed.clear()
-        self._failed[name] = self._failed.get(name, 0) + 1
-
-    def _turned(self, look_up: _LookUp) -> Sequence[Any]:
-        first = self._failed.get(look_up.name, 0) % (len(look_up.addresses) or 1)
-        return look_up.addresses[first:] + look_up.addresses[:first]
+        self._failed[question.dialled] = self._failed.get(question.dialled, 0) + 1
 
     def _go_on(self) -> None:
         now = self._reactor.seconds()
@@ -106,7 +104,7 @@ class Question:
 
     def __init__(self, names: Names, peer: Hashable, name: str, port: int, receiver: Any) -> None:
         """:param receiver: C{IResolutionReceiver}."""
-        self.peer, self.name = peer, name
+        self.peer, self.name, self.dialled = peer, name, (peer, name, port)
         self._names, self._port, self._receiver = names, port, receiver
         self.open = True
         receiver.resolutionBegan(self)
@@ -190,8 +188,12 @@ class Naming:
         return self._question
 
     def over(self, failed: bool) -> None:
-        """The dial is over."""
+        """
+        The dial is over.
+
+        :param failed: it had connected, and led nowhere.
+        """
         if self._question is not None:
             self._question.cancel()
             if failed:
-                self._names.failed(self._question.name)
+                self._names.failed(self._question)

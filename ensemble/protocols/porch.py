@@ -31,7 +31,7 @@ class Porch:
     """
     One for all the ports of a humd, so that they share what handshakes may take.
 
-    A connection that waits is not read; its ten seconds run.  The share binds when a handshake is to begin, and where
+    A connection that waits is not read; its seconds run.  The share binds when a handshake is to begin, and where
     one has been read often: what a few reads of those that have begun cost is earned back before the next has its turn.
     Those that begin and those that go on have every other turn.
 

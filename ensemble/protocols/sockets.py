@@ -89,8 +89,8 @@ def arrived(transport: object) -> Arrived | None:
         return None
     try:
         handle = transport.getHandle()
-        (waiting,) = struct.unpack("i", fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)))
         ago, size = _TCP_INFO.unpack_from(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
+        (waiting,) = struct.unpack("i", fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)))  # then: too little, if any
     except (OSError, ValueError, struct.error):  # it is closed, or an old system
         return None
     return Arrived(size, waiting, ago / 1000)

@@ -91,7 +91,9 @@ class TcpTransport:
         host, port = hint.host_port()
         seconds = self._deadlines.dial_seconds if timeout is None else timeout
         naming = Naming(self._reactor, self._names, addr.id)
-        attempt = self._attempt(_endpoint(naming, host, port, seconds + 1), hint, addr)  # ours ends first: it says more
+        connected: list[StreamWire] = []
+        endpoint = _endpoint(naming, host, port, seconds + 1)  # ours ends first: it says more
+        attempt = self._attempt(endpoint, hint, addr, connected)
 
         def cancel(wanted: Deferred[IWire]) -> None:
             # First, or the endpoint's own error would say what nobody asked: that the name was not found.
@@ -112,7 +114,8 @@ class TcpTransport:
             raise LinkRefused(f"no answer from {hint} within {seconds:g} s")
 
         def ended(result: IWire | Failure) -> IWire | Failure:
-            naming.over(isinstance(result, Failure) and not result.check(CancelledError))
+            failed = isinstance(result, Failure) and not result.check(CancelledError)
+            naming.over(failed and bool(connected))
             return result
 
         attempt.addCallbacks(wanted.callback, failed)
@@ -137,8 +140,13 @@ class TcpTransport:
             )
         )
 
-    def _attempt(self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr) -> Deferred[StreamWire]:
-        """:returns: fires with a wire that can be written to."""
+    def _attempt(
+        self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr, connected: list[StreamWire]
+    ) -> Deferred[StreamWire]:
+        """
+        :param connected: gets the wires that came so far.
+        :returns: fires with a wire that can be written to.
+        """
         connecting: Deferred[Any] = endpoint.connect(WireFactory(partial(self._wire, addr)))
         return connecting
 

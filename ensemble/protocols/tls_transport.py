@@ -106,7 +106,9 @@ class TlsTransport(TcpTransport):
 
         return WireFactory(wire)
 
-    def _attempt(self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr) -> Deferred[StreamWire]:
+    def _attempt(
+        self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr, connected: list[StreamWire]
+    ) -> Deferred[StreamWire]:
         wires: list[TlsWire] = []
 
         def cancel(shaken: Deferred[StreamWire]) -> None:
@@ -141,6 +143,7 @@ class TlsTransport(TcpTransport):
                 deadlines=self._deadlines,
             )
             wires.append(new)
+            connected.append(new)
             return new
 
         shaken: Deferred[StreamWire] = Deferred(cancel)

@@ -307,7 +307,8 @@ class PeerTests(CommandTestCase):
         found = self.judge(away, trouble="")
         self.assertEqual((found.grade, found.mend), (Grade.WARN, ""))
         self.assertTrue(found.what.endswith("accepts connections; lost 7 s ago: cut off; dialled again in 11 s"))
-        self.assertEqual(self.judge({**away, "last_failure": "it closed"}, trouble="").grade, Grade.FAIL)
+        for changed in ({"last_failure": "it closed"}, {"redial_in_s": None}):
+            self.assertEqual(self.judge({**away, **changed}, trouble="").grade, Grade.FAIL)
 
     def test_known_mend(self) -> None:
         """Where the humd knows what mends it, that is the mend, and is said once."""

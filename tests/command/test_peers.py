@@ -51,10 +51,12 @@ class PeersTests(CommandTestCase):
         """Why a peer is away is said, and when it is dialled again, unless a dial has failed since."""
         away = {"id": ALPHA.full, "state": "dialling", "hints": [HINT], "lost": "cut off", "lost_s": 75.2}
         rows = [away, {**away, "redial_in_s": 8.9}, {**away, "last_failure": "refused"}, {**away, "lost_s": "?"}]
+        rows.append({**away, "state": "down", "hints": []})
         self.serve_control(peers={"ok": True, "peers": rows})
         remarks = [line.rpartition("  ")[2] for line in self.call("peers").out.splitlines()[1:]]
         lost = "lost 1 min 15 s ago: cut off"
-        self.assertEqual(remarks, [lost, f"{lost}; dialled again in 8 s", "refused", "-"])
+        hintless = f"{lost}; no hint, so it must dial us"
+        self.assertEqual(remarks, [lost, f"{lost}; dialled again in 8 s", "refused", "-", hintless])
 
     def test_no_hint(self) -> None:
         """A peer that we cannot dial, as its row has no hint, is said to be one that must dial us."""

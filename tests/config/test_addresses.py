@@ -62,11 +62,28 @@ class AddressTests(SynchronousTestCase):
         self.assertEqual(outward_address(socket.AF_INET6), "2001:db8::7")
         self.interfaces(IF_INET6[:54])
         self.assertIsNone(outward_address(socket.AF_INET6))
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            here = list(addresses._of_interfaces(probe))
-        self.assertIn("127.0.0.1", here)
-        away = [each for each in here if not ip_address(each).is_loopback]
+        self.assertIn("127.0.0.1", addresses._of_interfaces_4())
+        away = addresses._of_interfaces(socket.AF_INET)
+        self.assertNotIn("127.0.0.1", away)
         self.assertEqual(outward_address(socket.AF_INET), away[0] if away else None)
+
+    def test_families(self) -> None:
+        """What leads far away is before what only an interface has, whatever the families; else the first has it."""
+        if sys.platform != "linux":
+            raise SkipTest("only Linux tells")
+        self.interfaces(IF_INET6)
+        self.patch(addresses, "_of_interfaces_4", lambda: ["192.0.2.4"])
+        both = (socket.AF_INET6, socket.AF_INET)
+        self.patch(addresses, "_FAR_AWAY", NOWHERE | {socket.AF_INET: "127.0.0.1"})  # a route that any machine has
+        self.assertEqual(outward_address(*both), "127.0.0.1")
+        self.patch(addresses, "_FAR_AWAY", NOWHERE)
+        self.assertEqual([outward_address(*both), outward_address(*both[::-1])], ["2001:db8::7", "192.0.2.4"])
+
+    def test_no_such_addresses(self) -> None:
+        """A system without IPv6 has none of its addresses."""
+        self.patch(addresses, "_FAR_AWAY", NOWHERE)
+        self.patch(addresses, "_IF_INET6", Path(tempfile.gettempdir()) / "there is none" / "such")
+        self.assertIsNone(outward_address(socket.AF_INET6))
 
     def test_elsewhere(self) -> None:
         """On another system the routing table alone is asked."""

@@ -192,8 +192,12 @@ class ListenerTests(HumdTestCase):
             4: IPv6Address("TCP", "::", 4004),
         }
         self.reactor.listenTCP = lambda port, *args, **more: Port(hosts[port])  # type: ignore[method-assign]
-        ours = {socket.AF_INET: "192.0.2.9"}
-        found = self.listeners("tcp:1", "tcp:2", "tcp:3", "tcp:4", outward=ours.get)
+        ours: dict[int, str] = {socket.AF_INET: "192.0.2.9"}
+
+        def outward(*families: int) -> str | None:
+            return next((ours[each] for each in families if each in ours), None)
+
+        found = self.listeners("tcp:1", "tcp:2", "tcp:3", "tcp:4", outward=outward)
         found.startService()
         self.assertEqual(found.hints[:2], ["tcp:127.0.0.1:4001", "tcp:[::1]:4002"])
         self.assertEqual(found.hints[2:], ["tcp:192.0.2.9:4003", "tcp:192.0.2.9:4004"])
@@ -201,7 +205,7 @@ class ListenerTests(HumdTestCase):
 
     def test_tls(self) -> None:
         """A C{tls} port is a TCP port whose hint says tls; what comes before there is a key is closed."""
-        listeners = self.listeners("tls:1", r"tls6:2:interface=\:\:1", outward=lambda family: "192.0.2.9")
+        listeners = self.listeners("tls:1", r"tls6:2:interface=\:\:1", outward=lambda *_: "192.0.2.9")
         listeners.bind()
         self.assertEqual(listeners.hints, ["tls:192.0.2.9:1", "tls:[::1]:2"])
         self.assertEqual([server[2] for server in self.reactor.tcpServers], [BACKLOG, BACKLOG])
@@ -218,7 +222,7 @@ class ListenerTests(HumdTestCase):
 
     def test_no_network(self) -> None:
         """Without any address of our own a wildcard is shown as the loopback."""
-        listeners = self.listeners("tcp:1", outward=lambda family: None)
+        listeners = self.listeners("tcp:1", outward=lambda *_: None)
         listeners.bind()
         self.assertEqual(listeners.hints, ["tcp:127.0.0.1:1"])
 

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ensemble.interfaces import Arrived
 from ensemble.mesh.defaults import PONG_SECONDS, PONGS_AT_ONCE
 from ensemble.mesh.liveness import Gone, Liveness, SendPing
-from ensemble.protocols import DEADLINES
+from ensemble.protocols import DEADLINES, Deadlines
 
 EARLY = 0.001  # seconds
 
@@ -51,6 +51,12 @@ class LivenessTests(SynchronousTestCase):
         self.live.someone_waits(True, 110.0)
         self.assertEqual(self.live.next_deadline(), 103.0)
         self.assertEqual(self.live.tick(110.0), SendPing())
+
+    def test_waiting_never_takes_longer(self) -> None:
+        """Where somebody waits it is no later than where nobody does, however the two are set."""
+        live = Liveness(100.0, True, Deadlines(ping_after_seconds=1, gone_after_seconds=5))
+        live.someone_waits(True, 100.0)
+        self.assertEqual(live.next_deadline(), 101.0)
 
     def test_waiting_begins_behind_a_ping(self) -> None:
         """The six seconds of an unanswered ping begin no earlier than the waiting."""
@@ -248,8 +254,12 @@ class UnderWayTests(SynchronousTestCase):
         return self.live.tick(now)
 
     def test_looked_at(self) -> None:
-        """It is looked at before it is late."""
-        self.assertEqual(self.live.next_deadline(), 106.0)
+        """It is looked at every second until it has arrived."""
+        self.assertEqual(self.live.next_deadline(), 104.0)
+        self.assertIsNone(self.look(1000, 104.0))
+        self.assertEqual(self.live.next_deadline(), 105.0)
+        self.assertIsNone(self.look(1500, 105.0))
+        self.assertEqual(self.live.next_deadline(), 108.0)
 
     def test_slow(self) -> None:
         """While something arrives the peer is there, and has six seconds from then."""

@@ -96,35 +96,52 @@ class NamesTests(SynchronousTestCase):
         dial.cancel()
         self.failureResultOf(dial)
 
+    def connect(self, transport: TlsTransport, peer: HumdAddr, port: int = 1) -> tuple[str, Deferred[IWire]]:
+        """A dial that connects to an address of C{a.example} and hears nothing there; which, and the dial."""
+        dial = transport.dial(Hint.parse(f"tls:a.example:{port}"), peer)
+        self.threads.answer("a.example", "192.0.2.1", "192.0.2.2", "192.0.2.3")
+        host, _, factory, *_ = self.reactor.tcpClients[-1]
+        wire = factory.buildProtocol(None)
+        wire.makeConnection(socket := StringTransport())
+        self.assertNotEqual(socket.value(), b"")
+        return host[-1], dial
+
     def test_addresses_that_lead_nowhere(self) -> None:
-        """After each dial that failed, also behind its connection, the next begins with the next address."""
-        names = Names(self.reactor)
-        transport, dialled = TlsTransport(self.reactor, HumdKey.generate(), names=names), []
+        """Each dial that had connected and led nowhere has the next of the same begin with the next address."""
+        transport, dialled = TlsTransport(self.reactor, HumdKey.generate(), names=Names(self.reactor)), ""
         for _ in range(4):
-            dial = transport.dial(Hint.parse("tls:a.example:1"), self.alice)
-            self.threads.answer("a.example", "192.0.2.1", "192.0.2.2", "192.0.2.3")
-            host, _, factory, *_ = self.reactor.tcpClients[-1]
-            dialled.append(host)
-            wire = factory.buildProtocol(None)
-            wire.makeConnection(transported := StringTransport())
-            self.assertNotEqual(transported.value(), b"")
-            self.reactor.advance(10)
-            self.failureResultOf(dial, LinkRefused)
-        self.assertEqual(dialled, ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.1"])
+            for peer, port in ((self.alice, 1), (self.alice, 2), (self.bob, 1)):  # each has turns of its own
+                address, dial = self.connect(transport, peer, port)
+                dialled += address
+                self.reactor.advance(10)
+                self.failureResultOf(dial, LinkRefused)
+        self.assertEqual(dialled, "111222333111")
         for _ in range(2):  # whoever gives up says nothing of the address
-            dial = transport.dial(Hint.parse("tls:a.example:1"), self.alice)
-            self.threads.answer("a.example", "192.0.2.1", "192.0.2.2", "192.0.2.3")
-            self.assertEqual(self.reactor.tcpClients[-1][0], "192.0.2.2")
+            address, dial = self.connect(transport, self.alice)
+            self.assertEqual(address, "2")
             dial.cancel()
             self.failureResultOf(dial, CancelledError)
 
-    def test_names_that_fail_are_forgotten(self) -> None:
+    def test_addresses_that_refuse(self) -> None:
+        """A dial that connected nowhere has tried them all, and says the same again."""
+        transport = TlsTransport(self.reactor, HumdKey.generate(), names=Names(self.reactor))
+        for _ in range(2):
+            dial = transport.dial(Hint.parse("tls:a.example:1"), self.alice)
+            self.threads.answer("a.example", "192.0.2.1", "192.0.2.2")
+            self.assertEqual(self.reactor.tcpClients[-1][0], "192.0.2.1")
+            self.reactor.advance(10)
+            self.failureResultOf(dial, LinkRefused)
+
+    def test_dials_that_fail_are_forgotten(self) -> None:
         """What is remembered of them has a ceiling."""
         self.patch(names_module, "ANSWERED", 2)
         remembered = Names(self.reactor)
-        for name in ("a.example", "b.example", "c.example"):
-            remembered.failed(name)
-        self.assertEqual(list(remembered._failed), ["c.example"])
+        transport = TlsTransport(self.reactor, HumdKey.generate(), names=remembered)
+        for port in (1, 2, 3):
+            _, dial = self.connect(transport, self.alice, port)
+            self.reactor.advance(10)
+            self.failureResultOf(dial, LinkRefused)
+        self.assertEqual(list(remembered._failed), [(self.alice.id, "a.example", 3)])
 
     def crowd(self, count: int) -> list[Deferred[IWire]]:
         """So many peers are dialled, each by a name of its own."""
