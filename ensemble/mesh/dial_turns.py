@@ -1,9 +1,9 @@
 """
 Whose turn it is to dial: so many dials may be under way at once, over all peers.
 
-Each takes a descriptor until it has failed or its link is up, and a row costs nothing to write.  Whoever waits is served
-in the order in which it asked, and asks for one dial at a time: the many hints of one peer are behind the first of the
-others.
+Each takes a descriptor until it has failed or its link is up, and a row costs nothing to write.  Whoever waits is
+served in the order in which it asked, and asks for one dial at a time: the many hints of one peer are behind the first
+of the others.
 """
 
 from __future__ import annotations
