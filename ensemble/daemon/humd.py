@@ -298,8 +298,8 @@ class Humd(MultiService):
         )
 
     def _say_where(self) -> None:
-        if self.hints:
-            self.log.info("others find it at {where}", where=" ".join(self.hints), hints=self.hints, event="listening")
+        if hints := self.hints:
+            self.log.info("others find it at {where}", where=" ".join(hints), hints=hints, event="listening")
         if not self.listeners.hints:
             self.log.info(
                 "it listens nowhere, so only its own dials make links; --listen tls:14731 opens a port",

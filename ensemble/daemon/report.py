@@ -87,17 +87,18 @@ def _row(humd: Humd, peer: HumdId, row: KnownPeer | None) -> dict[str, Any]:
 
 
 def _away(humd: Humd, peer: HumdId) -> dict[str, Any]:
-    loss, redial_in = humd.ensemble.history.loss(peer), humd.dialler.redial_in(peer)
-    if loss is None or humd.ensemble.linked(peer):
-        lost: dict[str, Any] = {"lost": None, "lost_s": None}
-    else:
-        lost = {"lost": loss.reason, "lost_s": round(humd.clock.seconds() - loss.at, 3)}
-    return {**lost, "redial_in_s": None if redial_in is None else round(redial_in, 3)}
+    loss = None if humd.ensemble.linked(peer) else humd.ensemble.history.loss(peer)
+    redial_in = humd.dialler.redial_in(peer)
+    return {
+        "lost": None if loss is None else loss.reason,
+        "lost_s": None if loss is None else round(humd.clock.seconds() - loss.at, 3),
+        "redial_in_s": None if redial_in is None else round(redial_in, 3),
+    }
 
 
 def _link(humd: Humd, link: Link | None) -> dict[str, Any]:
     if link is None or link.shaken is None:
-        return {**_NO_LINK}
+        return _NO_LINK
     shaken, round_trip, allowance = link.shaken, link.round_trip, link.reading.allowance
     return {
         "wire": link.wire.kind,

@@ -129,12 +129,9 @@ class Liveness:
         if self._left is None or self._under_way is None:
             return
         before, with_ping = self._under_way
-        if seen is None or seen.size >= with_ping:
-            self._under_way = None
         if seen is not None and seen.size > before:
-            self._left = max(self._left, now - seen.ago)
-            if seen.size < with_ping:
-                self._under_way = seen.size, with_ping
+            self._left, before = max(self._left, now - seen.ago), seen.size
+        self._under_way = None if seen is None or before >= with_ping else (before, with_ping)
 
     def someone_waits(self, waits: bool, now: float) -> None:
         """Somebody waits for an answer over this link, or nobody does any more."""

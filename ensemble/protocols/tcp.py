@@ -91,9 +91,9 @@ class TcpTransport:
         host, port = hint.host_port()
         seconds = self._deadlines.dial_seconds if timeout is None else timeout
         naming = Naming(self._reactor, self._names, addr.id)
-        connected: list[StreamWire] = []
+        wires: list[Any] = []
         endpoint = _endpoint(naming, host, port, seconds + 1)  # ours ends first: it says more
-        attempt = self._attempt(endpoint, hint, addr, connected)
+        attempt = self._attempt(endpoint, hint, addr, wires)
 
         def cancel(wanted: Deferred[IWire]) -> None:
             # First, or the endpoint's own error would say what nobody asked: that the name was not found.
@@ -115,7 +115,7 @@ class TcpTransport:
 
         def ended(result: IWire | Failure) -> IWire | Failure:
             failed = isinstance(result, Failure) and not result.check(CancelledError)
-            naming.over(failed and bool(connected))
+            naming.over(failed and bool(wires))
             return result
 
         attempt.addCallbacks(wanted.callback, failed)
@@ -141,10 +141,10 @@ class TcpTransport:
         )
 
     def _attempt(
-        self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr, connected: list[StreamWire]
+        self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr, wires: list[Any]
     ) -> Deferred[StreamWire]:
         """
-        :param connected: gets the wires that came so far.
+        :param wires: gets those that are connected and may fail all the same.
         :returns: fires with a wire that can be written to.
         """
         connecting: Deferred[Any] = endpoint.connect(WireFactory(partial(self._wire, addr)))

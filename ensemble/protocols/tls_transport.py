@@ -107,10 +107,8 @@ class TlsTransport(TcpTransport):
         return WireFactory(wire)
 
     def _attempt(
-        self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr, connected: list[StreamWire]
+        self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr, wires: list[Any]
     ) -> Deferred[StreamWire]:
-        wires: list[TlsWire] = []
-
         def cancel(shaken: Deferred[StreamWire]) -> None:
             shaken.errback(CancelledError())  # first, or what follows would say what nobody asked
             connecting.cancel()
@@ -143,7 +141,6 @@ class TlsTransport(TcpTransport):
                 deadlines=self._deadlines,
             )
             wires.append(new)
-            connected.append(new)
             return new
 
         shaken: Deferred[StreamWire] = Deferred(cancel)

@@ -6,7 +6,6 @@ import errno
 import os
 import socket
 import sys
-import tempfile
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -29,11 +28,9 @@ class AddressTests(SynchronousTestCase):
 
     def interfaces(self, text: str) -> None:
         """What the system says of IPv6."""
-        (where, path) = tempfile.mkstemp()
-        self.addCleanup(os.unlink, path)
-        os.close(where)
-        Path(path).write_text(text)
-        self.patch(addresses, "_IF_INET6", Path(path))
+        path = Path(self.mktemp())
+        path.write_text(text)
+        self.patch(addresses, "_IF_INET6", path)
 
     def test_routed(self) -> None:
         """The routing table knows our address, or it is one of an interface, and never one of this machine only."""
@@ -82,7 +79,7 @@ class AddressTests(SynchronousTestCase):
     def test_no_such_addresses(self) -> None:
         """A system without IPv6 has none of its addresses."""
         self.patch(addresses, "_FAR_AWAY", NOWHERE)
-        self.patch(addresses, "_IF_INET6", Path(tempfile.gettempdir()) / "there is none" / "such")
+        self.patch(addresses, "_IF_INET6", Path(self.mktemp()))
         self.assertIsNone(outward_address(socket.AF_INET6))
 
     def test_elsewhere(self) -> None:

@@ -200,14 +200,19 @@ class LoopbackTests(TestCase):
         with self.assertRaisesRegex(LinkRefused, hint):
             await TcpTransport(reactor).dial(Hint.parse(hint), HumdAddr(BOB))
 
-    async def test_arrived(self) -> None:
-        """What the other end's system has taken is told, and what it has not, be it read there or not."""
+    async def pair(self) -> tuple[IWire, StreamWire]:
+        """Both ends of a connection, ours and the accepted one, that do not close for long."""
         accepted: Deferred[StreamWire] = Deferred()
         transport = TcpTransport(reactor, deadlines=Deadlines(connection_close_seconds=1))
         port: Any = await transport.listen(TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"), accepted.callback)
         self.addCleanup(port.stopListening)
         mine = await transport.dial(Hint.parse(f"tcp:127.0.0.1:{port.getHost().port}"), HumdAddr(BOB))
-        theirs, my_sink = await accepted, RecordingSink()
+        return mine, await accepted
+
+    async def test_arrived(self) -> None:
+        """What the other end's system has taken is told, and what it has not, be it read there or not."""
+        mine, theirs = await self.pair()
+        my_sink = RecordingSink()
         mine.start(my_sink)
         began = mine.arrived()
         if began is None:
@@ -227,12 +232,8 @@ class LoopbackTests(TestCase):
 
     async def test_peer_that_does_not_read(self) -> None:
         """A peer that does not read holds a closed wire only for the patience of a close."""
-        accepted: Deferred[StreamWire] = Deferred()
-        transport = TcpTransport(reactor, deadlines=Deadlines(connection_close_seconds=1))
-        port: Any = await transport.listen(TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"), accepted.callback)
-        self.addCleanup(port.stopListening)
-        mine = await transport.dial(Hint.parse(f"tcp:127.0.0.1:{port.getHost().port}"), HumdAddr(BOB))
-        theirs, my_sink, their_sink = await accepted, RecordingSink(), RecordingSink()
+        mine, theirs = await self.pair()
+        my_sink, their_sink = RecordingSink(), RecordingSink()
         mine.start(my_sink)
         mine.write([bytes(50_000_000)])
         await my_sink.told("wire_full")
