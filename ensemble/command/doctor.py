@@ -14,7 +14,7 @@ from ensemble.command import checks
 from ensemble.command.control import DaemonRefused, NoDaemon, Unanswered, ask_daemon, dict_of, texts_of
 from ensemble.command.findings import Finding, Grade, count, fail, ok, show, warn
 from ensemble.command.here import Here
-from ensemble.command.hints import is_loopback, trust_line
+from ensemble.command.hints import ONLY_IPV6, is_ipv6_only, is_loopback, trust_line
 from ensemble.command.naming import rows_of
 from ensemble.command.outcome import FAILED, OK
 from ensemble.command.output import brief
@@ -84,7 +84,8 @@ def own_hints(listening: list[str], reached: dict[str, Reached]) -> list[Finding
                 )
             )
         elif tried is not None and is_loopback(hint):
-            found.append(ok("listening", f"{hint} (for this machine only)"))
+            near = f"{hint} (for this machine only)"
+            found.append(warn("listening", near, ONLY_IPV6) if is_ipv6_only() else ok("listening", near))
         else:
             found.append(ok("listening", hint))
     return found
@@ -161,7 +162,9 @@ def judge(
     if tried:
         plain = "not dialled, for its row also names a secure hint"
         troubles = ", ".join(f"{each.hint} ({plain if each.hint in undialled else each.trouble})" for each in tried)
-        usual = "is its humd running, the address right, its firewall open?"
+        mends = {each.mend for each in tried}
+        usual = "".join(mends) if len(mends) == 1 else ""
+        usual = usual or "is its humd running, the address right, its firewall open?"
         if any(reached[hint].trouble == "" for hint in undialled):
             usual = f"mend the secure hint, or `ensemble trust {row.get('id')} --plain`"
         return fail("peer", f"{name}: not linked, {troubles}{failure}", mend or usual)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
-import socket
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Final
 
 from ensemble.command.outcome import BadUsage
-from ensemble.config import outward_address
+from ensemble.config import outward_addresses
 from ensemble.identity import LISTENED, BadHint, Hint, HumdId
 
+ONLY_IPV6: Final = "this machine has IPv6 addresses only, so others need a port of IPv6: --listen tls6:14731"
 _FIELDS: Final = re.compile(r"(?<!\\):")
-_EVERYWHERE: Final = frozenset({"", "0.0.0.0", "::"})
 
 
 def advertised(texts: Iterable[str]) -> list[str]:
@@ -29,20 +28,20 @@ def advertised(texts: Iterable[str]) -> list[str]:
         raise BadUsage(f"--advertise: {error}") from None
 
 
-def of_listeners(descriptions: Iterable[str], host: str | None) -> list[str]:
+def of_listeners(descriptions: Iterable[str]) -> list[str]:
     """
-    What others would dial for these endpoints.  A port that is chosen later cannot be said yet.
+    What others would dial for these endpoints, as far as this machine knows its addresses.  A port that is chosen later
+    cannot be said yet.
 
-    :param host: this machine's address, for endpoints that listen on all of them; None where it is not known.
     :raises BadUsage: one is no endpoint that the daemon knows.
     """
-    found = []
+    found: list[str] = []
     for description in descriptions:
         port, interface = endpoint(description)
-        place = host if interface in _EVERYWHERE else interface
-        if port and place is not None:
-            scheme = LISTENED[description.partition(":")[0]]
-            found.append(f"{scheme}:[{place}]:{port}" if ":" in place else f"{scheme}:{place}:{port}")
+        wire = description.partition(":")[0]
+        everywhere = "::" if wire.endswith("6") else "0.0.0.0"
+        if port:
+            found += (str(Hint.at(LISTENED[wire], host, port)) for host in outward_addresses(interface or everywhere))
     return found
 
 
@@ -70,15 +69,18 @@ def trust_line(humd_id: HumdId, hints: Iterable[str]) -> str:
     return shlex.join(("ensemble", "trust", humd_id.full, *hints))
 
 
-def own_address() -> str | None:
-    """The address under which others reach this machine, of IPv4 where it has one."""
-    return outward_address(socket.AF_INET, socket.AF_INET6)
-
-
 def near_only(hints: Iterable[str]) -> str:
     """What is to be said of hints that lead to this machine only from itself; empty where one may from elsewhere."""
     places = [hint for hint in hints if not hint.startswith("tls-fp:")]
-    return "only programs on this machine can reach that address" if all(map(is_loopback, places)) else ""
+    if not all(map(is_loopback, places)):
+        return ""
+    return "only programs on this machine can reach that address" + (f"; {ONLY_IPV6}" if is_ipv6_only() else "")
+
+
+def is_ipv6_only() -> bool:
+    """Whether others can reach what listens on all addresses of IPv6, and not what listens on all of IPv4."""
+    near = [is_loopback(str(Hint.at("tls", outward_addresses(all_)[0], 1))) for all_ in ("0.0.0.0", "::")]
+    return near == [True, False]
 
 
 def is_loopback(text: str) -> bool:
@@ -88,6 +90,7 @@ def is_loopback(text: str) -> bool:
     except BadHint:
         return False
     try:
-        return ip_address(host).is_loopback
+        ip = ip_address(host)
     except ValueError:
         return host == "localhost"
+    return (getattr(ip, "ipv4_mapped", None) or ip).is_loopback

@@ -21,7 +21,7 @@ from attrs import asdict, frozen
 
 from ensemble.command.control import texts_of
 from ensemble.command.here import Here
-from ensemble.command.hints import advertised, near_only, of_listeners, own_address, trust_line
+from ensemble.command.hints import advertised, near_only, of_listeners, trust_line
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.unit import UNIT, given_words, humd_words, twistd, unit_path, unit_text
 from ensemble.config import (
@@ -112,8 +112,7 @@ def init(here: Here) -> int:
     kept = _kept(unit, [option for option, values in given.items() if not values]) if keeps else {}
     passed = given | kept
     listen, advertise = passed[LISTEN], passed[ADVERTISE]
-    hints = advertised(advertise)
-    of_listeners(listen, None)  # judged before anything is written
+    hints, guesses = advertised(advertise), of_listeners(listen)  # judged before anything is written
     _ask_daemon({option: given[option] for option in (LISTEN, LIMIT, MAX_TONE)})
     key, minted = load_or_mint(paths.key)
     steps = [
@@ -125,7 +124,7 @@ def init(here: Here) -> int:
     text = unit_text(words)
     steps.append(_write_unit(unit, text, options.force))
     if not hints:
-        hints = of_listeners(listen, own_address()) or texts_of(here.status()[0], "listening")
+        hints = guesses or texts_of(here.status()[0], "listening")
     if any(hint.startswith("tls:") for hint in hints):
         hints = list(dict.fromkeys((*hints, f"tls-fp:{fingerprint(certificate_of(key))}")))
     guessed = bool(listen) and not advertise

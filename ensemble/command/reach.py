@@ -11,10 +11,11 @@ import queue
 import socket
 import time
 from collections.abc import Callable, Sequence
+from errno import EADDRNOTAVAIL, ENETUNREACH
 from functools import partial
 from math import ceil
 from threading import Thread
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import frozen
 
@@ -23,13 +24,18 @@ from ensemble.identity import BadCertificate, BadHint, Hint, HumdKey, fingerprin
 if TYPE_CHECKING:
     from ensemble.protocols import TlsSessions
 
-SECONDS: Final = 3.0  # for one connect
+SECONDS: Final = 3.0  # for the connection, and as many for TLS on it
 SLACK: Final = 1.0  # seconds more, in which names are looked up: the system sets no limit to that
 AT_ONCE: Final = 32  # threads
 TRIED: Final = frozenset({"tcp", "tls"})  # the schemes that a TCP connect tells something about
 _CHUNK: Final = 1 << 14
 
-Connect: TypeAlias = Callable[[str, int, float], bytes]
+Place: TypeAlias = tuple[socket.AddressFamily, Any]
+Connect: TypeAlias = Callable[[Sequence[Place]], bytes]
+
+
+class _TooLate(ConnectionError):
+    """There is a connection, and no end of the handshake."""
 
 
 @frozen
@@ -38,12 +44,14 @@ class Reached:
     What came of one hint.
 
     :ivar trouble: why it could not be reached; empty where it was.
+    :ivar mend: what could be done about that; empty for the usual.
     :ivar found: the id of who is there, by its certificate; None where that says none, or could not be seen.
     :ivar pin: C{tls-fp:} of that certificate.
     """
 
     hint: str
     trouble: str = ""
+    mend: str = ""
     found: str | None = None
     pin: str = ""
 
@@ -53,8 +61,8 @@ def reach(hints: Sequence[str], key: HumdKey | None = None, connect: Connect | N
     Try all of them at once; the schemes that cannot be tried are left out.
 
     :param key: ours; without it no TLS is spoken.
-    :param connect: to a host and port within so many seconds; raises C{OSError}; returns the certificate (DER) that
-        is shown there, or nothing.
+    :param connect: to one of some addresses; raises C{OSError}; returns the certificate (DER) that is shown there, or
+        nothing.
     """
     tried = [hint for hint in dict.fromkeys(hints) if hint.partition(":")[0] in TRIED]
     tries = dict.fromkeys(TRIED, connect if connect is not None else _connect)
@@ -68,7 +76,7 @@ def reach(hints: Sequence[str], key: HumdKey | None = None, connect: Connect | N
     # Daemon threads: one that is stuck in the resolver keeps nobody waiting, nor the process from ending.
     found: dict[str, Reached] = {}
     threads = [Thread(target=_work, args=(waiting, found, tries), daemon=True) for _ in tried[:AT_ONCE]]
-    until = time.monotonic() + (SECONDS + SLACK) * ceil(len(tried) / AT_ONCE)
+    until = time.monotonic() + (2 * SECONDS + SLACK) * ceil(len(tried) / AT_ONCE)
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -82,17 +90,25 @@ def _work(waiting: queue.SimpleQueue[str], found: dict[str, Reached], tries: dic
             hint = waiting.get_nowait()
         except queue.Empty:
             return
-        found[hint] = _try(hint, tries[hint.partition(":")[0]])
+
+        def looked_up(hint: str = hint) -> None:
+            found[hint] = _silent(hint)
+
+        found[hint] = _try(hint, tries[hint.partition(":")[0]], looked_up)
 
 
-def _try(hint: str, connect: Connect) -> Reached:
+def _try(hint: str, connect: Connect, looked_up: Callable[[], None]) -> Reached:
     try:
-        host, port = Hint.parse(hint).host_port()
-        shown = connect(host, port, SECONDS)
+        parsed = Hint.parse(hint)
+        if parsed.lacks_zone:
+            return Reached(hint, "it names no interface", "a link-local address needs one behind it: [fe80::1%eth0]")
+        places = _places(*parsed.host_port())
+        looked_up()
+        shown = connect(places)
     except TimeoutError:
-        return Reached(hint, f"nothing answers within {SECONDS:g} s")
+        return _silent(hint)
     except OSError as error:
-        return Reached(hint, error.strerror.lower() if error.strerror else str(error))
+        return Reached(hint, error.strerror.lower() if error.strerror else str(error), _mend(error))
     except (BadHint, UnicodeError) as error:
         return Reached(hint, str(error))
     try:
@@ -102,21 +118,63 @@ def _try(hint: str, connect: Connect) -> Reached:
     return Reached(hint, found=leaf.full if leaf is not None else None, pin=f"tls-fp:{fingerprint(shown)}")
 
 
-def _connect(host: str, port: int, seconds: float) -> bytes:
-    socket.create_connection((host, port), seconds).close()
+def _silent(hint: str) -> Reached:
+    return Reached(hint, f"nothing answers within {SECONDS:g} s")
+
+
+def _mend(error: OSError) -> str:
+    if isinstance(error, _TooLate):
+        return "is it a humd, and do large packets reach it, and come back? (its path MTU)"
+    if isinstance(error, socket.gaierror):
+        return "is the name right, and does the resolver of this machine answer?"
+    if error.errno in (ENETUNREACH, EADDRNOTAVAIL):
+        return "has this machine a network that leads there?"
+    return ""
+
+
+def _places(host: str, port: int) -> list[Place]:
+    return [(family, address) for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def _open(places: Sequence[Place]) -> socket.socket:
+    """
+    To the first that takes it; each has its share of the time.
+
+    :raises OSError: of the last of them.
+    """
+    until = time.monotonic() + SECONDS
+    for left, (family, address) in zip(range(len(places), 0, -1), places, strict=True):
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(max((until - time.monotonic()) / left, 0.001))
+            connection.connect(address)
+        except OSError:
+            connection.close()
+            if left == 1:
+                raise
+        else:
+            return connection
+    raise OSError("it has no address")
+
+
+def _connect(places: Sequence[Place]) -> bytes:
+    _open(places).close()
     return b""
 
 
-def _shake(sessions: TlsSessions, host: str, port: int, seconds: float) -> bytes:
-    until = time.monotonic() + seconds
+def _shake(sessions: TlsSessions, places: Sequence[Place]) -> bytes:
     session = sessions.dial(lambda _: True)  # whoever it is
-    with socket.create_connection((host, port), seconds) as connection:
+    with _open(places) as connection:
+        until = time.monotonic() + SECONDS
         while not session.shake():
             if session.broken:
                 raise ConnectionError("it accepts connections, and does not speak our TLS")
             connection.sendall(session.outgoing())
             connection.settimeout(max(until - time.monotonic(), 0.001))
-            data = connection.recv(_CHUNK)
+            try:
+                data = connection.recv(_CHUNK)
+            except TimeoutError:
+                raise _TooLate(f"it accepts connections, and no TLS within {SECONDS:g} s") from None
             if not data:
                 raise ConnectionError("it accepts connections, and ends them in the TLS handshake")
             session.receive(data)

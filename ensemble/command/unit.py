@@ -108,8 +108,7 @@ def unit_text(words: Sequence[str]) -> str:
 # Written by `ensemble init`, which replaces it only with --force.
 [Unit]
 Description=humd: links this machine to other humds
-StartLimitIntervalSec=300
-StartLimitBurst=10
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify

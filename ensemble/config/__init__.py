@@ -1,6 +1,6 @@
 """Where things are, and what the operator wrote there."""
 
-from ensemble.config.addresses import outward_address
+from ensemble.config.addresses import outward_addresses
 from ensemble.config.atomic import alone, create_text, write_text
 from ensemble.config.controls import CONTROLS, CONTROLS_BUT_LINES, escaped_json
 from ensemble.config.pasting import pasteable
@@ -65,7 +65,7 @@ __all__ = [
     "meant",
     "next_key_trouble",
     "old_key_file",
-    "outward_address",
+    "outward_addresses",
     "parse_peers",
     "pasteable",
     "read_own_statements",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import errno
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -21,13 +21,14 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 
-from ensemble.config import outward_address
+from ensemble.config import outward_addresses
 from ensemble.daemon.descriptors import KEPT, Descriptors
 from ensemble.daemon.paced_port import PacedPort
 from ensemble.daemon.settings import wire_of
 from ensemble.errors import ConfigurationError
+from ensemble.identity import Hint
 from ensemble.mesh import Ensemble
-from ensemble.protocols import Porch, TlsTransport
+from ensemble.protocols import Porch, TlsTransport, host_of
 
 BACKLOG: Final = 1024  # connections that the system holds for us; Twisted's 50 are gone in the first storm
 
@@ -42,17 +43,17 @@ class Listeners(Service):
         reactor: Any,
         descriptions: Sequence[str],
         descriptors: Descriptors,
-        outward: Callable[..., str | None] | None = None,
+        outward: Callable[[str], list[str]] | None = None,
     ) -> None:
         """
         :param descriptions: Twisted endpoint strings, checked already.
-        :param outward: our address of the first family that has one, as others see it; None asks the system.
+        :param outward: what others dial for a port on an address of ours, or on all; None asks the system.
         """
         self._reactor, self._descriptions = reactor, descriptions
         self._descriptors = descriptors
         self._ensemble: Ensemble | None = None
         self._factories: dict[str, IProtocolFactory] = {}
-        self._outward = outward_address if outward is None else outward
+        self._outward = outward_addresses if outward is None else outward
         self._porch = Porch(reactor)  # of nobody, until there is a mesh
         self._ports: list[IListeningPort] = []
         self._paced: list[PacedPort] = []
@@ -74,8 +75,12 @@ class Listeners(Service):
     @property
     def hints(self) -> list[str]:
         """Of the ports that are open, with the addresses that this machine has by now."""
-        wires = map(wire_of, self._descriptions)
-        return [self._hint(port, wire) for port, wire in zip(self._ports, wires, strict=False)]
+        found: list[str] = []
+        for port, description in zip(self._ports, self._descriptions, strict=False):
+            where: Any = port.getHost()
+            places = self._outward(str(where.host))
+            found += (str(Hint.at(wire_of(description), place, int(where.port))) for place in places)
+        return found
 
     def serve(self, ensemble: Ensemble, tls: TlsTransport) -> None:
         """From now on who connects is linked; until then it is dropped, for the ports may be open before."""
@@ -100,21 +105,20 @@ class Listeners(Service):
         try:
             return _at_once(endpoint_of(self._reactor, description).listen(_Door(self._build, wire_of(description))))
         except CannotListenError as error:
-            cause = error.socketError
-            text = (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
-            raise ConfigurationError(
-                f"cannot listen on {description}: {text}; choose another place with --listen"
-            ) from None
+            raise ConfigurationError(f"cannot listen on {description}: {self._why(error)}") from None
         except (OSError, OverflowError) as error:
             raise ConfigurationError(f"cannot listen on {description}: {error}") from None
 
-    def _hint(self, port: IListeningPort, wire: str) -> str:
-        where: Any = port.getHost()
-        host, number = str(where.host), int(where.port)
-        if host in ("0.0.0.0", "::"):
-            families = (socket.AF_INET6, socket.AF_INET) if host == "::" else (socket.AF_INET,)
-            host = self._outward(*families) or "127.0.0.1"
-        return f"{wire}:[{host}]:{number}" if ":" in host else f"{wire}:{host}:{number}"
+    def _why(self, error: CannotListenError) -> str:
+        cause = error.socketError
+        number = cause.errno if isinstance(cause, OSError) else None
+        if number == errno.EADDRNOTAVAIL:
+            return "no interface of this machine has that address (yet); choose another place with --listen"
+        ours: list[Any] = [port.getHost() for port in self._ports]
+        if number == errno.EADDRINUSE and ("::", error.port) in ((each.host, each.port) for each in ours):
+            return "the port on :: before it takes IPv4, too; leave this one out"
+        text = (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
+        return f"{text}; choose another place with --listen"
 
     def _build(self, wire: str, address: IAddress) -> IProtocol | None:
         """
@@ -123,7 +127,7 @@ class Listeners(Service):
         Not before there is a mesh, nor where its address is full of newcomers; and the last descriptors are for local
         programs and our dials.
         """
-        ensemble, who = self._ensemble, str(getattr(address, "host", ""))
+        ensemble, who = self._ensemble, host_of(address)
         if ensemble is None:
             return None
         if not self._descriptors.spare():

@@ -76,6 +76,11 @@ class Hint:
             raise BadHint(f"{text!r}: a fingerprint has 64 hex digits")
         return hint
 
+    @classmethod
+    def at(cls, scheme: str, host: str, port: int) -> Hint:
+        """:param host: a name or an IP literal, of IPv6 without brackets."""
+        return cls(scheme, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
     def host_port(self) -> tuple[str, int]:
         """
         Where to connect.
@@ -98,6 +103,15 @@ class Hint:
         if _PORT.fullmatch(port) is None or not 1 <= int(port) <= 65535:
             raise BadHint(f"{self}: host:port with a port from 1 to 65535 is needed (IPv6 as [::1]:port)")
         return self._host(host), int(port)
+
+    @property
+    def lacks_zone(self) -> bool:
+        """Is it a link-local address (RFC 4007) that names no interface, and so leads nowhere?"""
+        try:
+            ip = IPv6Address(self.host_port()[0])
+        except (BadHint, AddressValueError):
+            return False
+        return ip.is_link_local and ip.scope_id is None
 
     def _host(self, host: str) -> str:
         if host.startswith("[") and host.endswith("]"):

@@ -41,6 +41,7 @@ from ensemble.protocols.outbox import DEFAULT_OUTBOX_LIMIT, Block, Outbox
 from ensemble.protocols.porch import ACCEPT_PERCENT, HANDSHAKE_PERCENT, Porch
 from ensemble.protocols.proof import Role
 from ensemble.protocols.share import Share, Traffic, crowd_of
+from ensemble.protocols.sockets import host_of
 from ensemble.protocols.stream import StreamWire
 from ensemble.protocols.stream_factory import StreamWireFactory
 from ensemble.protocols.tcp import TcpTransport
@@ -119,6 +120,8 @@ __all__ = [
     "SomebodyElse",
     "Traffic",
     "crowd_of",
+    # sockets
+    "host_of",
     # stream
     "StreamWire",
     "StreamWireFactory",

@@ -8,6 +8,7 @@ resolved to all their addresses (RFC 8305), and that a close is a close in both 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,6 +25,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 
 from ensemble.errors import LinkRefused
+from ensemble.identity import Hint
 from ensemble.interfaces import IWire
 from ensemble.protocols.budget import LineBudget
 from ensemble.protocols.deadlines import DEADLINES, Deadlines
@@ -34,7 +36,7 @@ from ensemble.protocols.stream import StreamWire
 from ensemble.protocols.stream_factory import StreamWireFactory, WireFactory
 
 if TYPE_CHECKING:
-    from ensemble.identity import Hint, HumdAddr
+    from ensemble.identity import HumdAddr
 
 
 class TcpTransport:
@@ -89,6 +91,9 @@ class TcpTransport:
         :param addr: who should be there: what the wire says as its C{peer}.
         """
         host, port = hint.host_port()
+        if hint.lacks_zone:
+            mend = f"name this machine's behind it: {Hint.at(hint.scheme, f'{host}%eth0', port)}"
+            return _fail(LinkRefused(f"cannot reach {hint}: a link-local address needs an interface", mend))
         seconds = self._deadlines.dial_seconds if timeout is None else timeout
         naming = Naming(self._reactor, self._names, addr.id)
         wires: list[Any] = []
@@ -111,6 +116,9 @@ class TcpTransport:
                 cause = f"no address for {hint} within {seconds:g} s"
                 why = "no name server answers, or it waits for names that none answers for"
                 raise LinkRefused(f"{cause}: {why}; a hint with an IP address needs none")
+            if wires:
+                why = "is it no humd, is it too busy, or are large packets lost on the way?"
+                raise LinkRefused(f"{hint} accepts connections, and no TLS within {seconds:g} s: {why}")
             raise LinkRefused(f"no answer from {hint} within {seconds:g} s")
 
         def ended(result: IWire | Failure) -> IWire | Failure:
@@ -173,7 +181,11 @@ def _endpoint(reactor: Naming, host: str, port: int, timeout: float) -> IStreamC
 def _explained(failure: Failure, hint: Hint) -> Failure:
     """What a person needs to read; a bug stays what it is."""
     if failure.check(ConnectError, DNSLookupError, OSError, ValueError):
-        return Failure(LinkRefused(f"cannot reach {hint}: {in_short(failure)}"))
+        _, zoned, zone = hint.host_port()[0].partition("%")
+        is_lost = zoned and failure.check(socket.gaierror)
+        return Failure(
+            LinkRefused(f"cannot reach {hint}: {f'no interface {zone} here' if is_lost else in_short(failure)}")
+        )
     return failure
 
 

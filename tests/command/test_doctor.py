@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
@@ -11,7 +12,7 @@ from ensemble.command import checks
 from ensemble.command.control import AS_ITS_USER
 from ensemble.command.doctor import judge
 from ensemble.command.findings import Finding, Grade
-from ensemble.command.reach import Reached
+from ensemble.command.reach import Place, Reached
 from ensemble.config import MAX_THRUM
 from tests.command.calling import ALPHA, BETA, CommandTestCase, linked, status
 
@@ -34,9 +35,10 @@ class DoctorTests(CommandTestCase):
         self.serve_control(status=said, probe={"ok": True, "peers": list(rows)})
         self.serve(self.thrum, lambda tone: [], BREATH)
 
-    def connect(self, host: str, port: int, seconds: float) -> bytes:
-        if (host, port) in self.unreachable:
-            raise self.unreachable[host, port]
+    def connect(self, places: Sequence[Place]) -> bytes:
+        ((_, address),) = places
+        if address in self.unreachable:
+            raise self.unreachable[address]
         return b""
 
     def checks(self, *words: str, expect: int) -> list[dict[str, str]]:
@@ -137,6 +139,13 @@ class DoctorTests(CommandTestCase):
         self.healthy(listening=[])
         self.assertIn("listens nowhere", self.call("doctor").out)
 
+    def test_ipv6_only(self) -> None:
+        """A humd that only this machine can reach, for it has no IPv4, is worth a look."""
+        self.healthy(listening=["tcp:127.0.0.1:1"])
+        with mock.patch("ensemble.command.doctor.is_ipv6_only", lambda: True):
+            (found,) = (each for each in self.checks(expect=0) if each["check"] == "listening")
+        self.assertEqual((found["grade"], "tls6:14731" in found["mend"]), ("warn", True))
+
     def test_own_hints(self) -> None:
         """The own hints are tried; one that does not answer is worth a look."""
         self.healthy(listening=[f"tls-fp:{'ab' * 32}", "tcp:127.0.0.1:1", "tcp:192.0.2.1:1", "udp:192.0.2.1:1"])
@@ -232,8 +241,8 @@ class DoctorTests(CommandTestCase):
         self.healthy(*rows)
         meeting = threading.Barrier(len(rows), timeout=30)
 
-        def connect(host: str, port: int, seconds: float) -> None:
-            if host != "192.0.2.1":
+        def connect(places: Sequence[Place]) -> bytes:
+            if places[0][1][0] != "192.0.2.1":
                 meeting.wait()  # breaks unless all of them are tried at once
             raise TimeoutError
 
@@ -361,6 +370,13 @@ class PeerTests(CommandTestCase):
         self.assertIn(f"{HINT} accepts", judge({**row, "secure_only": False}, dead, ALPHA, [HINT]).what)
         self.assertIn(f"{tls} accepts", judge(row, {**dead, tls: Reached(tls)}, ALPHA, [HINT]).what)
         self.assertIn("firewall", judge(row, {**dead, HINT: Reached(HINT, "refused")}, ALPHA, [HINT]).mend)
+
+    def test_mends_of_looks(self) -> None:
+        """What this machine itself lacks is the mend, where all hints say the same."""
+        other, row = "tcp:192.0.2.3:1", linked(state="down", hints=[HINT, "tcp:192.0.2.3:1"])
+        for mends, told in ((("a network?", "a network?"), "a network?"), (("a network?", ""), "is its humd running")):
+            reached = {each: Reached(each, "x", mend) for each, mend in zip((HINT, other), mends, strict=True)}
+            self.assertIn(told, judge(row, reached, ALPHA, [HINT]).mend)
 
     def test_unreachable(self) -> None:
         """Who cannot be reached is told with the cause of each hint."""

@@ -8,10 +8,10 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.command.hints import advertised, endpoint, is_loopback, of_listeners, own_address
+from ensemble.command.hints import advertised, endpoint, is_loopback, near_only, of_listeners
 from ensemble.command.outcome import BadUsage
 from ensemble.config import read_peers
-from ensemble.identity import Hint, certificate_of, fingerprint, load
+from ensemble.identity import certificate_of, fingerprint, load
 from tests.command.calling import CommandTestCase, status
 
 SYSTEMCTL = """\
@@ -335,11 +335,11 @@ class HintTests(SynchronousTestCase):
     def test_of_listeners(self) -> None:
         """Listening everywhere means this machine's address; a port that is chosen later is left out."""
         listeners = ["tcp:1", "tcp:2:interface=0.0.0.0", r"tcp6:3:interface=\:\:1", "tcp:0"]
-        self.assertEqual(of_listeners(listeners, "192.0.2.1"), ["tcp:192.0.2.1:1", "tcp:192.0.2.1:2", "tcp:[::1]:3"])
-        self.assertEqual(of_listeners(listeners, None), ["tcp:[::1]:3"])
-        self.assertEqual(
-            of_listeners(["tls:1", r"tls6:2:interface=\:\:1"], "192.0.2.1"), ["tls:192.0.2.1:1", "tls:[::1]:2"]
-        )
+        ours = {"0.0.0.0": ["192.0.2.1"], "::": ["2001:db8::1", "192.0.2.1"]}
+        with mock.patch("ensemble.command.hints.outward_addresses", lambda host: ours.get(host, [host])):
+            self.assertEqual(of_listeners(listeners), ["tcp:192.0.2.1:1", "tcp:192.0.2.1:2", "tcp:[::1]:3"])
+            both = ["tls:192.0.2.1:1", "tls:[2001:db8::1]:2", "tls:192.0.2.1:2"]
+            self.assertEqual(of_listeners(["tls:1", "tls6:2"]), both)
 
     def test_advertised(self) -> None:
         """What is advertised must be a hint."""
@@ -348,13 +348,15 @@ class HintTests(SynchronousTestCase):
 
     def test_loopback(self) -> None:
         """Loopback is told from the rest."""
-        hints = ["tcp:127.0.0.1:1", "tcp:[::1]:1", "tcp:localhost:1", "tcp:192.0.2.1:1", "tcp:example.org:1", "x:y"]
-        self.assertEqual([is_loopback(hint) for hint in hints], [True, True, True, False, False, False])
+        near = ["tcp:127.0.0.1:1", "tcp:[::1]:1", "tcp:[::ffff:127.0.0.1]:1", "tcp:localhost:1"]
+        far = ["tcp:192.0.2.1:1", "tcp:[::ffff:192.0.2.1]:1", "tcp:example.org:1", "x:y"]
+        self.assertEqual([is_loopback(hint) for hint in (*near, *far)], [True] * 4 + [False] * 4)
 
-    def test_own_address(self) -> None:
-        """The own address, where there is one, makes a hint; without a network there is none."""
-        found = own_address()
-        if found is not None:
-            self.assertEqual(Hint.parse(of_listeners(["tcp:1"], found)[0]).host_port(), (found, 1))
-        with mock.patch("ensemble.command.hints.outward_address", return_value=None):
-            self.assertIsNone(own_address())
+    def test_ipv6_only(self) -> None:
+        """Where a machine has no address of IPv4 for others, a port of it is only for itself, and the mend is named."""
+        home = "127.0.0.1"
+        for four, six, told in ((home, "2001:db8::1", True), ("192.0.2.1", "::1", False), (home, home, False)):
+            places = {"0.0.0.0": [four], "::": [six]}
+            with mock.patch("ensemble.command.hints.outward_addresses", places.__getitem__):
+                self.assertIs("tls6:14731" in near_only(["tls:127.0.0.1:1", "tls-fp:00"]), told)
+                self.assertEqual(near_only(["tls:127.0.0.1:1", "tls:192.0.2.1:1"]), "")

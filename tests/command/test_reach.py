@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -85,7 +86,7 @@ class OtherPortTests(SynchronousTestCase):
         for said, trouble in (
             (b"", "it accepts connections, and ends them in the TLS handshake"),
             (b"SSH-2.0-x\r\n", "it accepts connections, and does not speak our TLS"),
-            (None, "nothing answers within 0.05 s"),
+            (None, "it accepts connections, and no TLS within 0.05 s"),
         ):
             seconds = 0.05 if said is None else 30.0
             with self.port(said) as hint, mock.patch("ensemble.command.reach.SECONDS", seconds):
@@ -114,12 +115,68 @@ class ReachTests(SynchronousTestCase):
         stuck = threading.Event()
         self.addCleanup(stuck.set)
 
-        def wait() -> bytes:
+        def look_up(*where: object, **more: object) -> list[object]:
             stuck.wait(60)
-            return b""
+            return []
 
         began = time.monotonic()
         with mock.patch("ensemble.command.reach.SECONDS", 0.05), mock.patch("ensemble.command.reach.SLACK", 0.05):
-            found = reach.reach(["tcp:a:1"], connect=lambda host, port, seconds: wait())
+            with mock.patch("socket.getaddrinfo", look_up):
+                found = reach.reach(["tcp:a:1"])
         self.assertIn("in time", found["tcp:a:1"].trouble)
         self.assertLess(time.monotonic() - began, 30)
+
+    def test_silent(self) -> None:
+        """A name that was looked up is not blamed where its addresses keep silent."""
+        stuck = threading.Event()
+        self.addCleanup(stuck.set)
+
+        def connect(_places: object) -> bytes:
+            stuck.wait(60)
+            return b""
+
+        with mock.patch("ensemble.command.reach.SECONDS", 0.05), mock.patch("ensemble.command.reach.SLACK", 0.5):
+            found = reach.reach(["tcp:localhost:1"], connect=connect)
+        self.assertEqual(found["tcp:localhost:1"].trouble, "nothing answers within 0.05 s")
+
+    def test_dead_addresses(self) -> None:
+        """Of the addresses of a name each has its share of the time, so the last that answers is found."""
+        with (
+            socket.create_server(("127.0.0.1", 0)) as server,
+            socket.create_server(("127.0.0.2", 0), backlog=0) as full,
+        ):
+            port, sides = server.getsockname()[1], []
+            for _ in range(2):  # then the system answers nobody
+                sides.append(socket.socket())
+                sides[-1].setblocking(False)
+                sides[-1].connect_ex(full.getsockname())
+            there = [(socket.AF_INET, 0, 0, "", each) for each in (full.getsockname(), ("127.0.0.1", port))]
+            with mock.patch("socket.getaddrinfo", lambda *_, **__: there), mock.patch.object(reach, "SECONDS", 0.5):
+                self.assertEqual(reach.reach(["tcp:a:1"])["tcp:a:1"].trouble, "")
+                there.pop()
+                self.assertEqual(reach.reach(["tcp:a:1"])["tcp:a:1"].trouble, "nothing answers within 0.5 s")
+                there.pop()
+                self.assertEqual(reach.reach(["tcp:a:1"])["tcp:a:1"].trouble, "it has no address")
+            for side in sides:
+                side.close()
+
+    def test_mends(self) -> None:
+        """What this machine itself lacks is told from what the other side may lack."""
+
+        def failing(error: OSError) -> reach.Connect:
+            def connect(_places: object) -> bytes:
+                raise error
+
+            return connect
+
+        for error, mend in (
+            (OSError(errno.ENETUNREACH, "x"), "has this machine a network"),
+            (OSError(errno.EADDRNOTAVAIL, "x"), "has this machine a network"),
+            (socket.gaierror(socket.EAI_AGAIN, "x"), "is the name right"),
+            (OSError(errno.ECONNREFUSED, "x"), ""),
+        ):
+            found = reach.reach(["tcp:127.0.0.1:1"], connect=failing(error))["tcp:127.0.0.1:1"]
+            self.assertEqual((found.trouble, found.mend[: len(mend)] or found.mend), ("x", mend))
+        lost = reach.reach(["tcp:[fe80::1]:1"])["tcp:[fe80::1]:1"]
+        self.assertIn("names no interface", lost.trouble)
+        self.assertIn("[fe80::1%eth0]", lost.mend)

@@ -89,6 +89,13 @@ class TrustTests(TrustTestCase):
         said = self.call("trust", BETA.full, "tsl:h:1", "--json")
         self.assertEqual(said.failure, {"unused": "tsl:h:1"})
 
+    def test_link_local(self) -> None:
+        """A hint that leads nowhere, for it names no interface, is kept, and that is said."""
+        self.serve_control(reload=self.took())
+        said = self.call("trust", BETA.full, "tls:[fe80::7]:1", "tls:[fe80::7%eth0]:1")
+        self.assertEqual((said.status, len(self.rows()[0]["hints"]), said.err.count("\n")), (0, 2, 1))
+        self.assertTrue(said.err.startswith("ensemble: tls:[fe80::7]:1: a link-local address leads nowhere by itself"))
+
     def test_same(self) -> None:
         """What is there already is no failure, and the daemon reads it all the same."""
         self.write_peers({"humd_id": BETA.full})

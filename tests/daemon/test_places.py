@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import socket
 from typing import Any
 
 from twisted.internet import error as internet_error
@@ -192,22 +192,18 @@ class ListenerTests(HumdTestCase):
             4: IPv6Address("TCP", "::", 4004),
         }
         self.reactor.listenTCP = lambda port, *args, **more: Port(hosts[port])  # type: ignore[method-assign]
-        ours: dict[int, str] = {socket.AF_INET: "192.0.2.9"}
-
-        def outward(*families: int) -> str | None:
-            return next((ours[each] for each in families if each in ours), None)
-
-        found = self.listeners("tcp:1", "tcp:2", "tcp:3", "tcp:4", outward=outward)
+        ours = {"0.0.0.0": ["192.0.2.9"], "::": ["2001:db8::9", "192.0.2.9"]}
+        found = self.listeners("tcp:1", "tcp:2", "tcp:3", "tcp:4", outward=lambda host: ours.get(host, [host]))
         found.startService()
         self.assertEqual(found.hints[:2], ["tcp:127.0.0.1:4001", "tcp:[::1]:4002"])
-        self.assertEqual(found.hints[2:], ["tcp:192.0.2.9:4003", "tcp:192.0.2.9:4004"])
+        self.assertEqual(found.hints[2:], ["tcp:192.0.2.9:4003", "tcp:[2001:db8::9]:4004", "tcp:192.0.2.9:4004"])
         self.successResultOf(found.stopService())
 
     def test_tls(self) -> None:
         """A C{tls} port is a TCP port whose hint says tls; what comes before there is a key is closed."""
-        listeners = self.listeners("tls:1", r"tls6:2:interface=\:\:1", outward=lambda *_: "192.0.2.9")
+        listeners = self.listeners("tls:1", r"tls6:2:interface=\:\:1", outward=lambda host: [host])
         listeners.bind()
-        self.assertEqual(listeners.hints, ["tls:192.0.2.9:1", "tls:[::1]:2"])
+        self.assertEqual(listeners.hints, ["tls:0.0.0.0:1", "tls:[::1]:2"])
         self.assertEqual([server[2] for server in self.reactor.tcpServers], [BACKLOG, BACKLOG])
         self.assertIsNone(self.accept())
         ensemble = self.serve(listeners)
@@ -219,12 +215,6 @@ class ListenerTests(HumdTestCase):
         self.assertFalse(transport.connected)
         self.assertEqual([(event["counter"], event["peer"]) for event in events], [("tls.handshake", "192.0.2.1")])
         self.assertEqual(ensemble.counters["tls.handshake"], 1)
-
-    def test_no_network(self) -> None:
-        """Without any address of our own a wildcard is shown as the loopback."""
-        listeners = self.listeners("tcp:1", outward=lambda *_: None)
-        listeners.bind()
-        self.assertEqual(listeners.hints, ["tcp:127.0.0.1:1"])
 
     def test_backlog(self) -> None:
         """The backlog is large unless the operator named one, by word or by place."""
@@ -250,6 +240,26 @@ class ListenerTests(HumdTestCase):
 
         self.reactor.listenTCP = listen  # type: ignore[method-assign]
         self.assertIn("no such thing", str(self.assertRaises(ConfigurationError, self.listeners("tcp:1").bind)))
+
+    def test_addresses(self) -> None:
+        """An address that is not there, and one that a port of ours has already, are told as what they are."""
+        for before, number, host, told in (
+            ((), errno.EADDRNOTAVAIL, "192.0.2.9", "no interface of this machine has that address (yet)"),
+            (("tcp6:7",), errno.EADDRINUSE, "::", "the port on :: before it takes IPv4, too; leave this one out"),
+            (("tcp:7",), errno.EADDRINUSE, "0.0.0.0", "Address already in use; choose another place"),
+            (("tcp6:8",), errno.EADDRINUSE, "::", "Address already in use; choose another place"),
+        ):
+            at, last = [Port(IPv6Address("TCP", host, int(each[-1]))) for each in before], f"tcp:7:interface={host}"
+            refused = internet_error.CannotListenError(host, 7, OSError(number, os.strerror(number)))
+
+            def listen(*args: object, at: list[Port] = at, refused: Exception = refused, **more: object) -> object:
+                if not at:
+                    raise refused
+                return at.pop(0)
+
+            self.reactor.listenTCP = listen  # type: ignore[method-assign]
+            listeners = self.listeners(*before, last.replace("::", r"\:\:"))
+            self.assertIn(told, str(self.assertRaises(ConfigurationError, listeners.bind)))
 
     def accept(self) -> StringTransportWithDisconnection | None:
         """A connection arrives at the first port; None where it is closed before anything is made of it."""

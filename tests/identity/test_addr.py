@@ -33,6 +33,24 @@ class HintTests(SynchronousTestCase):
         ]:
             self.assertEqual(Hint.parse(text).host_port(), expected)
 
+    def test_at(self) -> None:
+        """Made of a host and a port, it is the hint that is read again."""
+        for host in ("192.0.2.10", "host.example", "2001:db8::1", "fe80::1%eth0"):
+            self.assertEqual(Hint.parse(str(Hint.at("tls", host, 7))).host_port(), (host, 7))
+
+    def test_zone(self) -> None:
+        """A link-local address of IPv6 lacks an interface where it names none; nothing else does."""
+        hints = [
+            "tls:[fe80::1]:1",
+            "tls:[febf::1]:1",
+            "tls:[fe80::1%e]:1",
+            "tls:[fd00::1]:1",
+            "tls:a:1",
+            "tls-fp:00",
+            "x:y",
+        ]
+        self.assertEqual([Hint(*each.split(":", 1)).lacks_zone for each in hints], [True, True] + [False] * 5)
+
     def test_bad_host_or_port(self) -> None:
         """A port outside 1 to 65535, no port, or something that is no host is refused."""
         for value in [

@@ -103,6 +103,18 @@ class DialTests(SynchronousTestCase):
         self.assertTrue(self.successResultOf(dialling).dialled)
         self.assertNoTimers()
 
+    def test_link_local(self) -> None:
+        """A link-local address leads nowhere without an interface, and where that is not one of this machine."""
+        failure = self.failureResultOf(self.dial("tcp:[fe80::7]:1"), LinkRefused)
+        self.assertEqual(failure.value.mend, "name this machine's behind it: tcp:[fe80::7%eth0]:1")
+        self.assertEqual(self.reactor.tcpClients, [])
+        dialling = self.dial("tcp:[fe80::7%nope]:1")
+        self.reactor.tcpClients[0][2].clientConnectionFailed(None, Failure(socket.gaierror(-2, "not known")))
+        self.assertEqual(self.refusal(dialling), "cannot reach tcp:[fe80::7%nope]:1: no interface nope here")
+        dialling = self.dial("tcp:[fe80::7%eth0]:1")
+        self.reactor.tcpClients[1][2].clientConnectionFailed(None, Failure(ConnectionRefusedError()))
+        self.assertNotIn("no interface", self.refusal(dialling))
+
     def test_no_hint(self) -> None:
         """An address without a tcp: hint is refused with the mend."""
         self.assertIn("tcp:host:port", self.refusal(self.transport.connect(HumdAddr(BOB))))
