@@ -207,7 +207,7 @@ def cost(call: Callable[[], object], tones: int) -> float:
 def accepts(reader: Callable[[bytes], object], line: bytes) -> bool:
     try:
         reader(line)
-    except (MalformedTone, ValueError, RecursionError):  # each library's own error is a ValueError
+    except (MalformedTone, msgspec.MsgspecError, ValueError, RecursionError):  # other libraries' own are ValueErrors
         return False
     return True
 

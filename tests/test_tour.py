@@ -13,10 +13,7 @@ from typing import Any
 from twisted.application.service import MultiService
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.trial.unittest import TestCase
-from zope.interface import implementer
 
 from ensemble.identity import HumdAddr, HumdKey, save
 from ensemble.mesh import Ensemble, KnownPeer
@@ -30,21 +27,6 @@ def snippets() -> list[str]:
     """The Python blocks of the page, in order."""
     blocks = re.findall(r"\.\. code-block:: python\n\n((?:   .*\n|\n)+)", PAGE.read_text())
     return [textwrap.dedent(block) for block in blocks]
-
-
-@implementer(IStreamServerEndpoint)
-class Found:
-    """A free port of the loopback, and which it is."""
-
-    port: Any = None
-
-    async def _listen(self, factory: IProtocolFactory) -> IListeningPort:
-        self.port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
-        listening: IListeningPort = self.port
-        return listening
-
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        return Deferred.fromCoroutine(self._listen(protocolFactory))
 
 
 def compiled(source: str) -> CodeType:
@@ -72,18 +54,20 @@ class TourTests(TestCase):
         for snippet in snippets():
             if "def humd(" in snippet:
                 exec(compiled(snippet), space)
-        keys, places = (HumdKey.generate(), HumdKey.generate()), (Found(), Found())
-        humds = []
-        for mine, theirs, found in zip(keys, reversed(keys), places, strict=True):
+        keys = HumdKey.generate(), HumdKey.generate()
+        humds: list[tuple[MultiService, Any]] = []
+        hints: tuple[str, ...] = ()
+        for mine, theirs in zip(keys, reversed(keys), strict=True):
             file = self.mktemp()
             save(file, mine)
-            hints = tuple(f"tls:127.0.0.1:{place.port.getHost().port}" for place in places if place.port is not None)
             known = [KnownPeer(peer=theirs.humd_id(), hints=hints)]
             application = MultiService()
-            services = space["humd"](reactor, file, found, known)
+            services = space["humd"](reactor, file, "tcp:0:interface=127.0.0.1", known)
             for service in services:
                 service.setServiceParent(application)
+            application.privilegedStartService()
             application.startService()
+            hints = (f"tls:127.0.0.1:{services[0]._waitingForPort.result.getHost().port}",)
             humds.append((application, services[1]))
         (_, first), (_, second) = humds
         up: Deferred[object] = Deferred()

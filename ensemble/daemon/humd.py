@@ -155,6 +155,8 @@ class Humd(MultiService):
 
     def startService(self) -> None:
         """:raises ConfigurationError: a port or socket cannot be had; the text says why.  Call L{abandon} then."""
+        if not self.state.lock.held:
+            raise ConfigurationError("this humd was stopped, and its state dir let go: make a new one, of a new state")
         self._say_who()
         if self.ensemble.rules.lineage.is_revoked(self.me):
             raise ConfigurationError(
@@ -175,7 +177,7 @@ class Humd(MultiService):
         self.log.info("thrum socket {thrum}", thrum=str(paths.thrum), control=str(paths.control), event="thrum")
 
     def stopService(self) -> Deferred[None]:
-        """Goodbye to all; fires when it is said, at the latest after two seconds."""
+        """Goodbye to all, for good; fires when it is said, at the latest after two seconds."""
         Service.stopService(self)
         parts = [self.listeners, self.dialler, self.ensemble, self.bees, self.node, self.thrum, self.control]
         done = DeferredList([maybeDeferred(part.stopService) for part in parts], consumeErrors=True)

@@ -60,6 +60,11 @@ class StateLock:
             os.pwrite(handle, b"%d\n%s\n%s\n%d\n" % (os.getpid(), *places, itself), 0)
         return cls(handle)
 
+    @property
+    def held(self) -> bool:
+        """Until L{release}."""
+        return self._handle is not None
+
     def release(self) -> None:
         """Let go (idempotent).  The file stays: to remove it would let two hold two of the same name."""
         handle, self._handle = self._handle, None

@@ -47,4 +47,5 @@ MAX_STATEMENTS: Final = 16_384  # of each kind, kept: as many as rows, about 600
 LINK_STATEMENTS: Final = 32  # looked at on one link; an honest one has two
 
 STOP_SECONDS: Final = 1.5  # from the goodbye of a shutdown until links are cut; all of it has two
+CUT_SECONDS: Final = 0.25  # for the transports of those that are cut, to end
 MESSAGE_CHARACTERS: Final = 256  # of a goodbye's message, and of its reason: they go to the log

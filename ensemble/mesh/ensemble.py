@@ -22,7 +22,6 @@ from ensemble.errors import LinkRefused, LocalWireError, RouteError
 from ensemble.identity import HumdId, HumdKey, Succession
 from ensemble.interfaces import IWire
 from ensemble.mesh.broadcast import Broadcast
-from ensemble.mesh.defaults import STOP_SECONDS
 from ensemble.mesh.inbound import Inbound
 from ensemble.mesh.limits import UNPACED, Limits
 from ensemble.mesh.link import Link
@@ -119,7 +118,6 @@ class Ensemble(Service):
         self._broadcast = Broadcast(self._members, self.turn)
         self.rules = Rules(me, policy if policy is not None else Policy(), self.memory, self._counters, self._members)
         self._links = Links(me, self._members, self._reception, self._inbound, self.refusals, self.rules, self._wall_ms)
-        self._stopped = False  # what is accepted from then on would be linked for ever
 
     @classmethod
     def with_strict_auth(cls, me: HumdId, strict: bool, **more: Any) -> Ensemble:
@@ -194,10 +192,10 @@ class Ensemble(Service):
         expected = wire.peer.id if wire.peer is not None else None
         if wire.dialled and expected is None:
             raise LocalWireError("a wire that we dialled must say whom: its `peer` is None")
-        if expected == self.me or self._stopped:
+        if expected == self.me or not self.porch.open:
             wire.abort()
             ourselves = "this wire leads to our own id: take our own address out of the hints"
-            return fail(LinkRefused("this humd has stopped" if self._stopped else ourselves))
+            return fail(LinkRefused(ourselves if self.porch.open else "this humd has stopped"))
         handshake = Handshake(
             role=Role.DIALLER if wire.dialled else Role.LISTENER,
             key=key if key is not None else self.key,
@@ -344,30 +342,26 @@ class Ensemble(Service):
         """A view of every tone that arrives from now on, or of those over the link of C{peer}; close it when done."""
         tap = Tap(self._links.taps.remove, peer)
         self._links.taps.append(tap)
+        if not self.porch.open:
+            tap.close()
         return tap
 
     # IService
 
     def startService(self) -> None:
         super().startService()
-        self._stopped = False
+        self.porch.open = True
 
     def stopService(self) -> Deferred[None]:
         """Say goodbye to every peer; fires when all links are closed, at the latest after two seconds."""
         super().stopService()
-        self._stopped = True
+        self.porch.open = False  # what is accepted from now on would be linked for ever
         for tap in list(self._links.taps):
             tap.close()
         for peer in self._members:
             peer.leave(GoodbyeReason.SHUTDOWN)
         self._reception.close()
-        late = self._clock.callLater(STOP_SECONDS, self._links.abort)
-
-        def stopped(_: None) -> None:
-            if late.active():
-                late.cancel()
-
-        return self._links.all_gone().addCallback(stopped)
+        return self._links.all_gone(self._clock)
 
     # inside
 

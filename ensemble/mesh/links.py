@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import LogLevel
 
 from ensemble.errors import LinkRefused
 from ensemble.identity import HumdId
+from ensemble.mesh.defaults import CUT_SECONDS, STOP_SECONDS
 from ensemble.mesh.inbound import REFUSED, Inbound
 from ensemble.mesh.link import Link
 from ensemble.mesh.link_owner import State
@@ -20,6 +22,8 @@ from ensemble.mesh.rules import Rules
 from ensemble.mesh.tap import Tap
 from ensemble.protocols import Refused
 from ensemble.tone import Envelope, MalformedTone, Qualifier, is_expired
+
+T = TypeVar("T")
 
 
 class Links:
@@ -49,7 +53,7 @@ class Links:
         self._counters = refusals.counters
         self._links: set[Link] = set()
         self.received = 0
-        self._quiet: list[Deferred[None]] = []
+        self._leaving: list[tuple[set[Link | None], Deferred[None]]] = []  # at each stop, and who waits for their end
 
     def __len__(self) -> int:
         return len(self._links)
@@ -61,17 +65,32 @@ class Links:
         """One that is about to begin."""
         self._links.add(link)
 
-    def abort(self) -> None:
-        """End all that are left."""
-        for link in self:
-            link.abort()
+    def all_gone(self, clock: IReactorTime) -> Deferred[None]:
+        """
+        Those that there are now have said goodbye.
 
-    def all_gone(self) -> Deferred[None]:
-        """:returns: fires when none is left."""
-        quiet: Deferred[None] = Deferred()
-        self._quiet.append(quiet)
-        self._tell_quiet()
-        return quiet
+        :returns: fires when none of them is left.  Those that take too long are cut, and those that are not gone then
+            either, for their transports cannot be cut, are not waited for.
+        """
+        leaving, gone = list(self), Deferred[None]()
+        self._leaving.append((set(leaving), gone))
+
+        def cut() -> None:
+            for link in leaving:
+                link.abort()
+
+        def stop(result: T) -> T:
+            for timer in timers:
+                if timer.active():
+                    timer.cancel()
+            return result
+
+        timers = [
+            clock.callLater(STOP_SECONDS, cut),
+            clock.callLater(STOP_SECONDS + CUT_SECONDS, self._told, gone),
+        ]
+        self._tell_gone(None)
+        return gone.addBoth(stop)
 
     # LinkOwner
 
@@ -169,10 +188,14 @@ class Links:
                 self.link_refused(link, Refused(reason, "handshake.line", "", link.peer))
         self._members.gone(link, reason, clean)
         self._reception.lost(link, reason)
-        self._tell_quiet()
+        self._tell_gone(link)
 
-    def _tell_quiet(self) -> None:
-        if not self._links:
-            told, self._quiet = self._quiet, []
-            for quiet in told:
-                quiet.callback(None)
+    def _tell_gone(self, link: Link | None) -> None:
+        for leaving, gone in list(self._leaving):
+            leaving.discard(link)
+            if not leaving:
+                self._told(gone)
+
+    def _told(self, gone: Deferred[None]) -> None:
+        self._leaving = [each for each in self._leaving if each[1] is not gone]
+        gone.callback(None)

@@ -32,6 +32,7 @@ from ensemble.tone import MalformedTone, peek
 
 PENDING_BYTES: Final = 16 * 1024  # received up to the end of the line that completes the handshake
 NO_CAPABILITIES: Final = PeerCapabilities()
+_TLS_ALERT: Final = b"\x15\x03"  # what some TLS servers answer to a hello in clear (RFC 8446 5.1 and 6)
 
 
 class Handshake:
@@ -149,7 +150,8 @@ class Handshake:
             else:
                 self._steps.other_came(line, now_ms)
         except MalformedTone as error:
-            self._steps.refused(Refused.because("malformed", f"a line that is no tone: {error}"))
+            cause = "an alert of TLS: is it a tls: port?" if line.startswith(_TLS_ALERT) else str(error)
+            self._steps.refused(Refused.because("malformed", f"a line that is no tone: {cause}"))
 
     def _step(self, step: Callable[[], None]) -> None:
         try:

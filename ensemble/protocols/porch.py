@@ -36,6 +36,7 @@ class Porch:
     Those that begin and those that go on have every other turn.
 
     :ivar accepting: the share of whoever accepts connections.
+    :ivar open: False: nobody is to come any more.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Porch:
         flow = Flow(traffic)
         self.accepting = Share(accept_percent / 100, flow)
         self._shaking = Share(handshake_percent / 100, flow)
-        self._clock, self._host = clock, host
+        self._clock, self._host, self.open = clock, host, True
         self._waiting: FairQueue[Callable[[], None]] = FairQueue()
         self._begun: FairQueue[Callable[[], None]] = FairQueue()  # those that wait again
         self._goes_on = False  # the last turn was one of theirs

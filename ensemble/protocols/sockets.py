@@ -63,6 +63,19 @@ def send_of(transport: object) -> Callable[[bytes], int] | None:
     return transport.getHandle().send if isinstance(transport, Connection) else None
 
 
+def has_unsent(transport: object) -> bool:
+    """Whether the transport holds what somebody wrote before us, which a C{send} of ours would overtake."""
+    return isinstance(transport, Connection) and bool(transport.dataBuffer or transport._tempDataBuffer)
+
+
+def peer_of(transport: Any) -> str:
+    """The host at the other end; empty where it has none, as a process."""
+    try:
+        return host_of(transport.getPeer())
+    except NotImplementedError:
+        return ""
+
+
 def set_keep_alive(transport: Any, on: bool) -> None:
     """Have the system probe a silent peer, or no longer.  Nothing where it is no TCP."""
     if not _is_tcp(transport):

@@ -37,7 +37,7 @@ from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong,
 from ensemble.protocols.newcomer import ReadInTurn
 from ensemble.protocols.outbox import Block
 from ensemble.protocols.porch import Porch
-from ensemble.protocols.sockets import arrived, host_of, in_short, send_of, set_keep_alive, set_no_delay
+from ensemble.protocols.sockets import arrived, has_unsent, in_short, peer_of, send_of, set_keep_alive, set_no_delay
 
 
 @implementer(IWire, IPushProducer)
@@ -195,11 +195,13 @@ class StreamWire(ReadInTurn):
         self._enter(self._ready)
 
     def _take_transport(self) -> None:
-        self.address = host_of(self.transport.getPeer())
+        self.address = peer_of(self.transport)
         set_no_delay(self.transport)
         self._use(send_of(self.transport))
         if self._plug is None:
             self.transport.registerProducer(self, True)
+        elif has_unsent(self.transport):
+            self._buffer(b"")
 
     def _use(self, plug: Callable[[bytes], int] | None) -> None:
         """What writes to the socket at once from now on; None: nothing does."""
@@ -355,9 +357,7 @@ class StreamWire(ReadInTurn):
 
     def _end_of_lines(self) -> None:
         """Nothing more is delivered; let go of everything that only reading needs."""
-        self._deaf = True
-        self._sink = None
-        self._held = b""
+        self._deaf, self._sink, self._held = True, None, b""
         self._reader.clear()
         if self._budget is not None:
             self._budget.note(self, 0)

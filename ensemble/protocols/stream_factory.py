@@ -19,12 +19,16 @@ class WireFactory(ServerFactory):
 
     noisy = False
 
-    def __init__(self, wire: Callable[[], StreamWire]) -> None:
-        """:param wire: makes the next one."""
-        self._wire = wire
+    def __init__(self, wire: Callable[[], StreamWire], porch: Porch | None = None) -> None:
+        """
+        :param wire: makes the next one.
+        :param porch: where accepted ones wait.
+        """
+        self._wire, self._porch = wire, porch
 
-    def buildProtocol(self, addr: IAddress | None) -> StreamWire:
-        return self._wire()
+    def buildProtocol(self, addr: IAddress | None) -> StreamWire | None:
+        """:returns: None, which closes the connection, where the porch is not open any more."""
+        return self._wire() if self._porch is None or self._porch.open else None
 
 
 class StreamWireFactory(WireFactory):
@@ -59,4 +63,4 @@ class StreamWireFactory(WireFactory):
                 new.standing = Standing.LOCAL
             return new
 
-        super().__init__(wire)
+        super().__init__(wire, porch)

@@ -104,7 +104,7 @@ class TlsTransport(TcpTransport):
                 deadlines=self._deadlines,
             )
 
-        return WireFactory(wire)
+        return WireFactory(wire, waiting)
 
     def _attempt(
         self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr, wires: list[Any]

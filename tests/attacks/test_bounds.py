@@ -64,14 +64,16 @@ class BudgetTests(SynchronousTestCase):
         """Factories and transports that were given no budget have one."""
         clock: Any = Clock()
         wires: list[StreamWire] = []
-        StreamWireFactory(clock, wires.append).buildProtocol(None).makeConnection(StringTransport())
+        made: Any = StreamWireFactory(clock, wires.append).buildProtocol(None)
+        made.makeConnection(StringTransport())
         wires.append(TcpTransport(clock)._wire(HumdAddr(World().key().humd_id())))
         self.assertTrue(all(wire._budget is not None for wire in wires))
 
     def test_whose_they_are(self) -> None:
         """A line of a Unix socket is a local program's; all else is a stranger's, until it proves that it has a row."""
         clock: Any = Clock()
-        wires = [StreamWireFactory(clock, lambda _: None, kind=kind).buildProtocol(None) for kind in ("unix", "tcp")]
+        factories = [StreamWireFactory(clock, lambda _: None, kind=kind) for kind in ("unix", "tcp")]
+        wires: list[Any] = [factory.buildProtocol(None) for factory in factories]
         self.assertEqual([wire.standing for wire in wires], [Standing.LOCAL, Standing.STRANGER])
         world = World()
         alice, bob, carol = (world.humd() for _ in range(3))

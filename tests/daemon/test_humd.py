@@ -202,6 +202,16 @@ class StopTests(HumdTestCase):
         settle(self.reactor)
         self.successResultOf(stopped)
 
+    def test_for_good(self) -> None:
+        """One that was stopped has let go of its state dir, and does not start again; nor does one that never did."""
+        humd = self.humd()
+        self.stop(humd)
+        with self.assertRaisesRegex(ConfigurationError, "make a new one, of a new state"):
+            humd.startService()
+        with self.assertRaisesRegex(ConfigurationError, "was stopped"):
+            humd.startService()
+        self.assertEqual((humd.running, self.reactor.getDelayedCalls()), (0, []))
+
     def test_peer_reads_the_goodbye(self) -> None:
         """The peer is told that we shut down, and has no link to us any more."""
         one, two = self.pair()

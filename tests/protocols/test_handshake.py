@@ -368,6 +368,13 @@ class UseTests(SynchronousTestCase):
         for line in (DIALLER_HELLO, TONE, b'{"chi":"hello-proof"}', b"\xff", b"x" * PENDING_BYTES):
             self.assertEqual(listener.receive(line, NOW), [])
 
+    def test_tls_server(self) -> None:
+        """An alert of TLS is told as what it is: the hint has the wrong scheme."""
+        for line, told in ((b"\x15\x03\x03\0\x02\x02\x46", True), (b"\x16\x03\x01", False)):
+            (refused,) = Humd(ZERO).listen().receive(line, NOW)
+            assert isinstance(refused, Refused)
+            self.assertIs("is it a tls: port?" in refused.cause, told)
+
     def test_byte_limit(self) -> None:
         """The line that completes the handshake ends within 16 KiB, its LF included."""
         hello = old_hello(Humd(RFC8032))

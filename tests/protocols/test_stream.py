@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, strategies as st
 from twisted.internet.address import IPv6Address
 from twisted.internet.error import ConnectionLost
@@ -46,7 +48,7 @@ class ReadingTests(StreamWireCase):
         """Each accepted connection is told, connected and not started, with what the factory was given."""
         built: list[StreamWire] = []
         factory = StreamWireFactory(self.clock, built.append, kind="tls", max_line=7)
-        wire = factory.buildProtocol(None)
+        wire: Any = factory.buildProtocol(None)
         self.assertEqual(built, [])
         wire.makeConnection(self.transport)
         self.assertEqual(built, [wire])

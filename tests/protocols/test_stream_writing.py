@@ -96,6 +96,31 @@ class WritingTests(StreamWireCase):
         self.assertEqual((plug.sent, self.sink.events), (b"one\ntwo\nthree\n", []))
         self.assertEqual(socket.reactor.getWriters(), [])
 
+    def test_not_overtaken(self) -> None:
+        """What somebody wrote to the transport before it was a wire's, as a header, leaves first."""
+        socket = Socket(MemoryReactor())
+        socket.write(b"PROXY\n")
+        wire = StreamWire(self.clock)
+        wire.makeConnection(socket)
+        wire.start(self.sink)
+        wire.write([b"one"])
+        self.assertEqual((socket.plug.sent, self.sink.events), (b"", ["wire_full"]))
+        socket.doWrite()
+        self.assertEqual((socket.plug.sent, self.sink.events), (b"PROXY\none\n", ["wire_full", "wire_drained"]))
+        wire.write([b"two"])
+        self.assertEqual((socket.plug.sent, socket.reactor.getWriters()), (b"PROXY\none\ntwo\n", []))
+
+    def test_process(self) -> None:
+        """A transport that has no address, as that of a process, has an empty one."""
+
+        def nobody() -> None:
+            raise NotImplementedError
+
+        self.transport.getPeer = nobody  # type: ignore[method-assign]
+        wire = self.wire()
+        wire.write([b"one"])
+        self.assertEqual((wire.address, self.transport.value()), ("", b"one\n"))
+
     def test_not_all_at_once(self) -> None:
         """What a socket does not take waits, in order; the wire is full while anything waits, and told once."""
         wire, socket, plug = self.socket_wire()

@@ -130,7 +130,7 @@ class TlsWireTests(TlsWireCase):
         """Why a handshake failed is not hidden by what somebody writes behind it."""
         told: list[tuple[str, str, str]] = []
         self.wire._failed = lambda *failure: told.append(failure)
-        for data in (b"POST / HTTP/1.1\r\n" + bytes(40_000), bytes(40_000), bytes(40_000)):
+        for data in (b"GET / HTTP/1.1\r\n" + bytes(40_000), bytes(40_000), bytes(40_000)):
             self.wire.dataReceived(data)
         self.assertEqual((told, self.socket.disconnecting), ([], True))
         self.end()
