@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from ipaddress import AddressValueError, IPv6Address
+from itertools import islice
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
@@ -75,6 +76,14 @@ class Hint:
         elif hint.scheme == "tls-fp" and _FINGERPRINT.fullmatch(hint.value) is None:
             raise BadHint(f"{text!r}: a fingerprint has 64 hex digits")
         return hint
+
+    @classmethod
+    def try_parse(cls, text: str) -> Hint | None:
+        """The same; None where it is no hint."""
+        try:
+            return cls.parse(text)
+        except BadHint:
+            return None
 
     @classmethod
     def at(cls, scheme: str, host: str, port: int) -> Hint:
@@ -172,11 +181,7 @@ class HumdAddr:
         """The readable hints of these schemes: in the order of the schemes, then in their own."""
         found: dict[str, list[Hint]] = {scheme: [] for scheme in schemes}
         for text in self.hints:
-            if text.partition(":")[0] in found:
-                try:
-                    hint = Hint.parse(text)
-                except BadHint:
-                    continue
+            if text.partition(":")[0] in found and (hint := Hint.try_parse(text)) is not None:
                 found[hint.scheme].append(hint)
         return tuple(hint for scheme in schemes for hint in found[scheme])
 
@@ -212,17 +217,5 @@ class HumdAddr:
         hints = value.get("hints", [])
         if not isinstance(hints, list) or not all(isinstance(hint, str) for hint in hints):
             raise BadAddr("the hints of an address are an array of strings")
-        return cls(humd_id, tuple(_readable(hints)))
-
-
-def _readable(hints: list[str]) -> list[str]:
-    kept: list[str] = []
-    for text in dict.fromkeys(hints):
-        if len(kept) == MAX_HINTS:
-            break
-        try:
-            Hint.parse(text)
-        except BadHint:
-            continue
-        kept.append(text)
-    return kept
+        readable = (text for text in dict.fromkeys(hints) if Hint.try_parse(text) is not None)
+        return cls(humd_id, tuple(islice(readable, MAX_HINTS)))

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping
 
 from attrs import field, frozen
 
-from ensemble.identity import SECURE_SCHEMES, BadHint, Hint, HumdId
+from ensemble.identity import SECURE_SCHEMES, Hint, HumdId
 from ensemble.protocols import Level
 
 
@@ -54,14 +54,8 @@ class KnownPeer:
         return f"`ensemble untrust {self.peer.full} && {shlex.join(['ensemble', 'trust', heir.full, *words])}`"
 
     def parsed_hints(self) -> list[Hint]:
-        """The hints that can be read, in the order of the row."""
-        hints = []
-        for text in self.hints:
-            try:
-                hints.append(Hint.parse(text))
-            except BadHint:
-                continue  # reported where the row was read
-        return hints
+        """The hints that can be read, in the order of the row; the others were reported where that was read."""
+        return [hint for text in self.hints if (hint := Hint.try_parse(text)) is not None]
 
     def dial_order(self, schemes: Container[str]) -> list[Hint]:
         """
