@@ -103,7 +103,7 @@ class Routes:
         :param now: seconds, monotonic.
         """
         chi, to = envelope.chi, envelope.target
-        elsewhere = to is not None and to != self._my_id and not self._tell.is_me(to)
+        elsewhere = to is not None and to != self._my_id and not self.me.is_named(to)
         if envelope.dusk is not None and is_expired(envelope.dusk, self._wall_ms()):
             out = self._expired_from_client(client_id, envelope, elsewhere)
         elif chi in REPLIES:
@@ -131,7 +131,7 @@ class Routes:
         """
         chi, to = envelope.chi, envelope.target
         line = once(line, envelope)
-        if to is not None and to != self._my_id and not self._tell.is_me(to):
+        if to is not None and to != self._my_id and not self.me.is_named(to):
             out = self._refuse(
                 peer,
                 envelope,

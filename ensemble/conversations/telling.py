@@ -10,7 +10,7 @@ from typing import Final
 from ensemble.conversations.ask import Ask
 from ensemble.conversations.asks import AskBook
 from ensemble.conversations.outputs import Context, Drop, Output, Side, ToClient, ToPeer
-from ensemble.identity import BadHumdId, HumdId
+from ensemble.identity import HumdId
 from ensemble.tone import DROPPABLE, Chi, Envelope, Qualifier, encode, error_tone, stamp
 
 _made: Final = tuple.__new__  # what a named tuple's own constructor does, at half its price
@@ -26,13 +26,6 @@ class Teller:
     def __init__(self, me: HumdId, book: AskBook, counters: Counter[str]) -> None:
         self.me, self.book, self.counters = me, book, counters
         self._my_id = me.full
-
-    def is_me(self, text: str) -> bool:
-        """True where C{text} is our own id in any form, the short one too."""
-        try:
-            return self.me.is_meant_by(HumdId.parse(text))
-        except BadHumdId:
-            return False
 
     def hand(self, side: Side, envelope: Envelope, line: bytes, context: Context) -> ToClient | ToPeer:
         """A line for C{side}: byte for byte where it is local, from us to it where it is a peer."""

@@ -136,6 +136,13 @@ class HumdId:
         """True where only a short form was known: such an id routes nowhere and can never be proved."""
         return not any(self.digest[SHORT_LENGTH:])
 
+    def is_named(self, text: str) -> bool:
+        """True where C{text} means us, in any form; see L{is_meant_by}."""
+        try:
+            return self.is_meant_by(_parse(text))
+        except BadHumdId:
+            return False
+
     def is_meant_by(self, named: HumdId) -> bool:
         """
         True where a tone that names C{named} means us, by the short form too.

@@ -42,22 +42,18 @@ class Inbound:
         :returns: the line, with a ``from`` that is true (gossip keeps its origin's), or None where it was refused.
         """
         if envelope.sender != peer.full and envelope.chi != "gossip-publish":
-            claimed = _humd_id(envelope.sender)
-            if claimed is not None and not peer.is_meant_by(claimed):
+            claimed = HumdId.try_parse(envelope.sender)  # None: nothing, or a name, as 0.7.0 bees have
+            if claimed is not None and claimed.role is Role.HUMD and not peer.is_meant_by(claimed):
                 self.refuse(peer, envelope, Qualifier.FROM_FORGED, "`from` names another humd than this link's")
                 return None
             line = stamp(line, envelope, peer.full, envelope.target)
             envelope.sender = peer.full
         to = envelope.target
-        if to is not None and to != self._me.full and not self._is_me(to):
+        if to is not None and to != self._me.full and not self._me.is_named(to):
             message = "this humd does not relay, and `to` is not its id: link to the other humd yourself"
             self.refuse(peer, envelope, Qualifier.ROUTE_UNKNOWN_PEER, message)
             return None
         return line
-
-    def _is_me(self, text: str) -> bool:
-        named = _humd_id(text)
-        return named is not None and self._me.is_meant_by(named)
 
     def malformed(self, peer: HumdId, line: bytes, error: MalformedTone) -> int:
         """
@@ -83,9 +79,3 @@ class Inbound:
             self._answer(
                 peer, error_tone(qualifier, message, rid=envelope.rid, sid=envelope.sid, call_id=envelope.call_id)
             )
-
-
-def _humd_id(text: object) -> HumdId | None:
-    """The humd that C{text} names in any form; None for names (of 0.7.0 bees), other roles and nothing."""
-    found = HumdId.try_parse(text)
-    return found if found is not None and found.role is Role.HUMD else None

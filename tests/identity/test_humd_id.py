@@ -145,6 +145,9 @@ class ValueTests(SynchronousTestCase):
         one, two = HumdId(b"\x01" * 32), HumdId(b"\x01" * 6 + b"\x02" * 26)
         self.assertEqual(one.short, two.short)
         self.assertEqual([one.is_meant_by(named) for named in (two, HumdId.parse(one.short))], [False, True])
+        self.assertEqual(
+            [one.is_named(text) for text in (two.full, one.short, one.digest.hex(), "")], [False, True, True, False]
+        )
 
     def test_order(self) -> None:
         """Ids are in the order of their bytes: the smaller one wins a tie of links."""
