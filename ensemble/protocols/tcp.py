@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import (
@@ -81,7 +81,7 @@ class TcpTransport:
         hint = addr.first(self.scheme)
         if hint is None:
             mend = f"add one as {self.scheme}:host:port"
-            return _fail(LinkRefused(f"{addr.id.full} has no {self.scheme}: hint that can be read; {mend}"))
+            return fail(LinkRefused(f"{addr.id.full} has no {self.scheme}: hint that can be read; {mend}"))
         return self.dial(hint, addr, timeout)
 
     def dial(self, hint: Hint, addr: HumdAddr, timeout: float | None = None) -> Deferred[IWire]:
@@ -187,9 +187,3 @@ def _explained(failure: Failure, hint: Hint) -> Failure:
             LinkRefused(f"cannot reach {hint}: {f'no interface {zone} here' if is_lost else in_short(failure)}")
         )
     return failure
-
-
-def _fail(error: Exception) -> Deferred[IWire]:
-    failed: Deferred[IWire] = Deferred()
-    failed.errback(error)
-    return failed
