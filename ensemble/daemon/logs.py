@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import IO, Any, Final, TypeAlias, cast
+from typing import IO, Any, Final, cast
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorFromThreads
@@ -39,12 +39,9 @@ from ensemble.errors import ConfigurationError
 from ensemble.tone import BadDocument, write_document
 
 LEVEL_VARIABLE: Final = "HUM_LOG_LEVEL"
-Level: TypeAlias = Any
-"""A constant of L{LogLevel}: the library that makes them is not typed."""
-
 OLD_FILES: Final = 9  # that are kept when the log is rotated, a megabyte each; then the oldest goes
 
-LEVELS: Final[Mapping[str, Level]] = {
+LEVELS: Final[Mapping[str, LogLevel]] = {
     "trace": LogLevel.debug,
     "debug": LogLevel.debug,
     "info": LogLevel.info,
@@ -59,7 +56,7 @@ _WORDS_IN_A_NAME: Final = 5
 _INSTEAD: Final = "\N{REPLACEMENT CHARACTER}"  # of a control character
 
 
-def level_of(environ: Mapping[str, str]) -> Level:
+def level_of(environ: Mapping[str, str]) -> LogLevel:
     """The least level that is written: C{$HUM_LOG_LEVEL}, or C{info} where that says nothing we know."""
     return LEVELS.get(environ.get(LEVEL_VARIABLE, "").lower(), LogLevel.info)
 
@@ -105,7 +102,7 @@ def json_line(event: LogEvent) -> str | None:
         return escaped_json(write_document(plain)) + "\n"
 
 
-def make_observer(file: IO[Any], log_format: str, least: Level) -> ILogObserver:
+def make_observer(file: IO[Any], log_format: str, least: LogLevel) -> ILogObserver:
     """
     An observer that writes events of at least this level.
 
@@ -135,12 +132,12 @@ class LogPlan:
     """
 
     log_format: str
-    least: Level
+    least: LogLevel
     file: str = "-"
     elsewhere: bool = False
 
     @classmethod
-    def of(cls, twistd: Mapping[str, Any], log_format: str, least: Level) -> LogPlan:
+    def of(cls, twistd: Mapping[str, Any], log_format: str, least: LogLevel) -> LogPlan:
         """
         :param twistd: its options; nothing where there are none.
         :raises ConfigurationError: JSON was asked for where the log is not ours, or a daemon is to log to stdout.
