@@ -129,7 +129,7 @@ class Humd(MultiService):
         self.ensemble.rules.changed.append(self._dial)
         self.ensemble.watch(self._dial_heir)
         self.listeners.serve(self.ensemble, self.tls)
-        for service in self._parts():
+        for service in (self.listeners, self.ensemble, self.node, self.bees, self.control, self.thrum, self.dialler):
             service.setServiceParent(self)
 
     @property
@@ -235,9 +235,6 @@ class Humd(MultiService):
             self.ensemble.rules.announce(statement)
 
     # inside
-
-    def _parts(self) -> tuple[Service, ...]:
-        return (self.listeners, self.ensemble, self.node, self.bees, self.control, self.thrum, self.dialler)
 
     def _read_peers(self) -> None:
         try:

@@ -43,17 +43,17 @@ class Listeners(Service):
         reactor: Any,
         descriptions: Sequence[str],
         descriptors: Descriptors,
-        outward: Callable[[str], list[str]] | None = None,
+        outward: Callable[[str], list[str]] = outward_addresses,
     ) -> None:
         """
         :param descriptions: Twisted endpoint strings, checked already.
-        :param outward: what others dial for a port on an address of ours, or on all; None asks the system.
+        :param outward: what others dial for a port on an address of ours, or on all; the default asks the system.
         """
         self._reactor, self._descriptions = reactor, descriptions
         self._descriptors = descriptors
         self._ensemble: Ensemble | None = None
         self._factories: dict[str, IProtocolFactory] = {}
-        self._outward = outward_addresses if outward is None else outward
+        self._outward = outward
         self._porch = Porch(reactor)  # of nobody, until there is a mesh
         self._ports: list[IListeningPort] = []
         self._paced: list[PacedPort] = []

@@ -359,12 +359,11 @@ def read_document(text: str | bytes) -> Any:
     """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     try:
-        value = msgspec.json.decode(raw)
+        return msgspec.json.decode(raw)
     except msgspec.DecodeError as error:
         raise BadDocument(_located(str(error), raw)) from None
     except (UnicodeDecodeError, RecursionError) as error:
         raise BadDocument(f"not JSON: {error}") from None
-    return value
 
 
 def write_document(value: Any, pretty: bool = False, fallback: Callable[[Any], Any] | None = None) -> str:
