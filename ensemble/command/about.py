@@ -40,9 +40,7 @@ def identify(here: Here) -> int:
     pin = fingerprint(certificate_of(key)) if key is not None and public is not None else None
     if pin is None and status is not None and isinstance(status.get("fingerprint"), str):
         pin = status["fingerprint"]
-    screen, (revoked, begun) = here.screen, _said_of(paths.state_dir, humd_id)
-    heir = _heir(paths.state_dir, humd_id, key)
-    begun = begun if heir is None else None
+    screen, (revoked, heir, begun) = here.screen, _said_of(paths.state_dir, humd_id, key)
     if screen.json:
         screen.document(
             {
@@ -98,25 +96,17 @@ def identify(here: Here) -> int:
     return OK
 
 
-def _heir(state_dir: Path, running: HumdId, key: HumdKey | None) -> HumdId | None:
-    """Who the running humd is from its next start on, where that is somebody else by its own word."""
-    if key is None or key.humd_id() == running:
-        return None
-    try:
-        chain = read_own_statements(state_dir).leading_to(key.humd_id())
-    except ConfigurationError:
-        return None  # `ensemble doctor` tells
-    return key.humd_id() if any(each.who == running for each in chain) else None
-
-
-def _said_of(state_dir: Path, who: HumdId) -> tuple[bool, HumdId | None]:
-    """Whether it was revoked; and whom it has named as the next, where it has."""
+def _said_of(state_dir: Path, who: HumdId, key: HumdKey | None) -> tuple[bool, HumdId | None, HumdId | None]:
+    """Whether it was revoked; as whom it goes on from its next start, by its own word; else whom it named as next."""
     try:
         said = read_own_statements(state_dir)
     except ConfigurationError:
-        return False, None  # `ensemble doctor` tells
-    begun = said.begun(who)
-    return said.revoked(who) is not None, begun.heir if begun is not None else None
+        return False, None, None  # `ensemble doctor` tells
+    revoked, begun = said.revoked(who) is not None, said.begun(who)
+    later = who if key is None else key.humd_id()
+    if later != who and any(each.who == who for each in said.leading_to(later)):
+        return revoked, later, None
+    return revoked, None, begun.heir if begun is not None else None
 
 
 def status(here: Here) -> int:
