@@ -41,16 +41,6 @@ class Up(Generic[L]):
     began: float | None
 
 
-@frozen
-class _Came:
-    """What is remembered of a link that came up."""
-
-    dialled: bool
-    instance: str | None
-    began: float | None
-    since: float
-
-
 class Contest(Generic[L]):
     """Whether links replace each other as if two processes had the key of one peer."""
 
@@ -85,12 +75,12 @@ class LinkOrder:
 
     def __init__(self) -> None:
         self.lost_at = -math.inf
-        self._latest: _Came | None = None
-        self._accepted: _Came | None = None  # the latest that we did not dial
+        self._latest: Up[None] | None = None  # of a link that is remembered, and not kept
+        self._accepted: Up[None] | None = None  # the latest that we did not dial
 
     def came_up(self, new: Up[L]) -> None:
         """It was not refused."""
-        self._latest = _Came(new.dialled, new.instance, new.began, new.since)
+        self._latest = Up(None, new.dialled, new.level, new.instance, new.bye, new.since, new.began)
         if not new.dialled:
             self._accepted = self._latest
 
