@@ -42,7 +42,7 @@ class Desk:
 
     def bee(self, client: str, **hello: Any) -> None:
         """A client says hello."""
-        self._take(self.routes.client_hello(client, {"chi": "hello", "hive": client, **hello}))
+        self.take(self.routes.client_hello(client, {"chi": "hello", "hive": client, **hello}))
 
     def worker(self, client: str, *models: str, **more: Any) -> None:
         """A client says that it is a worker for C{models} (default: the default model)."""
@@ -59,7 +59,7 @@ class Desk:
     def said_line(self, client: str, line: bytes) -> list[Got]:
         """The same with the bytes."""
         piece = self.routes.piece(client, peek(line), line)
-        return self._take(self.routes.from_client(client, peek(line), line, self.now), piece)
+        return self.take(self.routes.from_client(client, peek(line), line, self.now), piece)
 
     def heard(self, peer: HumdId, chi: str, **tone: Any) -> list[Got]:
         """A peer says something, as its link hands it over; who gets what?"""
@@ -68,22 +68,22 @@ class Desk:
     def heard_line(self, peer: HumdId, line: bytes) -> list[Got]:
         """The same with the bytes."""
         piece = self.routes.piece(peer, peek(line), line)
-        return self._take(self.routes.from_peer(peer, peek(line), line, self.now), piece)
+        return self.take(self.routes.from_peer(peer, peek(line), line, self.now), piece)
 
     def left(self, client: str) -> list[Got]:
         """A local client is gone."""
-        return self._take(self.routes.client_left(client))
+        return self.take(self.routes.client_left(client))
 
     def lost(self, peer: HumdId) -> list[Got]:
         """A peer is lost."""
-        return self._take(self.routes.peer_lost(peer, "cut off"))
+        return self.take(self.routes.peer_lost(peer, "cut off"))
 
     def fail(self, qualifier: Qualifier = Qualifier.QUEUE_FULL, output: Output | None = None) -> list[Got]:
         """An output, by default the only line of the latest, could not be handed over."""
         if output is None:
             (output,) = self.lines
         assert isinstance(output, (ToClient, ToPeer))
-        return self._take(self.routes.delivery_failed(output, qualifier, "it did not fit"))
+        return self.take(self.routes.delivery_failed(output, qualifier, "it did not fit"))
 
     # what came of it
 
@@ -108,8 +108,12 @@ class Desk:
         changed = [output.peer for output in self.outputs if isinstance(output, WaitingChanged)]
         return {peer: self.routes.waiting_on(peer) for peer in changed}
 
-    def _take(self, outputs: list[Output], piece: Output | None = None) -> list[Got]:
-        """:param piece: what was said at a glance; a closer look must say the same."""
+    def take(self, outputs: list[Output], piece: Output | None = None) -> list[Got]:
+        """
+        What these outputs come to.
+
+        :param piece: what was said at a glance; a closer look must say the same.
+        """
         assert piece is None or outputs == [piece], (outputs, piece)
         self.outputs = outputs
         return [got(output) for output in self.lines]
@@ -123,6 +127,11 @@ def got(output: ToClient | ToPeer) -> Got:
     assert tone.pop("from") == ME.full, tone
     assert tone.pop("to") == output.peer.full, tone
     return output.peer, tone
+
+
+def to(found: list[Got]) -> list[Side]:
+    """Who gets something."""
+    return [side for side, _ in found]
 
 
 def errors(found: list[Got]) -> list[tuple[Side, str, dict[str, Any]]]:

@@ -10,14 +10,10 @@ from ensemble.conversations import COUNTERS, MAX_ASKS, MAX_ORPHANS, REMEMBERED, 
 from ensemble.conversations.ask import Ask, Kind
 from ensemble.conversations.asks import MAX_KEYS, AskBook
 from ensemble.identity import HumdId
-from tests.conversations.desk import Desk, Got, P, Q, errors
+from tests.conversations.desk import Desk, P, Q, errors, to
 from tests.conversations.test_crowds import stranger
 
 LONG = 4096  # characters: the longest key that a tone may have
-
-
-def to(found: list[Got]) -> list[object]:
-    return [side for side, _ in found]
 
 
 class CeilingTests(SynchronousTestCase):

@@ -10,7 +10,7 @@ from ensemble.conversations import MAX_KEYS, asks
 from ensemble.conversations.ask import OVERHEAD, Ask, Kind
 from ensemble.conversations.asks import SHARE, AskBook
 from ensemble.identity import HumdId
-from tests.conversations.desk import Desk, Got, P, Q, errors
+from tests.conversations.desk import Desk, Got, P, Q, errors, to
 
 MAX_BYTES = 16 * 1024 * 1024  # instead of four times as many: it takes as much less time
 LONG = 4000
@@ -64,7 +64,7 @@ class CrowdTests(SynchronousTestCase):
         self.assertGreater(self.routes.asks_size, MAX_BYTES * 7 // 8)
         self.assertGreater(self.routes.counters["asks.crowded"], 50)
         self.assertEqual(self.routes.counters["asks.evicted"], 0)
-        self.assertEqual([side for side, _ in self.desk.said("w", "chunk", sid="s")], [P])
+        self.assertEqual(to(self.desk.said("w", "chunk", sid="s")), [P])
 
     def test_what_is_open_stays(self) -> None:
         """Whoever waits is not forgotten; who holds much is refused until something ends, who holds little goes on."""
@@ -111,7 +111,7 @@ class CrowdTests(SynchronousTestCase):
         for at in range(2 * MAX_KEYS // (8 * LONG)):
             self.desk.heard(P, "quote", rid=f"{at}{WIDE}"[:LONG])
         self.desk.heard(P, "quote", rid="x" * LONG, callId="c")
-        self.assertEqual([side for side, _ in self.desk.said("m", "chunk", callId="c")], [P])
+        self.assertEqual(to(self.desk.said("m", "chunk", callId="c")), [P])
 
 
 class SizeTests(SynchronousTestCase):

@@ -6,11 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.conversations import Notice, ToClient
 from ensemble.identity import HumdId, Role
-from tests.conversations.desk import ME, Desk, Got, P, Q, errors, line_of
-
-
-def to(found: list[Got]) -> list[object]:
-    return [side for side, _ in found]
+from tests.conversations.desk import ME, Desk, P, Q, errors, line_of, to
 
 
 class RuleFiveTests(SynchronousTestCase):

@@ -8,11 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.conversations import ToPeer
 from ensemble.tone import Qualifier
-from tests.conversations.desk import Desk, Got, P, Q, errors, line_of
-
-
-def to(found: list[Got]) -> list[object]:
-    return [side for side, _ in found]
+from tests.conversations.desk import Desk, P, Q, errors, line_of, to
 
 
 class LossTests(SynchronousTestCase):
@@ -195,9 +191,9 @@ class UndeliverableAskTests(SynchronousTestCase):
         assert isinstance(output, ToPeer)
         give_up = self.desk.routes.undelivered
         found = give_up(P, output.line, Qualifier.ROUTE_UNKNOWN_PEER, "no link to it came up")
-        self.assertEqual(errors(self.desk._take(found)), [("a", "route.unknown-peer", {"rid": "r", "sid": "s"})])
+        self.assertEqual(errors(self.desk.take(found)), [("a", "route.unknown-peer", {"rid": "r", "sid": "s"})])
         for line in (output.line, line_of("chunk", sid="s"), line_of("log"), line_of("error", sid="s")):
-            self.desk._take(give_up(P, line, Qualifier.ROUTE_UNKNOWN_PEER, "no link to it came up"))
+            self.desk.take(give_up(P, line, Qualifier.ROUTE_UNKNOWN_PEER, "no link to it came up"))
             self.assertEqual(self.desk.lines, [])
         self.assertEqual(self.desk.routes.known_asks, 0)
 
@@ -298,7 +294,7 @@ class UndeliverableReplyTests(SynchronousTestCase):
         told = self.desk.fail()
         error = self.desk.lines[0]
         self.assertEqual(self.desk.fail(output=error), [])
-        again = self.desk._take(self.desk.routes.peer_has_room(P))
+        again = self.desk.take(self.desk.routes.peer_has_room(P))
         self.assertEqual(again, told[:1])
         self.assertEqual(self.desk.fail(output=error), [])
         self.desk.lost(P)

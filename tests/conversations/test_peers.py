@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.conversations import Side, ToClient
 from ensemble.tone import REPLIES, peek
-from tests.conversations.desk import ME, Desk, Got, P, Q, errors, line_of
+from tests.conversations.desk import ME, Desk, P, Q, errors, line_of, to
 
 
 class RouteTests(SynchronousTestCase):
@@ -22,8 +22,8 @@ class RouteTests(SynchronousTestCase):
 
     def test_bare_ids_are_ids(self) -> None:
         """A C{to} without a prefix, or in upper case, is the same peer, and leaves in the full form."""
-        for to in (P.digest.hex(), P.full[:5] + P.full[5:].upper()):
-            self.assertEqual([side for side, _ in self.desk.said("a", "prompt", sid="s", to=to)], [P])
+        for text in (P.digest.hex(), P.full[:5] + P.full[5:].upper()):
+            self.assertEqual(to(self.desk.said("a", "prompt", sid="s", to=text)), [P])
 
     def test_a_line_that_is_right_already_is_not_touched(self) -> None:
         """What already says from us to the peer goes out as the same bytes."""
@@ -90,23 +90,23 @@ class RouteTests(SynchronousTestCase):
     def test_nobody_waits_after_a_cancel(self) -> None:
         """A tone of a known chi that no answer belongs to leaves nobody waiting."""
         for chi in ("cancel", "cleanup", "attach", "detach", "curate", "release-permit", "wane-sync", "peer-add"):
-            self.assertEqual([side for side, _ in self.desk.said("a", chi, rid=chi, sid="s", to=P.full)], [P], chi)
+            self.assertEqual(to(self.desk.said("a", chi, rid=chi, sid="s", to=P.full)), [P], chi)
         self.assertFalse(self.desk.routes.waiting_on(P))
 
     def test_its_error_still_finds_the_client(self) -> None:
         """The error to a cancel reaches who said it, and does not end the prompt of the same sid."""
         self.desk.said("a", "prompt", rid="r1", sid="s", to=P.full)
         self.desk.said("b", "cancel", rid="r2", sid="s", to=P.full)
-        self.assertEqual([side for side, _ in self.desk.heard(P, "error", rid="r2", sid="s")], ["b"])
+        self.assertEqual(to(self.desk.heard(P, "error", rid="r2", sid="s")), ["b"])
         self.assertTrue(self.desk.routes.waiting_on(P))
-        self.assertEqual([side for side, _ in self.desk.heard(P, "chunk", sid="s")], ["a"])
+        self.assertEqual(to(self.desk.heard(P, "chunk", sid="s")), ["a"])
 
     def test_a_chi_from_the_future(self) -> None:
         """An unknown chi is an ask like others: its answer comes back by rid, and any terminal reply ends it."""
         for n, chi in enumerate(("finish", "error", "tool-result")):
             self.desk.said("a", "quote", rid=str(n), to=P.full)
             self.assertTrue(self.desk.routes.waiting_on(P))
-            self.assertEqual([side for side, _ in self.desk.heard(P, chi, rid=str(n))], ["a"])
+            self.assertEqual(to(self.desk.heard(P, chi, rid=str(n))), ["a"])
             self.assertFalse(self.desk.routes.waiting_on(P))
 
     def test_without_any_key(self) -> None:
@@ -117,7 +117,7 @@ class RouteTests(SynchronousTestCase):
     def test_never_answered_tones_are_routed(self) -> None:
         """A log or a perf-mark with a C{to} goes out, may be dropped under pressure, and is not remembered."""
         for chi in ("log", "perf-mark", "drone", "breath"):
-            self.assertEqual([side for side, _ in self.desk.said("a", chi, rid="r", to=P.full)], [P])
+            self.assertEqual(to(self.desk.said("a", chi, rid="r", to=P.full)), [P])
             self.assertTrue(self.desk.lines[0].droppable)
         self.assertEqual(self.desk.routes.known_asks, 0)
 
@@ -146,9 +146,6 @@ class ReplyTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.desk = Desk()
 
-    def to(self, found: list[Got]) -> list[object]:
-        return [side for side, _ in found]
-
     def test_forged_replies(self) -> None:
         """Knowing a sid, a callId and a rid is not enough: another peer's reply reaches nobody."""
         self.desk.said("a", "prompt", rid="r", sid="s", to=P.full)
@@ -170,12 +167,12 @@ class ReplyTests(SynchronousTestCase):
         self.desk.said("by-sid", "prompt", sid="s", to=P.full)
         self.desk.said("by-rid", "quote", rid="r", to=P.full)
         self.desk.said("by-call", "tool-call", callId="c", to=P.full)
-        self.assertEqual(self.to(self.desk.heard(P, "chunk", sid="s", rid="r", callId="c")), ["by-call"])
-        self.assertEqual(self.to(self.desk.heard(P, "chunk", sid="s", rid="r", callId="x")), ["by-sid"])
-        self.assertEqual(self.to(self.desk.heard(P, "chunk", sid="x", rid="r")), ["by-rid"])
-        self.assertEqual(self.to(self.desk.heard(P, "error", sid="s", rid="r", callId="c")), ["by-rid"])
-        self.assertEqual(self.to(self.desk.heard(P, "error", sid="s", rid="x", callId="c")), ["by-call"])
-        self.assertEqual(self.to(self.desk.heard(P, "error", sid="s", rid="x", callId="x")), ["by-sid"])
+        self.assertEqual(to(self.desk.heard(P, "chunk", sid="s", rid="r", callId="c")), ["by-call"])
+        self.assertEqual(to(self.desk.heard(P, "chunk", sid="s", rid="r", callId="x")), ["by-sid"])
+        self.assertEqual(to(self.desk.heard(P, "chunk", sid="x", rid="r")), ["by-rid"])
+        self.assertEqual(to(self.desk.heard(P, "error", sid="s", rid="r", callId="c")), ["by-rid"])
+        self.assertEqual(to(self.desk.heard(P, "error", sid="s", rid="x", callId="c")), ["by-call"])
+        self.assertEqual(to(self.desk.heard(P, "error", sid="s", rid="x", callId="x")), ["by-sid"])
         self.assertEqual(self.desk.routes.open_asks, 0)
 
     def test_what_ends_what(self) -> None:
@@ -192,9 +189,9 @@ class ReplyTests(SynchronousTestCase):
     def test_an_error_by_sid_alone_is_about_the_prompt(self) -> None:
         """An error that names only the sid does not end a call that was made under it."""
         self.desk.said("a", "tool-call", sid="s", callId="c", to=P.full)
-        self.assertEqual(self.to(self.desk.heard(P, "error", sid="s")), ["a"])
+        self.assertEqual(to(self.desk.heard(P, "error", sid="s")), ["a"])
         self.assertEqual(self.desk.routes.open_asks, 1)
-        self.assertEqual(self.to(self.desk.heard(P, "error", sid="s", callId="c")), ["a"])
+        self.assertEqual(to(self.desk.heard(P, "error", sid="s", callId="c")), ["a"])
         self.assertEqual(self.desk.routes.open_asks, 0)
 
     def test_two_clients_race_for_a_sid(self) -> None:
@@ -202,26 +199,26 @@ class ReplyTests(SynchronousTestCase):
         self.desk.said("a", "prompt", rid="r", sid="s", to=P.full)
         found = self.desk.said("b", "prompt", rid="q", sid="s", to=P.full)
         self.assertEqual(errors(found), [("b", "sid.in-use", {"rid": "q", "sid": "s"})])
-        self.assertEqual(self.to(self.desk.said("b", "prompt", sid="s", to=Q.full)), [Q])
+        self.assertEqual(to(self.desk.said("b", "prompt", sid="s", to=Q.full)), [Q])
         self.desk.heard(P, "finish", sid="s")
-        self.assertEqual(self.to(self.desk.said("b", "prompt", sid="s", to=P.full)), [P])
-        self.assertEqual(self.to(self.desk.heard(P, "chunk", sid="s")), ["b"])
-        self.assertEqual(self.to(self.desk.heard(P, "chunk", rid="r")), ["a"])
+        self.assertEqual(to(self.desk.said("b", "prompt", sid="s", to=P.full)), [P])
+        self.assertEqual(to(self.desk.heard(P, "chunk", sid="s")), ["b"])
+        self.assertEqual(to(self.desk.heard(P, "chunk", rid="r")), ["a"])
 
     def test_two_clients_race_for_a_call(self) -> None:
         """A callId at a peer belongs to the first: the second is told, for its result could not be told apart."""
         self.desk.said("a", "tool-call", callId="c", to=P.full)
         found = self.desk.said("b", "tool-call", rid="q", callId="c", to=P.full)
         self.assertEqual(errors(found), [("b", "sid.in-use", {"rid": "q", "callId": "c"})])
-        self.assertEqual(self.to(self.desk.heard(P, "tool-result", callId="c")), ["a"])
-        self.assertEqual(self.to(self.desk.said("b", "tool-call", callId="c", to=P.full)), [P])
+        self.assertEqual(to(self.desk.heard(P, "tool-result", callId="c")), ["a"])
+        self.assertEqual(to(self.desk.said("b", "tool-call", callId="c", to=P.full)), [P])
 
     def test_two_clients_race_for_a_rid(self) -> None:
         """A rid at a peer belongs to the first: a prompt still has its sid, an ask with no other key is refused."""
         self.desk.said("a", "quote", rid="1", to=P.full)
         self.desk.said("b", "prompt", rid="1", sid="s", to=P.full)
-        self.assertEqual(self.to(self.desk.heard(P, "chunk", rid="1")), ["a"])
-        self.assertEqual(self.to(self.desk.heard(P, "chunk", rid="1", sid="s")), ["b"])
+        self.assertEqual(to(self.desk.heard(P, "chunk", rid="1")), ["a"])
+        self.assertEqual(to(self.desk.heard(P, "chunk", rid="1", sid="s")), ["b"])
         found = self.desk.said("c", "quote", rid="1", to=P.full)
         self.assertEqual(errors(found), [("c", "sid.in-use", {"rid": "1"})])
 
@@ -231,13 +228,13 @@ class ReplyTests(SynchronousTestCase):
         self.desk.heard(P, "finish", sid="s")
         self.desk.said("b", "cleanup", rid="r", sid="s", to=P.full)
         self.desk.said("b", "tool-call", callId="c", sid="s", to=P.full)
-        self.assertEqual(self.to(self.desk.heard(P, "chunk", sid="s")), ["a"])
+        self.assertEqual(to(self.desk.heard(P, "chunk", sid="s")), ["a"])
 
     def test_a_prompt_takes_the_sid_from_its_own_call(self) -> None:
         """A client that called a tool under a sid before it prompts gets the prompt's replies, and its loss."""
         self.desk.said("a", "tool-call", sid="s", callId="c", to=P.full)
         self.assertEqual(errors(self.desk.said("b", "prompt", sid="s", to=P.full))[0][1], "sid.in-use")
-        self.assertEqual(self.to(self.desk.said("a", "prompt", sid="s", to=P.full)), [P])
+        self.assertEqual(to(self.desk.said("a", "prompt", sid="s", to=P.full)), [P])
         self.assertEqual(self.desk.routes.open_asks, 2)
         self.desk.heard(P, "finish", sid="s")
         self.assertEqual(self.desk.routes.open_asks, 1)
@@ -256,7 +253,7 @@ class ReplyTests(SynchronousTestCase):
         for rid in ("r1", "r2", "r2"):
             self.desk.said("a", "prompt", rid=rid, sid="s", to=P.full)
         self.assertEqual(self.desk.routes.open_asks, 1)
-        self.assertEqual(self.to(self.desk.heard(P, "chunk", rid="r1")), ["a"])
+        self.assertEqual(to(self.desk.heard(P, "chunk", rid="r1")), ["a"])
         self.assertEqual(errors(self.desk.lost(P)), [("a", "peer.lost", {"sid": "s"})])
 
     def test_the_error_of_one_of_several_prompts(self) -> None:
@@ -264,9 +261,9 @@ class ReplyTests(SynchronousTestCase):
         for rid in ("r1", "r2", "r3"):
             self.desk.said("a", "prompt", rid=rid, sid="s", to=P.full)
         for rid in ("r3", "r1"):
-            self.assertEqual(self.to(self.desk.heard(P, "error", rid=rid, sid="s")), ["a"])
+            self.assertEqual(to(self.desk.heard(P, "error", rid=rid, sid="s")), ["a"])
             self.assertTrue(self.desk.routes.waiting_on(P))
-        self.assertEqual(self.to(self.desk.heard(P, "error", rid="r2", sid="s")), ["a"])
+        self.assertEqual(to(self.desk.heard(P, "error", rid="r2", sid="s")), ["a"])
         self.assertFalse(self.desk.routes.waiting_on(P))
 
     def test_an_error_by_sid_ends_all_prompts_under_it(self) -> None:
@@ -282,7 +279,7 @@ class ReplyTests(SynchronousTestCase):
         for n in range(100):
             self.desk.said("a", "prompt", rid=f"r{n}", sid="s", to=P.full)
         self.assertEqual(self.desk.heard(P, "chunk", rid="r90"), [])
-        self.assertEqual(self.to(self.desk.heard(P, "chunk", rid="r96")), ["a"])
+        self.assertEqual(to(self.desk.heard(P, "chunk", rid="r96")), ["a"])
         self.desk.left("a")
         self.assertEqual(self.desk.heard(P, "chunk", rid="r99"), [])
         self.assertEqual(self.desk.routes.known_asks, 0)
@@ -290,8 +287,8 @@ class ReplyTests(SynchronousTestCase):
     def test_asking_the_same_again_joins(self) -> None:
         """A repeated tool-call, and a repeated unknown ask, are one ask each."""
         for _ in range(2):
-            self.assertEqual(self.to(self.desk.said("a", "tool-call", callId="c", to=P.full)), [P])
-            self.assertEqual(self.to(self.desk.said("a", "quote", rid="r", to=P.full)), [P])
+            self.assertEqual(to(self.desk.said("a", "tool-call", callId="c", to=P.full)), [P])
+            self.assertEqual(to(self.desk.said("a", "quote", rid="r", to=P.full)), [P])
         self.assertEqual(self.desk.routes.open_asks, 2)
 
     def test_a_rid_for_two_things(self) -> None:

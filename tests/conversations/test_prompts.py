@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.conversations import ToClient, ToPeer
-from tests.conversations.desk import ME, Desk, P, Q, errors, line_of
+from tests.conversations.desk import ME, Desk, P, Q, errors, line_of, to
 
 
 class LocalPromptTests(SynchronousTestCase):
@@ -18,7 +18,7 @@ class LocalPromptTests(SynchronousTestCase):
     def test_a_prompt_reaches_the_worker_and_its_replies_the_asker(self) -> None:
         """The worker gets the prompt, and every reply it makes goes to the asker alone, byte for byte."""
         found = self.desk.said("a", "prompt", rid="r", sid="s", text="hi")
-        self.assertEqual([side for side, _ in found], ["w"])
+        self.assertEqual(to(found), ["w"])
         for chi in ("session-ready", "chunk", "pulse", "permission-ask", "tendril-reach", "tool-info", "tool-meta"):
             line = b' { "chi" : "%s", "sid":"s", "x": [ 1,2 ] }' % chi.encode()
             self.desk.said_line("w", line)
@@ -85,13 +85,13 @@ class LocalPromptTests(SynchronousTestCase):
     def test_to_ourselves_in_any_form(self) -> None:
         """A C{to} that is our own id counts as absent, full, upper case, bare or short; so does an empty one."""
         forms = [ME.full, ME.full[:5] + ME.full[5:].upper(), ME.digest.hex(), ME.short, ""]
-        for n, to in enumerate(forms):
-            found = self.desk.said("a", "prompt", sid=f"s{n}", to=to)
-            self.assertEqual([side for side, _ in found], ["w"], to)
+        for n, text in enumerate(forms):
+            found = self.desk.said("a", "prompt", sid=f"s{n}", to=text)
+            self.assertEqual(to(found), ["w"], text)
 
     def test_the_default_model(self) -> None:
         """A prompt that names no model, or null, wants the default one."""
-        self.assertEqual([side for side, _ in self.desk.said("a", "prompt", sid="s", modelId=None)], ["w"])
+        self.assertEqual(to(self.desk.said("a", "prompt", sid="s", modelId=None)), ["w"])
 
     def test_no_worker(self) -> None:
         """A model that nobody serves is an error to the asker, with all that the prompt had."""
@@ -130,13 +130,13 @@ class LocalPromptTests(SynchronousTestCase):
     def test_a_bees_to_does_not_matter_where_the_route_is_known(self) -> None:
         """Old bees write names into C{to}: the reply finds its asker all the same."""
         self.desk.said("a", "prompt", sid="s")
-        self.assertEqual([side for side, _ in self.desk.said("w", "chunk", sid="s", to="asker")], ["a"])
-        self.assertEqual([side for side, _ in self.desk.said("w", "chunk", sid="s", to=Q.full)], ["a"])
+        self.assertEqual(to(self.desk.said("w", "chunk", sid="s", to="asker")), ["a"])
+        self.assertEqual(to(self.desk.said("w", "chunk", sid="s", to=Q.full)), ["a"])
 
     def test_a_worker_may_ask_itself(self) -> None:
         """A worker's own prompt may come back to it; its replies do too, and leaving tells nobody."""
-        self.assertEqual([side for side, _ in self.desk.said("w", "prompt", sid="s")], ["w"])
-        self.assertEqual([side for side, _ in self.desk.said("w", "chunk", sid="s")], ["w"])
+        self.assertEqual(to(self.desk.said("w", "prompt", sid="s")), ["w"])
+        self.assertEqual(to(self.desk.said("w", "chunk", sid="s")), ["w"])
         self.assertEqual(self.desk.left("w"), [])
         self.assertEqual(self.desk.routes.known_asks, 0)
 
@@ -179,16 +179,16 @@ class PeerPromptTests(SynchronousTestCase):
     def test_a_peers_prompt_for_somebody_else(self) -> None:
         """This humd does not relay: a tone for another humd, or for a short form of one, is refused, an answer too."""
         self.desk.said("a", "prompt", sid="s", to=P.full)
-        for to in (Q.full, Q.digest.hex(), Q.short, "a-bee"):
+        for text in (Q.full, Q.digest.hex(), Q.short, "a-bee"):
             for chi in ("prompt", "chunk"):
-                found = self.desk.heard(P, chi, rid="r", sid="s", to=to)
+                found = self.desk.heard(P, chi, rid="r", sid="s", to=text)
                 self.assertEqual(errors(found), [(P, "route.unknown-peer", {"rid": "r", "sid": "s"})])
         self.assertEqual(self.desk.routes.known_asks, 1)  # our own
 
     def test_own_id_from_a_peer(self) -> None:
         """A peer may name us by any form of our id, or nobody."""
-        for n, to in enumerate((ME.full, ME.digest.hex(), ME.short, "")):
-            self.assertEqual([side for side, _ in self.desk.heard(P, "prompt", sid=str(n), to=to)], ["w"])
+        for n, text in enumerate((ME.full, ME.digest.hex(), ME.short, "")):
+            self.assertEqual(to(self.desk.heard(P, "prompt", sid=str(n), to=text)), ["w"])
 
 
 class WorkerChoiceTests(SynchronousTestCase):
@@ -227,7 +227,7 @@ class WorkerChoiceTests(SynchronousTestCase):
         found = self.desk.said("a", "prompt", sid="s", rid="r2", modelId="opus")
         self.assertEqual(errors(found), [("a", "sid.in-use", {"rid": "r2", "sid": "s"})])
         self.desk.said("old", "finish", sid="s")
-        self.assertEqual([side for side, _ in self.desk.said("a", "prompt", sid="s", modelId="opus")], ["opus"])
+        self.assertEqual(to(self.desk.said("a", "prompt", sid="s", modelId="opus")), ["opus"])
 
     def test_a_new_turn_leaves_the_old_workers_late_words_with_the_asker(self) -> None:
         """When the next turn goes to another worker, what the first still says reaches its asker."""
@@ -235,8 +235,8 @@ class WorkerChoiceTests(SynchronousTestCase):
         self.desk.said("old", "finish", sid="s")
         self.asked("busy")
         self.assertEqual(self.asked("s"), "new")
-        self.assertEqual([side for side, _ in self.desk.said("old", "chunk", sid="s")], ["a"])
-        self.assertEqual([side for side, _ in self.desk.said("new", "chunk", sid="s")], ["a"])
+        self.assertEqual(to(self.desk.said("old", "chunk", sid="s")), ["a"])
+        self.assertEqual(to(self.desk.said("new", "chunk", sid="s")), ["a"])
 
 
 class OwnershipTests(SynchronousTestCase):
@@ -251,7 +251,7 @@ class OwnershipTests(SynchronousTestCase):
         self.desk.said("a", "prompt", sid="s")
         found = self.desk.said("b", "prompt", rid="r", sid="s")
         self.assertEqual(errors(found), [("b", "sid.in-use", {"rid": "r", "sid": "s"})])
-        self.assertEqual([side for side, _ in self.desk.said("w", "finish", sid="s")], ["a"])
+        self.assertEqual(to(self.desk.said("w", "finish", sid="s")), ["a"])
 
     def test_client_and_peers(self) -> None:
         """A peer cannot take a client's sid, nor a client a peer's, nor a peer another's."""
@@ -266,8 +266,8 @@ class OwnershipTests(SynchronousTestCase):
         for terminal in ("finish", "error"):
             self.desk.said("a", "prompt", sid="s")
             self.desk.said("w", terminal, sid="s")
-            self.assertEqual([side for side, _ in self.desk.heard(P, "prompt", sid="s")], ["w"])
-            self.assertEqual([side for side, _ in self.desk.said("w", "finish", sid="s")], [P])
+            self.assertEqual(to(self.desk.heard(P, "prompt", sid="s")), ["w"])
+            self.assertEqual(to(self.desk.said("w", "finish", sid="s")), [P])
 
     def test_a_client_that_left_leaves_its_worker_at_work(self) -> None:
         """The worker is not told; what it says is dropped; the next local client that asks takes the sid over."""
@@ -277,10 +277,10 @@ class OwnershipTests(SynchronousTestCase):
         self.assertEqual(self.desk.said("w", "chunk", sid="s"), [])
         self.assertEqual(self.desk.drops, ["replies.orphaned"])
         self.assertEqual(errors(self.desk.heard(P, "prompt", sid="s")), [(P, "sid.in-use", {"sid": "s"})])
-        self.assertEqual([side for side, _ in self.desk.said("b", "prompt", sid="s")], ["w"])
-        self.assertEqual([side for side, _ in self.desk.said("w", "chunk", sid="s")], ["b"])
+        self.assertEqual(to(self.desk.said("b", "prompt", sid="s")), ["w"])
+        self.assertEqual(to(self.desk.said("w", "chunk", sid="s")), ["b"])
         self.assertEqual(errors(self.desk.said("c", "prompt", sid="s")), [("c", "sid.in-use", {"sid": "s"})])
-        self.assertEqual([side for side, _ in self.desk.said("w", "finish", sid="s")], ["b"])
+        self.assertEqual(to(self.desk.said("w", "finish", sid="s")), ["b"])
 
     def test_a_peer_that_was_lost_may_come_back(self) -> None:
         """A lost peer's sid waits for that peer: no client and no other peer gets it."""
@@ -289,8 +289,8 @@ class OwnershipTests(SynchronousTestCase):
         self.assertEqual(self.desk.said("w", "chunk", sid="s"), [])
         self.assertEqual(errors(self.desk.said("a", "prompt", sid="s")), [("a", "sid.in-use", {"sid": "s"})])
         self.assertEqual(errors(self.desk.heard(Q, "prompt", sid="s")), [(Q, "sid.in-use", {"sid": "s"})])
-        self.assertEqual([side for side, _ in self.desk.heard(P, "prompt", sid="s")], ["w"])
-        self.assertEqual([side for side, _ in self.desk.said("w", "finish", sid="s")], [P])
+        self.assertEqual(to(self.desk.heard(P, "prompt", sid="s")), ["w"])
+        self.assertEqual(to(self.desk.said("w", "finish", sid="s")), [P])
 
     def test_an_orphan_that_ends_is_forgotten(self) -> None:
         """The finish of a sid without an asker is dropped, and nothing of it stays."""
@@ -317,7 +317,7 @@ class OwnershipTests(SynchronousTestCase):
         self.desk.left("a")
         self.assertEqual(self.desk.left("w"), [])
         self.desk.worker("v")
-        self.assertEqual([side for side, _ in self.desk.heard(P, "prompt", sid="s")], ["v"])
+        self.assertEqual(to(self.desk.heard(P, "prompt", sid="s")), ["v"])
 
     def test_same_sid_here_and_there(self) -> None:
         """A sid at a peer and the same sid here are two conversations."""
@@ -325,7 +325,7 @@ class OwnershipTests(SynchronousTestCase):
         self.desk.said("b", "prompt", sid="s")
         self.desk.heard(Q, "chunk", sid="s")
         self.assertEqual(self.desk.drops, ["replies.unmatched"])
-        self.assertEqual([side for side, _ in self.desk.heard(P, "chunk", sid="s")], ["a"])
-        self.assertEqual([side for side, _ in self.desk.said("w", "chunk", sid="s")], ["b"])
+        self.assertEqual(to(self.desk.heard(P, "chunk", sid="s")), ["a"])
+        self.assertEqual(to(self.desk.said("w", "chunk", sid="s")), ["b"])
         (output,) = self.desk.outputs
         self.assertIsInstance(output, ToClient)

@@ -175,7 +175,7 @@ class Storm(RuleBasedStateMachine):
     @rule(peer=st.sampled_from(PEERS))
     def drain(self, peer: HumdId) -> None:
         """A peer reads again."""
-        self.desk._take(self.desk.routes.peer_has_room(peer))
+        self.desk.take(self.desk.routes.peer_has_room(peer))
         self.deliver(peer)
 
     @rule()

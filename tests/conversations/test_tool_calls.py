@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.conversations.desk import Desk, Got, P, Q, errors
-
-
-def to(found: list[Got]) -> list[object]:
-    return [side for side, _ in found]
+from tests.conversations.desk import Desk, P, Q, errors, to
 
 
 class ForagerTests(SynchronousTestCase):
