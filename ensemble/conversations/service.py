@@ -59,9 +59,7 @@ class Node(Service):
 
     def client_left(self, client: IClient) -> None:
         self.clients.pop(client.client_id, None)
-        paused = self._paused.pop(client.client_id, None)
-        if paused is not None:
-            paused[1].cancel()
+        self._resume(client.client_id)
         self._do(self.routes.client_left(client.client_id), None)
         self._room(client.client_id)
 
@@ -188,6 +186,7 @@ class Node(Service):
             self._resume(client_id)
 
     def _resume(self, client_id: str) -> None:
+        """Read it again, where it was paused and is not gone."""
         paused = self._paused.pop(client_id, None)
         if paused is None:
             return
