@@ -282,13 +282,10 @@ class Peer:
         elif isinstance(action, PeerUp):
             self._owner.peer_up(self)
         elif isinstance(action, PeerLost):
-            self._lost(action.reason)
+            self._drop(self._take_held(), Qualifier.PEER_LOST)
+            self._owner.peer_lost(self, action.reason)
         elif isinstance(action, TwoProcesses):
             self._owner.two_processes(self)
-
-    def _lost(self, reason: str) -> None:
-        self._drop(self._take_held(), Qualifier.PEER_LOST)
-        self._owner.peer_lost(self, reason)
 
     def _write_on(self, link: Link | None) -> None:
         self.writing = link
