@@ -91,14 +91,11 @@ class _Proving:
 
 @define(kw_only=True, eq=False)
 class Core:
-    """What one end of a link knows from the beginning, and what it has to say."""
+    """What one end of a link knows from the beginning besides its L{Admission}, and what it has to say."""
 
     role: Role
     key: HumdKey | None
-    me: HumdId
     binding: str
-    nonce: str
-    instance: str | None
     max_tone: int
     capabilities: PeerCapabilities
     features: tuple[str, ...]
@@ -110,14 +107,15 @@ class Core:
     held: list[bytes] = field(factory=list)
 
     def hello(self, now_ms: int, signed: bool) -> bytes:
+        admission = self.admission
         return hello_line(
-            self.me,
+            admission.me,
             self.capabilities,
             key=self.key,
             signed_at=self.hello_clock.next(now_ms) if signed and self.key is not None else None,
             features=self.features,
-            nonce=self.nonce,
-            instance=self.instance,
+            nonce=admission.nonce,
+            instance=admission.instance,
             max_tone=self.max_tone,
             succeeds=self.succeeds,
         )
@@ -125,9 +123,9 @@ class Core:
     def proving(self, greeted: _Greeted, mine: bytes, key: HumdKey, offer: ProofOffer) -> _Proving:
         transcript = Transcript(
             role=self.role,
-            me=self.me,
+            me=self.admission.me,
             peer=greeted.hello.humd_id,
-            my_nonce=self.nonce,
+            my_nonce=self.admission.nonce,
             peer_nonce=offer.nonce,
             binding=self.binding,
             my_hello=mine,

@@ -80,10 +80,7 @@ class Handshake:
         self._core = Core(
             role=role,
             key=key,
-            me=me,
             binding=binding,
-            nonce=nonce,
-            instance=instance,
             max_tone=max_tone,
             capabilities=capabilities,
             features=features if key is None else (PROOF_FEATURE, *features),
