@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from itertools import chain
 from typing import Any, BinaryIO, Final
 from uuid import uuid4
@@ -36,7 +37,7 @@ def send(here: Here) -> int:
     if first is None:
         raise BadUsage("there was no tone on standard input")
     status = OK
-    with ThrumSocket(here.paths().thrum, options.timeout) as wire:
+    with closing(ThrumSocket(here.paths().thrum, options.timeout)) as wire:
         exchange = Exchange(here, wire, options.timeout, minter)
         for tone in chain((first,), tones):
             said = dress(tone, peer, minter)

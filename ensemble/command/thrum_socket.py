@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 from ensemble.command.control import unreachable
@@ -48,12 +47,8 @@ class ThrumSocket:
             self._socket.close()
             raise unreachable(path, error) from None
 
-    def __enter__(self) -> ThrumSocket:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """It is not needed any more."""
         self._socket.close()
 
     def send(self, *tones: Mapping[str, Any]) -> None:

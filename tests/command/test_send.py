@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -313,7 +314,7 @@ class SocketTests(CommandTestCase):
     def test_any_cut(self) -> None:
         """However the bytes come, whole tones come out, and lines that are none are passed over."""
         self.serve(self.thrum, lambda tone: [b'{"chi":"a"}\nrubbish\n{"chi"', b':"b"}\n', b"\n"])
-        with ThrumSocket(self.thrum, 5.0) as wire:
+        with closing(ThrumSocket(self.thrum, 5.0)) as wire:
             wire.send({"chi": "x"})
             until = time.monotonic() + 5
             self.assertEqual([wire.receive(until), wire.receive(until)], [{"chi": "a"}, {"chi": "b"}])
@@ -322,14 +323,14 @@ class SocketTests(CommandTestCase):
     def test_endless_line(self) -> None:
         """A line that does not end is given up."""
         self.serve(self.thrum, lambda tone: [b"x" * (MAX_LINE // 4)] * 5)
-        with ThrumSocket(self.thrum, 5.0) as wire:
+        with closing(ThrumSocket(self.thrum, 5.0)) as wire:
             wire.send({"chi": "x"})
             self.assertRaises(ThrumClosed, wire.receive, time.monotonic() + 30)
 
     def test_unread(self) -> None:
         """A humd that does not read is given up, too."""
         self.serve(self.thrum, lambda tone: [None])
-        with ThrumSocket(self.thrum, 0.1) as wire:
+        with closing(ThrumSocket(self.thrum, 0.1)) as wire:
             wire.send({"chi": "x"})
             self.assertRaises(ThrumClosed, wire.receive, time.monotonic() + 5)
             error = self.assertRaises(ThrumClosed, wire.send, {"chi": "x" * 10_000_000})
