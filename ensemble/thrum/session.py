@@ -63,7 +63,7 @@ class Session:
         self._wire, self._node, self._wall_ms, self._counters, self._ended = wire, node, wall_ms, counters, ended
         self._clock, self._turn, self._deadlines = clock, turn, deadlines
         self._outbox = Outbox(wire, turn, queue_bytes, self._has_room, partial(queues.note, self))
-        self._bound, self._half = queue_bytes, queue_bytes // 2
+        self._half = queue_bytes // 2
         self._refused = self._full = False  # since it last had room; the wire
         self._slow: IDelayedCall | None = None  # while both are so
         self._reading = True
@@ -96,7 +96,7 @@ class Session:
             self._refused = True
             self._watch()
             if final:
-                if outbox.size + len(line) < 2 * self._bound:
+                if outbox.size + len(line) < 2 * outbox.limit:
                     return outbox.push(line, whatever=True)
                 self._cut(f"it did not read {outbox.size} bytes, and errors cannot be refused")
         return False
