@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from ensemble.config.atomic import StrPath, create_text
+from ensemble.config.atomic import StrPath, at_once, create_text
 from ensemble.config.slips import nearly_known
 from ensemble.config.splice import BLANKS, Container, may_repeat
 from ensemble.errors import ConfigurationError, EnsembleError
@@ -212,19 +212,14 @@ def read_bytes(name: str) -> bytes | None:
             mode = os.stat(folder).st_mode
             if not mode & stat.S_ISVTX:
                 _refuse_open(folder, mode)
-        # Not blocking: a FIFO of that name must not hang the daemon.
-        handle = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(name, "rb", opener=at_once) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise ConfigurationError(f"cannot read {name}: not a regular file")
+            _refuse_open(name, mode)
+            raw = file.read(MAX_FILE + 1)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {name}: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "rb") as file:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
-                raise ConfigurationError(f"cannot read {name}: not a regular file")
-            _refuse_open(name, found.st_mode)
-            raw = file.read(MAX_FILE + 1)
     except OSError as error:
         raise ConfigurationError(f"cannot read {name}: {error.strerror}") from error
     if len(raw) > MAX_FILE:
