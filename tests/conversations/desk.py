@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, TypeAlias
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from ensemble.conversations import Drop, Notice, Output, Routes, Side, ToClient, ToPeer, WaitingChanged
 from ensemble.hives import Roster
 from ensemble.identity import HumdId
@@ -117,6 +119,21 @@ class Desk:
         assert piece is None or outputs == [piece], (outputs, piece)
         self.outputs = outputs
         return [got(output) for output in self.lines]
+
+
+class DeskTestCase(SynchronousTestCase):
+    """Each test begins with a fresh desk."""
+
+    def setUp(self) -> None:
+        self.desk = Desk()
+
+
+class WorkerTestCase(DeskTestCase):
+    """The same, with one worker."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.desk.worker("w")
 
 
 def got(output: ToClient | ToPeer) -> Got:

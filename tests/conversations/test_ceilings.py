@@ -10,18 +10,14 @@ from ensemble.conversations import COUNTERS, MAX_ASKS, MAX_ORPHANS, REMEMBERED, 
 from ensemble.conversations.ask import Ask, Kind
 from ensemble.conversations.asks import MAX_KEYS, AskBook
 from ensemble.identity import HumdId
-from tests.conversations.desk import Desk, P, Q, errors, to
+from tests.conversations.desk import P, Q, WorkerTestCase, errors, to
 from tests.conversations.test_crowds import stranger
 
 LONG = 4096  # characters: the longest key that a tone may have
 
 
-class CeilingTests(SynchronousTestCase):
+class CeilingTests(WorkerTestCase):
     """4,096 asks for each asker, open and remembered."""
-
-    def setUp(self) -> None:
-        self.desk = Desk()
-        self.desk.worker("w")
 
     def test_a_client_at_a_peer(self) -> None:
         """With so many open a client gets queue.full; others go on, and one answer makes room for one."""
@@ -164,12 +160,8 @@ class CeilingTests(SynchronousTestCase):
         self.assertEqual(self.desk.routes.counters["orphans.evicted"], 1)
 
 
-class ForgettingTests(SynchronousTestCase):
+class ForgettingTests(WorkerTestCase):
     """What has ended is remembered for fifteen minutes."""
-
-    def setUp(self) -> None:
-        self.desk = Desk()
-        self.desk.worker("w")
 
     def test_what_ended(self) -> None:
         """Fifteen minutes after its end an ask is forgotten; it takes the next ask, not a timer."""

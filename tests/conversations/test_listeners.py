@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from ensemble.conversations import Notice, ToClient
 from ensemble.identity import HumdId, Role
-from tests.conversations.desk import ME, Desk, P, Q, errors, line_of, to
+from tests.conversations.desk import ME, DeskTestCase, P, Q, errors, line_of, to
 
 
-class RuleFiveTests(SynchronousTestCase):
+class RuleFiveTests(DeskTestCase):
     """A peer's tone with a chi that bees list."""
 
     def setUp(self) -> None:
-        self.desk = Desk()
+        super().setUp()
         self.desk.bee("m", chis=["quote", "log", "attach", "curate"])
         self.desk.bee("n", chis=["quote"])
         self.desk.bee("o", chis=["other"])
@@ -96,11 +94,8 @@ class RuleFiveTests(SynchronousTestCase):
         self.assertEqual(to(self.desk.said("n", "finish", rid="r")), [Q])
 
 
-class UnhandledTests(SynchronousTestCase):
+class UnhandledTests(DeskTestCase):
     """What this part does not handle."""
-
-    def setUp(self) -> None:
-        self.desk = Desk()
 
     def test_local_gossip_and_kad(self) -> None:
         """A client that sends gossip or kad is told that it is not supported, whoever it addresses."""
@@ -142,11 +137,8 @@ class UnhandledTests(SynchronousTestCase):
             self.assertEqual(self.desk.heard(P, chi, rid="r"), [])
 
 
-class HelloTests(SynchronousTestCase):
+class HelloTests(DeskTestCase):
     """A local hello makes a bee."""
-
-    def setUp(self) -> None:
-        self.desk = Desk()
 
     def test_by_tone(self) -> None:
         """A hello said as a tone registers the bee, with our own id in C{to} as well."""

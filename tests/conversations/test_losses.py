@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from ensemble.conversations import ToPeer
 from ensemble.tone import Qualifier
-from tests.conversations.desk import Desk, P, Q, errors, line_of, to
+from tests.conversations.desk import P, Q, WorkerTestCase, errors, line_of, to
 
 
-class LossTests(SynchronousTestCase):
+class LossTests(WorkerTestCase):
     """Rule 7."""
 
     def setUp(self) -> None:
-        self.desk = Desk()
-        self.desk.worker("w")
+        super().setUp()
         self.desk.forager("f", "read")
 
     def test_a_lost_peer(self) -> None:
@@ -106,12 +103,8 @@ class LossTests(SynchronousTestCase):
         self.assertEqual(errors(self.desk.left("w")), [(P, "worker.lost", {"rid": "r2", "sid": "s"})])
 
 
-class UndeliverableAskTests(SynchronousTestCase):
+class UndeliverableAskTests(WorkerTestCase):
     """A tone that asks, and could not be handed over."""
-
-    def setUp(self) -> None:
-        self.desk = Desk()
-        self.desk.worker("w")
 
     def test_to_a_peer(self) -> None:
         """The client that asked is told why, with all that its tone had, and nothing stays behind."""
@@ -198,12 +191,11 @@ class UndeliverableAskTests(SynchronousTestCase):
         self.assertEqual(self.desk.routes.known_asks, 0)
 
 
-class UndeliverableReplyTests(SynchronousTestCase):
+class UndeliverableReplyTests(WorkerTestCase):
     """A reply that could not be handed over: an answer with a hole in it is worse than none."""
 
     def setUp(self) -> None:
-        self.desk = Desk()
-        self.desk.worker("w")
+        super().setUp()
         self.desk.heard(P, "prompt", rid="r", sid="s")
 
     def test_a_chunk(self) -> None:
@@ -309,12 +301,8 @@ class UndeliverableReplyTests(SynchronousTestCase):
         self.assertEqual(self.desk.routes.counters["errors.lost"], 2)
 
 
-class DuskTests(SynchronousTestCase):
+class DuskTests(WorkerTestCase):
     """A tone past its dusk goes no further, and whoever waits is told."""
-
-    def setUp(self) -> None:
-        self.desk = Desk()
-        self.desk.worker("w")
 
     def past(self) -> dict[str, Any]:
         return {"dusk": self.desk.wall - 1}

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from ensemble.conversations import Side, ToClient
 from ensemble.tone import REPLIES, peek
-from tests.conversations.desk import ME, Desk, P, Q, errors, line_of, to
+from tests.conversations.desk import ME, DeskTestCase, P, Q, errors, line_of, to
 
 
-class RouteTests(SynchronousTestCase):
+class RouteTests(DeskTestCase):
     """Rule 1."""
-
-    def setUp(self) -> None:
-        self.desk = Desk()
 
     def test_a_prompt_goes_out_stamped(self) -> None:
         """A prompt for a peer leaves as the client wrote it, from us to that peer."""
@@ -140,11 +135,8 @@ class RouteTests(SynchronousTestCase):
             self.assertEqual(errors(found), [("a", "not.supported", {"rid": "r"})], chi)
 
 
-class ReplyTests(SynchronousTestCase):
+class ReplyTests(DeskTestCase):
     """Rule 2: always with that peer, nobody else, ever."""
-
-    def setUp(self) -> None:
-        self.desk = Desk()
 
     def test_forged_replies(self) -> None:
         """Knowing a sid, a callId and a rid is not enough: another peer's reply reaches nobody."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from ensemble.conversations import ToClient, ToPeer
-from tests.conversations.desk import ME, Desk, P, Q, errors, line_of, to
+from tests.conversations.desk import ME, DeskTestCase, P, Q, WorkerTestCase, errors, line_of, to
 
 
-class LocalPromptTests(SynchronousTestCase):
+class LocalPromptTests(DeskTestCase):
     """Asker and worker are both local."""
 
     def setUp(self) -> None:
-        self.desk = Desk()
+        super().setUp()
         self.desk.worker("w", "sonnet", "opus")
 
     def test_a_prompt_reaches_the_worker_and_its_replies_the_asker(self) -> None:
@@ -141,12 +139,8 @@ class LocalPromptTests(SynchronousTestCase):
         self.assertEqual(self.desk.routes.known_asks, 0)
 
 
-class PeerPromptTests(SynchronousTestCase):
+class PeerPromptTests(WorkerTestCase):
     """A peer asks a local worker."""
-
-    def setUp(self) -> None:
-        self.desk = Desk()
-        self.desk.worker("w")
 
     def test_a_peers_prompt_and_its_answer(self) -> None:
         """The worker gets the prompt with its additions; the replies go to that peer, stamped as ours for it."""
@@ -191,11 +185,11 @@ class PeerPromptTests(SynchronousTestCase):
             self.assertEqual(to(self.desk.heard(P, "prompt", sid=str(n), to=text)), ["w"])
 
 
-class WorkerChoiceTests(SynchronousTestCase):
+class WorkerChoiceTests(DeskTestCase):
     """Which of several workers gets a prompt."""
 
     def setUp(self) -> None:
-        self.desk = Desk()
+        super().setUp()
         self.desk.worker("old")
         self.desk.worker("new")
 
@@ -239,12 +233,8 @@ class WorkerChoiceTests(SynchronousTestCase):
         self.assertEqual(to(self.desk.said("new", "chunk", sid="s")), ["a"])
 
 
-class OwnershipTests(SynchronousTestCase):
+class OwnershipTests(WorkerTestCase):
     """A sid in progress belongs to the side that began it."""
-
-    def setUp(self) -> None:
-        self.desk = Desk()
-        self.desk.worker("w")
 
     def test_two_clients(self) -> None:
         """Another local client's prompt for a sid in progress is refused, and the first goes on undisturbed."""

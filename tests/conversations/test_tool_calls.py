@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SynchronousTestCase
-
-from tests.conversations.desk import Desk, P, Q, errors, to
+from tests.conversations.desk import DeskTestCase, P, Q, WorkerTestCase, errors, to
 
 
-class ForagerTests(SynchronousTestCase):
+class ForagerTests(DeskTestCase):
     """A tool that a local forager lists."""
 
     def setUp(self) -> None:
-        self.desk = Desk()
+        super().setUp()
         self.desk.forager("f", "read", "write")
 
     def test_call_and_result(self) -> None:
@@ -93,12 +91,8 @@ class ForagerTests(SynchronousTestCase):
         self.assertEqual(self.desk.routes.open_asks, 1)
 
 
-class DeclaredToolTests(SynchronousTestCase):
+class DeclaredToolTests(WorkerTestCase):
     """A tool that no forager lists: the asker declared it."""
-
-    def setUp(self) -> None:
-        self.desk = Desk()
-        self.desk.worker("w")
 
     def test_a_local_asker_answers_its_workers_call(self) -> None:
         """The worker's call goes to whoever it serves the sid for, the result back to the worker."""
@@ -151,11 +145,8 @@ class DeclaredToolTests(SynchronousTestCase):
         self.assertEqual(errors(found), [("w", "route.no-bee", {"sid": "s", "callId": "c"})])
 
 
-class MarketTests(SynchronousTestCase):
+class MarketTests(DeskTestCase):
     """A bee that takes tool calls and lists no tools."""
-
-    def setUp(self) -> None:
-        self.desk = Desk()
 
     def test_the_oldest_takes_what_nobody_lists(self) -> None:
         """A call that no forager and no asker takes goes to the oldest bee without a catalogue."""
@@ -173,11 +164,11 @@ class MarketTests(SynchronousTestCase):
         self.assertEqual(to(self.desk.heard(P, "tool-result", callId="c")), ["a"])
 
 
-class FollowTests(SynchronousTestCase):
+class FollowTests(DeskTestCase):
     """What a conversation's asker says about it goes where it is served."""
 
     def setUp(self) -> None:
-        self.desk = Desk()
+        super().setUp()
         self.desk.worker("w", chis=["prompt", "cancel", "release-permit", "curate"])
         self.desk.worker("v", "other", chis=["prompt", "cancel", "release-permit", "curate"])
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from ensemble.conversations import ToClient
-from tests.conversations.desk import ME, Desk, P, Q
+from tests.conversations.desk import ME, DeskTestCase, P, Q
 
 
 def first_of(line: bytes) -> dict[str, object]:
@@ -16,11 +14,8 @@ def first_of(line: bytes) -> dict[str, object]:
     return tone
 
 
-class TwiceTests(SynchronousTestCase):
+class TwiceTests(DeskTestCase):
     """What a peer says with one key twice."""
-
-    def setUp(self) -> None:
-        self.desk = Desk()
 
     def first(self, line: str, front: bool = False) -> dict[str, object]:
         """What C{Q} says, as a program reads it that takes the first; with C{front} the envelope comes first."""
