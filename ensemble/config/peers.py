@@ -61,14 +61,9 @@ class PeerRow:
     follow: bool = False
 
     @property
-    def addr(self) -> HumdAddr:
-        """Its id and hints as an address."""
-        return HumdAddr(self.humd_id, self.hints)
-
-    @property
     def secure_only(self) -> bool:
         """Links over plain wires are refused, in both directions (wire-0.8 section 3)."""
-        return not self.plain and bool(self.addr.secure_hints)
+        return not self.plain and bool(HumdAddr(self.humd_id, self.hints).secure_hints)
 
 
 @frozen

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ensemble.config import LEVELS, PeerRow, PeersFile, parse_peers, read_peers, row_json, write_empty_peers
 from ensemble.config.peers import MAX_ALIAS, MAX_FILE, MAX_PROBLEMS, MAX_ROWS, Skipped
 from ensemble.errors import ConfigurationError
-from ensemble.identity import HumdAddr, HumdId
+from ensemble.identity import HumdId
 from tests.identity.vectors import RFC8032, RISING, ZERO
 
 ME, YOU = HumdId.parse(ZERO.humd_id), HumdId.parse(RFC8032.humd_id)
@@ -51,7 +51,6 @@ class RowTests(SynchronousTestCase):
         )
         hints = ("tcp:192.0.2.10:14730", "tls:192.0.2.10:14731")
         self.assertEqual(found, PeersFile((PeerRow(ME, hints, "workstation", "signed", True, True, True),)))
-        self.assertEqual(found.rows[0].addr, HumdAddr(ME, hints))
 
     def test_nearly_known_keys(self) -> None:
         """A key that is nearly one that is read is told with that one; the row says what it says without it."""
