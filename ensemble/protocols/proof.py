@@ -62,29 +62,15 @@ class Transcript:
 
     def mine(self) -> bytes:
         """What I sign."""
-        return signed_bytes(
-            Use.PROOF,
-            self.role.value,
-            self.me.full,
-            self.peer.full,
-            self.my_nonce,
-            self.peer_nonce,
-            self.binding,
-            *self._hashes,
-        )
+        return self._signed(self.role, self.me, self.peer, self.my_nonce, self.peer_nonce)
 
     def theirs(self) -> bytes:
         """What the peer signs."""
-        return signed_bytes(
-            Use.PROOF,
-            self.role.other.value,
-            self.peer.full,
-            self.me.full,
-            self.peer_nonce,
-            self.my_nonce,
-            self.binding,
-            *self._hashes,
-        )
+        return self._signed(self.role.other, self.peer, self.me, self.peer_nonce, self.my_nonce)
+
+    def _signed(self, role: Role, signer: HumdId, other: HumdId, nonce: str, other_nonce: str) -> bytes:
+        ids, nonces = (signer.full, other.full), (nonce, other_nonce)
+        return signed_bytes(Use.PROOF, role.value, *ids, *nonces, self.binding, *self._hashes)
 
 
 def proof_line(key: HumdKey, transcript: Transcript) -> bytes:
