@@ -11,7 +11,7 @@ from ensemble.config import Paths, pasteable
 from ensemble.errors import ConfigurationError
 from ensemble.identity import LISTENED, BadHint, Hint
 from ensemble.mesh import Limits
-from ensemble.protocols import DEFAULT_LINE_BUDGET, DEFAULT_MAX_LINE, Level
+from ensemble.protocols import DEFAULT_LINE_BUDGET, DEFAULT_MAX_TONE, Level
 
 LEAST_MAX_TONE = 4096  # bytes: an error tone with every field must fit
 MOST_MAX_TONE = DEFAULT_LINE_BUDGET  # bytes: no unfinished line may be longer than the budget for all of them
@@ -36,7 +36,7 @@ class Settings:
     advertise: tuple[str, ...] = ()
     level: Level = Level.PROVEN
     admit_any: bool = False
-    max_tone: int = DEFAULT_MAX_LINE
+    max_tone: int = DEFAULT_MAX_TONE
     limits: Limits = field(factory=Limits)
     home: str = "/"
     leads: Mapping[str, str] = field(factory=dict)

@@ -31,7 +31,7 @@ from ensemble.daemon.settings import (
 from ensemble.daemon.startup import Launch, Program
 from ensemble.errors import ConfigurationError, EnsembleError
 from ensemble.mesh import Limits
-from ensemble.protocols import DEFAULT_MAX_LINE, Level
+from ensemble.protocols import DEFAULT_MAX_TONE, Level
 from ensemble.tone import THRUM_VERSION
 
 MAX_LISTEN = 64  # listeners
@@ -64,7 +64,7 @@ class Options(usage.Options):
         [
             "max-tone",
             None,
-            DEFAULT_MAX_LINE,
+            DEFAULT_MAX_TONE,
             "Bytes of one tone that we accept from a peer.",
             lambda text: _usable(read_max_tone, text),
         ],
