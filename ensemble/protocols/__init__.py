@@ -55,6 +55,7 @@ __all__ = [
     "Bucket",
     # budget
     "DEFAULT_LINE_BUDGET",
+    "DEFAULT_QUEUE_BUDGET",
     "BudgetExceeded",
     "LineBudget",
     "Standing",
@@ -92,6 +93,7 @@ __all__ = [
     "Refused",
     "Role",
     "Send",
+    "SomebodyElse",
     "Up",
     "hello_line",
     "read_hello",
@@ -107,7 +109,6 @@ __all__ = [
     "UnfinishedLine",
     # outbox
     "DEFAULT_OUTBOX_LIMIT",
-    "DEFAULT_QUEUE_BUDGET",
     "Block",
     "Outbox",
     # turn
@@ -117,7 +118,6 @@ __all__ = [
     "HANDSHAKE_PERCENT",
     "Porch",
     "Share",
-    "SomebodyElse",
     "Traffic",
     "crowd_of",
     # sockets
