@@ -166,16 +166,11 @@ class Redial:
         self._racing[attempt] = True
         attempt.addCallback(self._connected, attempt)
         attempt.addErrback(self._failed, hint, attempt)
-        attempt.addBoth(self._passed_on)
         attempt.addBoth(self._ended, attempt)
 
     def _connected(self, wire: IWire, attempt: Deferred[Any]) -> Deferred[HumdId]:
         self._racing[attempt] = False
         return self._ensemble.install(wire)
-
-    def _passed_on(self, result: object) -> object:
-        self._turns.ended()
-        return result
 
     def _failed(self, failure: Failure, hint: Hint, attempt: Deferred[Any]) -> None:
         if isinstance(failure.value, SomebodyElse):
@@ -203,6 +198,7 @@ class Redial:
             self.log.failure("a dial died", failure=failure)
 
     def _ended(self, result: object, attempt: Deferred[Any]) -> None:
+        self._turns.ended()
         if isinstance(result, Failure):
             self.log.failure("what was to be done about a dial that failed died", failure=result)
         if attempt not in self._racing:
