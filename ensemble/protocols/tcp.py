@@ -93,7 +93,7 @@ class TcpTransport:
         host, port = hint.host_port()
         if hint.lacks_zone:
             mend = f"name this machine's behind it: {Hint.at(hint.scheme, f'{host}%eth0', port)}"
-            return _fail(LinkRefused(f"cannot reach {hint}: a link-local address needs an interface", mend))
+            return fail(LinkRefused(f"cannot reach {hint}: a link-local address needs an interface", mend))
         seconds = self._deadlines.dial_seconds if timeout is None else timeout
         naming = Naming(self._reactor, self._names, addr.id)
         wires: list[Any] = []
