@@ -119,6 +119,8 @@ def status(here: Here) -> int:
     screen.fields(_summary(here, told))
     if told.get("revoked") is True:
         screen.note(REVOKED)
+    if told.get("unwritten"):
+        screen.note(f"not all is written: {told['unwritten']}; `ensemble doctor` says what to do")
     clients = [client for client in told.get("clients", ()) if isinstance(client, dict)]
     if clients:
         screen.line()

@@ -152,6 +152,15 @@ def proofs(state_dir: Path) -> list[Finding]:
     return [fail("state", f"{shown(path)} cannot be used, and humd does not start: {' '.join(state.split())}", mend)]
 
 
+def unwritten(status: dict[str, Any]) -> list[Finding]:
+    """Whether something of what a humd that runs remembers of peers is in its RAM only."""
+    told = status.get("unwritten")
+    if not isinstance(told, str):
+        return []
+    mend = "make room there, or see what else takes no writes: humd tries again each minute"
+    return [fail("state", f"what humd learned last, a revocation too, is gone when it ends: {told}", mend)]
+
+
 def thrum(path: Path) -> list[Finding]:
     """The thrum socket: its folder, its mode, and whether somebody serves it."""
     name, parent = shown(path), path.parent

@@ -39,7 +39,7 @@ def doctor(here: Here) -> int:
         findings += checks.thrum(paths.thrum)
     own = key.humd_id() if key is not None else None
     revoked, found = checks.statements(paths.state_dir, paths.key, own)
-    findings += found + ([] if status is not None else checks.proofs(paths.state_dir))
+    findings += found + (checks.proofs(paths.state_dir) if status is None else checks.unwritten(status))
     findings += _daemon(paths, status, own, silent)
     running = HumdId.try_parse(status.get("id")) if status is not None else None
     own, same = running or own, running is None or running == own

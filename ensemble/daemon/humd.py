@@ -26,6 +26,7 @@ from twisted.logger import Logger
 from ensemble import __version__
 from ensemble.config import OwnStatements, alone, next_key_trouble
 from ensemble.conversations import Node, Routes
+from ensemble.daemon.catching_up import CatchingUp
 from ensemble.daemon.cautions import PlainLinkWatch
 from ensemble.daemon.control import ControlServer
 from ensemble.daemon.descriptors import KEPT_FROM_DIALS, Descriptors
@@ -110,6 +111,7 @@ class Humd(MultiService):
         self.routes = Routes(self.me, self.roster, self._wall_ms, home=settings.home)
         self.node = Node(self.ensemble, self.routes, reactor)
         self.dialler = Dialler(self.ensemble, dials, reactor, uniform, spare)
+        self.catching_up = CatchingUp(state.memory, reactor)
         self.bees = BeesFile(settings.paths.state_dir / BEES, self.roster, reactor)
         self.thrum = ThrumServer(
             reactor,
@@ -129,7 +131,8 @@ class Humd(MultiService):
         self.ensemble.rules.changed.append(self._dial)
         self.ensemble.watch(self._dial_heir)
         self.listeners.serve(self.ensemble, self.tls)
-        for service in (self.listeners, self.ensemble, self.node, self.bees, self.control, self.thrum, self.dialler):
+        first = (self.catching_up, self.listeners, self.ensemble, self.node, self.bees)
+        for service in (*first, self.control, self.thrum, self.dialler):
             service.setServiceParent(self)
 
     @property
@@ -179,7 +182,8 @@ class Humd(MultiService):
     def stopService(self) -> Deferred[None]:
         """Goodbye to all, for good; fires when it is said, at the latest after two seconds."""
         Service.stopService(self)
-        parts = [self.listeners, self.dialler, self.ensemble, self.bees, self.node, self.thrum, self.control]
+        parts = [self.listeners, self.dialler, self.ensemble, self.catching_up, self.bees]
+        parts += [self.node, self.thrum, self.control]
         done = DeferredList([maybeDeferred(part.stopService) for part in parts], consumeErrors=True)
         return done.addCallback(self._stopped)
 

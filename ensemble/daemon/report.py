@@ -24,6 +24,7 @@ def status(humd: Humd) -> dict[str, Any]:
     return {
         "id": humd.me.full,
         "revoked": humd.ensemble.rules.lineage.is_revoked(humd.me),
+        "unwritten": shown(humd.state.memory.trouble) or None,
         "version": __version__,
         "thrum_version": THRUM_VERSION,
         "instance": humd.ensemble.instance,

@@ -19,7 +19,7 @@ from attrs import frozen
 from ensemble.config import LOCK, OwnStatements, Paths, read_own_statements, refuse_shared_state
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdKey, load_or_mint
-from ensemble.mesh import PEERS_DATABASE, ProofMemory, SqliteProofMemory
+from ensemble.mesh import PEERS_DATABASE, SqliteProofMemory
 
 
 class StateDirLocked(ConfigurationError):
@@ -84,7 +84,7 @@ class State:
     lock: StateLock
     key: HumdKey
     minted: bool
-    memory: ProofMemory
+    memory: SqliteProofMemory
     own: OwnStatements
 
     def close(self) -> None:

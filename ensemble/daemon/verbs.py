@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ensemble.daemon.humd import Humd
 
 CONFIG_BAD: Final = "config.bad"  # of this socket only: a file of the operator's cannot be used
+UNWRITTEN: Final = "state.unwritten"  # of this socket only: it is done, and forgotten when the humd ends
 
 
 def verbs(humd: Humd) -> dict[str, Verb]:
@@ -81,6 +82,15 @@ def _revoke(humd: Humd, request: Request) -> Answer:
     outcome = humd.ensemble.rules.learn([statement], anybody=True)
     if outcome not in (Learned.NEW, Learned.KNOWN):
         raise Refusal(Qualifier.NOT_SUPPORTED, f"the revocation is not taken in: it is {outcome.name.lower()}")
+    memory = humd.state.memory
+    if outcome is Learned.KNOWN:
+        memory.catch_up()
+    if memory.trouble:
+        raise Refusal(
+            UNWRITTEN,
+            f"{statement.who} is refused from now on, but only until this humd ends, as it is not written: "
+            f"{shown(memory.trouble)}; make room there, then call this again",
+        )
     return {"ok": True, "peer": statement.who.full, "known": outcome is Learned.KNOWN}
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import chain
@@ -188,7 +188,10 @@ class SqliteProofMemory(RamProofMemory):
 
     All of it is in RAM as well, so only writes touch the disk: a few rows at once, as seldom as links come up.  Where
     the disk refuses a write nothing is lost while we run, and the whole is written when it takes one again.  After a
-    power cut the last few seconds may be missing, after a crash of ours nothing.
+    power cut the last few seconds may be missing, after a crash of ours nothing that it took.
+
+    :ivar trouble: why something is in RAM only; empty where the disk took all.
+    :ivar refused: called after each write that the disk refused.
     """
 
     log = Logger()
@@ -203,6 +206,8 @@ class SqliteProofMemory(RamProofMemory):
         self._path = path
         self._turn = 0  # strangers are loaded in the order in which they proved
         self._behind = False  # the file misses something
+        self.trouble = ""
+        self.refused: Callable[[], object] = lambda: None
         try:
             # Before SQLite makes it with the umask's mode; its -wal and -shm files take the mode of this one.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -254,10 +259,15 @@ class SqliteProofMemory(RamProofMemory):
         super().note_statement(text)
         self._write((_PUT_STATEMENT, (text,)), sync="FULL")
 
-    def close(self) -> None:
-        """Close the file, with all that the disk may have refused before."""
+    def catch_up(self) -> None:
+        """Try again to write what the disk refused; see L{trouble}."""
         if self._behind:
             self._write()
+
+    def close(self) -> None:
+        """Close the file, with all that the disk may have refused before."""
+        self.refused = lambda: None
+        self.catch_up()
         self._db.close()
 
     def _open(self) -> None:
@@ -310,13 +320,14 @@ class SqliteProofMemory(RamProofMemory):
         except sqlite3.Error as error:
             if not self._behind:
                 self.log.error(
-                    "{path} cannot be written: {cause}; proofs of peers are remembered in RAM until it can",
+                    "{path} cannot be written: {cause}; what is learned of peers and keys is in RAM only until it can",
                     path=str(self._path),
                     cause=str(error),
                 )
-            self._behind = True
+            self._behind, self.trouble = True, f"{self._path} cannot be written: {error}"
+            self.refused()
         else:
-            self._behind = False
+            self._behind, self.trouble = False, ""
 
     def _everything(self) -> Iterator[_Statement]:
         yield "DELETE FROM proven", ()

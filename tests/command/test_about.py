@@ -69,6 +69,11 @@ class IdTests(CommandTestCase):
             self.assertIs("\n  (only programs on this machine can reach" in self.call("id").out, said)
             fake.stop()
 
+    def test_unwritten(self) -> None:
+        """That something is in the RAM of the humd only is said, with the cause."""
+        self.serve_control(status=status(unwritten="peers.sqlite cannot be written: disk full"))
+        self.assertIn("disk full; `ensemble doctor`", self.call("status").err)
+
     def test_daemon_counts(self) -> None:
         """A daemon with another key than the file is believed, and the file's public key is not passed off as its."""
         self.mint()

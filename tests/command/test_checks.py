@@ -115,6 +115,14 @@ class CheckTests(CommandTestCase):
         path.mkdir()
         self.assertEqual(checks.proofs(self.home), [])  # whatever that is, it is no damage
 
+    def test_unwritten(self) -> None:
+        """What a humd that runs could not write must be mended; an older one says nothing of it."""
+        for told in ({}, {"unwritten": None}):
+            self.assertEqual(checks.unwritten(told), [])
+        (found,) = checks.unwritten({"unwritten": "/s/peers.sqlite cannot be written: disk full"})
+        self.assertEqual((found.grade, "disk full" in found.what), (Grade.FAIL, True))
+        self.assertIn("make room", found.mend)
+
     def thrum_grades(self, path: Path) -> Iterator[str]:
         return (found.what for found in checks.thrum(path) if found.grade is Grade.FAIL)
 

@@ -18,6 +18,7 @@ DOTTED = re.compile(r"[a-z_-]+(?:\.[a-z_-]+)+\.?")
 FILES = re.compile(r".*\.(?:json|lock|log|sqlite)")
 NO_COUNTERS = {
     "config.bad": "a qualifier of the control socket",
+    "state.unwritten": "a qualifier of the control socket",
     "dial.superseded": "a dial that was not needed is no refusal",
     "twisted.internet": "a package",
 }

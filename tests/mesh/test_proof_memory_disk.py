@@ -187,6 +187,20 @@ class DiskTests(SqliteCase):
         memory.note_proven(ONE, True)
         self.assertEqual(self.rows("statement"), [("said",)])
 
+    def test_trouble(self) -> None:
+        """What is in RAM only is told, with the cause and on each try, until the disk has taken all."""
+        memory, told = self.reopened(), list[str]()
+        memory.refused = lambda: told.append(memory.trouble)
+        memory.catch_up()
+        other = self.held()
+        with capturedLogs() as events:
+            memory.note_statement("said")
+            memory.catch_up()
+        self.assertEqual((told, len(events)), ([f"{self.path} cannot be written: database is locked"] * 2, 1))
+        other.execute("ROLLBACK")
+        memory.catch_up()
+        self.assertEqual((memory.trouble, self.rows("statement")), ("", [("said",)]))
+
     def test_the_disk_is_no_damage(self) -> None:
         """Where the file cannot be used for the disk's sake, the mend is not to move it away."""
         self.reopened().close()
