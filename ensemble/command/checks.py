@@ -20,6 +20,7 @@ from ensemble.command.control import AS_ITS_USER, NOT_FIRST
 from ensemble.command.findings import Finding, fail, ok, warn
 from ensemble.command.hints import near_only
 from ensemble.config import (
+    KEY_KIN,
     Paths,
     PeersFile,
     meant,
@@ -31,7 +32,16 @@ from ensemble.config import (
     without_home,
 )
 from ensemble.errors import ConfigurationError
-from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, load, others_write, refuse_strangers
+from ensemble.identity import (
+    HumdId,
+    HumdKey,
+    KeyFileError,
+    KeyFileMissing,
+    leftovers,
+    load,
+    others_write,
+    refuse_strangers,
+)
 
 OTHER_DISTRIBUTION: Final = "ensemble-client"
 FEW_DESCRIPTORS: Final = 1024
@@ -73,6 +83,21 @@ def key(path: Path) -> tuple[HumdKey | None, Finding]:
             text, _, mend = text.rpartition(": ")
         return None, fail("key", text, mend)
     return found, ok("key", f"{found.humd_id().full} in {shown(path)}")
+
+
+def seeds(path: Path) -> list[Finding]:
+    """What a process that was killed left of our keys: it outlives the key that is destroyed."""
+    left = sorted(leftovers(path, KEY_KIN) | leftovers(os.path.realpath(path), KEY_KIN))
+    if not left:
+        return []
+    how_many = "a secret key was" if len(left) == 1 else f"{len(left)} secret keys were"
+    return [
+        warn(
+            "key",
+            f"{how_many} left beside {shown(path)} by a process that was killed",
+            f"rm {shlex.join(map(shown, left))}",
+        )
+    ]
 
 
 def statements(state_dir: Path, key_file: Path, own: HumdId | None) -> tuple[bool, list[Finding]]:

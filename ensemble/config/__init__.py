@@ -26,6 +26,7 @@ from ensemble.config.peers import (
     write_empty_peers,
 )
 from ensemble.config.rekeying import (
+    KEY_KIN,
     OwnStatements,
     begin_rotation,
     finish_rotation,
@@ -34,6 +35,7 @@ from ensemble.config.rekeying import (
     old_key_file,
     read_own_statements,
     read_revocation,
+    remove_seeds,
     write_revocation,
 )
 from ensemble.config.trust import AliasTaken, Edit, Trust, trust_peer, untrust_peer
@@ -43,6 +45,7 @@ __all__ = [
     "ADMIT",
     "CONTROLS",
     "CONTROLS_BUT_LINES",
+    "KEY_KIN",
     "LEVELS",
     "LOCK",
     "LOG_FORMATS",
@@ -72,6 +75,7 @@ __all__ = [
     "read_peers",
     "read_revocation",
     "refuse_shared_state",
+    "remove_seeds",
     "served",
     "shown",
     "row_json",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, TypeAlias
 
 from ensemble.errors import ConfigurationError
-from ensemble.identity import sync_folder
+from ensemble.identity import link_in_place, make_temporary, sync_folder
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -37,19 +36,15 @@ def write_text(path: StrPath, text: str, lasting: bool = True) -> None:
     :raises OSError: it could not be written.
     """
     name = os.path.realpath(os.fspath(path))
-    folder, base = os.path.split(name)
+    folder = os.path.dirname(name)
     os.makedirs(folder, mode=FOLDER_MODE, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{base}.", suffix=".tmp", dir=folder)
+    handle, temporary = make_temporary(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            _dress(handle, name)
-            file.write(text)
-            file.flush()
-            if lasting:
-                os.fsync(handle)
+        _fill(handle, text, lasting, name)
         os.replace(temporary, name)
     except BaseException:
-        os.unlink(temporary)
+        with suppress(OSError):  # what was wrong before is what counts
+            os.unlink(temporary)
         raise
     if lasting:
         sync_folder(folder)
@@ -63,20 +58,20 @@ def create_text(path: StrPath, text: str) -> bool:
     :raises OSError: it could not be.
     """
     name = os.fspath(path)
+    if os.path.lexists(name):
+        return False
     folder = os.path.dirname(os.path.abspath(name))
     os.makedirs(folder, mode=FOLDER_MODE, exist_ok=True)
+    handle, temporary = make_temporary(name)
     try:
-        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        _fill(handle, text)
+        if not link_in_place(temporary, name):
+            _create_there(name, text)
     except FileExistsError:
-        return False
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(handle)
-    except BaseException:
-        os.unlink(name)
-        raise
+        return False  # somebody was quicker
+    finally:
+        with suppress(OSError):
+            os.unlink(temporary)
     sync_folder(folder)
     return True
 
@@ -113,6 +108,27 @@ def alone(folder: StrPath) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _create_there(name: str, text: str) -> None:
+    """Who is killed in the middle leaves a part of it."""
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    try:
+        _fill(handle, text)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _fill(handle: int, text: str, lasting: bool = True, dressed_as: str | None = None) -> None:
+    with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        if dressed_as is not None:
+            _dress(handle, dressed_as)
+        file.write(text)
+        file.flush()
+        if lasting:
+            os.fsync(handle)
 
 
 def _dress(handle: int, name: str) -> None:

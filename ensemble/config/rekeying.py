@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -38,6 +38,7 @@ from ensemble.identity import (
     Succession,
     load,
     load_or_mint,
+    remove_leftovers,
     revoke,
     save,
     statement_from,
@@ -50,6 +51,7 @@ _S = TypeVar("_S", Succession, Revocation)
 
 SUCCESSIONS: Final = "successions.json"
 MAX_FILE: Final = 16 * 1024  # bytes of a file with statements
+KEY_KIN: Final = r"|\.next|\.old-[0-9a-f]{12}"  # what stands behind the name of the key in those of the others
 MAX_REVOCATIONS: Final = 8  # of ours, that are still told
 PUT_BACK: Final = "put a copy back, or move it away"  # the mend of a damaged file of ours
 
@@ -144,6 +146,7 @@ def finish_rotation(key_file: Path, state_dir: Path) -> Succession:
     with _alone(key_file, state_dir):
         key, own = load(key_file), read_own_statements(state_dir)
         begun = own.begun(key.humd_id())
+        _remove_seeds(key_file)
         if begun is None:
             done = own.leading_to(key.humd_id())
             if done:
@@ -205,6 +208,12 @@ def read_revocation(path: Path, mend: str = PUT_BACK) -> Revocation:
     return _statement(path, value, Revocation, mend)
 
 
+def remove_seeds(key_file: Path) -> None:
+    """Remove what a process that was killed left of our keys, unless somebody is at them just now."""
+    with suppress(ConfigurationError), alone(Path(os.path.realpath(key_file)).parent):
+        _remove_seeds(key_file)
+
+
 def old_key_file(key_file: Path, who: HumdId) -> Path:
     """Where an earlier key is kept."""
     return _beside(key_file, f".old-{_short(who)}")
@@ -214,6 +223,12 @@ def _alone(key_file: Path, state_dir: Path) -> AbstractContextManager[None]:
     """Two at once could sign two successions of one key; and where others can write the daemon would not start."""
     refuse_shared_state(state_dir)
     return alone(Path(os.path.realpath(key_file)).parent)
+
+
+def _remove_seeds(key_file: Path) -> None:
+    """Where there is a key nobody mints one without the lock, so whatever is there was left."""
+    for name in {os.path.abspath(key_file), os.path.realpath(key_file)}:
+        remove_leftovers(name, KEY_KIN, older=None)
 
 
 def _next(key_file: Path) -> Path:

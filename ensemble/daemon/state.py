@@ -16,7 +16,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ensemble.config import LOCK, OwnStatements, Paths, read_own_statements, refuse_shared_state
+from ensemble.config import LOCK, OwnStatements, Paths, read_own_statements, refuse_shared_state, remove_seeds
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdKey, load_or_mint
 from ensemble.mesh import PEERS_DATABASE, SqliteProofMemory
@@ -103,6 +103,7 @@ def open_state(paths: Paths, entropy: Callable[[int], bytes] = os.urandom) -> St
     lock = StateLock.take(paths.state_dir, paths.thrum, paths.peers_file)
     try:
         key, minted = load_or_mint(paths.key, entropy)
+        remove_seeds(paths.key)
         own = read_own_statements(paths.state_dir)
         return State(lock, key, minted, SqliteProofMemory(paths.state_dir / PEERS_DATABASE), own)
     except BaseException:

@@ -12,6 +12,12 @@ from ensemble.identity.keyfile import (
     load_or_mint,
     mint,
     save,
+)
+from ensemble.identity.placing import (
+    leftovers,
+    link_in_place,
+    make_temporary,
+    remove_leftovers,
     sync_folder,
 )
 from ensemble.identity.quoting import quoted, tamed
@@ -63,12 +69,16 @@ __all__ = [
     "certificate_of",
     "fingerprint",
     "leaf_id",
+    "leftovers",
+    "link_in_place",
     "load",
     "load_or_mint",
+    "make_temporary",
     "mint",
     "others_write",
     "quoted",
     "refuse_strangers",
+    "remove_leftovers",
     "revoke",
     "save",
     "signed_bytes",

@@ -7,23 +7,19 @@ mint at the same time end up with one key, because a key file that is there is n
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-import tempfile
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from contextlib import suppress
+from typing import Final
 
 from ensemble.errors import ConfigurationError
 from ensemble.identity.key import SEED_LENGTH, HumdKey
+from ensemble.identity.placing import StrPath, link_in_place, make_temporary, sync_folder
 from ensemble.identity.users import others_write
-
-StrPath: TypeAlias = str | os.PathLike[str]
 
 _OTHERS: Final = 0o077
 _FOLDER_MODE: Final = 0o700  # of folders that we create
-# What file systems without hard links (FAT, some of FUSE, Android) say to link().
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
 class KeyFileError(ConfigurationError):
@@ -86,7 +82,7 @@ def save(path: StrPath, key: HumdKey) -> None:
     try:
         os.makedirs(folder, mode=_FOLDER_MODE, exist_ok=True)
         _judge_folder(folder)
-        handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(name)}.", suffix=".tmp", dir=folder)
+        handle, temporary = make_temporary(name)
     except OSError as error:
         raise KeyFileError(f"cannot make a key file in {folder}: {error.strerror}") from error
     try:
@@ -98,7 +94,8 @@ def save(path: StrPath, key: HumdKey) -> None:
     except OSError as error:
         raise KeyFileError(f"cannot write the key file {name}: {error.strerror}") from error
     finally:
-        os.unlink(temporary)
+        with suppress(OSError):  # what was wrong before is what counts
+            os.unlink(temporary)
 
 
 def load_or_mint(path: StrPath, entropy: Callable[[int], bytes] = os.urandom) -> tuple[HumdKey, bool]:
@@ -151,26 +148,11 @@ def _fill(handle: int, seed: bytes) -> None:
 
 
 def _put_in_place(temporary: str, name: str, seed: bytes) -> None:
-    # link() instead of rename(): it fails where the name is taken, so that a race never costs a key.
-    try:
-        os.link(temporary, name)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
+    if not link_in_place(temporary, name):  # a rename would cost a key in a race
         handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             _fill(handle, seed)
         except OSError:
-            os.unlink(name)
+            with suppress(OSError):
+                os.unlink(name)
             raise
-
-
-def sync_folder(folder: StrPath) -> None:
-    """See that what was made or renamed in it is on the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass  # not every file system can; the file itself is safe
-    finally:
-        os.close(handle)

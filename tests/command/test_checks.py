@@ -54,6 +54,17 @@ class CheckTests(CommandTestCase):
         key, found = checks.key(self.key.with_name("none"))
         self.assertEqual((key, found.grade), (None, Grade.WARN))
 
+    def test_seeds(self) -> None:
+        """What a killed process left of our keys is worth a look, with what removes it."""
+        self.mint()
+        self.assertEqual(checks.seeds(self.key), [])
+        for count, name in enumerate((".humd.key.abcd_123.tmp", ".humd.key.next.abcd_123.tmp"), 1):
+            path = self.key.with_name(name)
+            path.touch()
+            (found,) = checks.seeds(self.key)
+            self.assertEqual((found.grade, found.mend.split()[0]), (Grade.WARN, "rm"))
+            self.assertEqual((str(path) in found.mend, len(found.mend.split())), (True, count + 1))
+
     def test_key_that_cannot_be_opened(self) -> None:
         """A cause that the system names stays with the finding."""
         (self.home / "file").touch()

@@ -13,6 +13,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from ensemble.config import create_text, write_text
 
 
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def no_links(*_: object) -> None:
+    raise PermissionError(errno.EPERM, "")
+
+
 class AtomicCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
@@ -57,6 +65,23 @@ class WriteTextTests(AtomicCase):
                 self.assertRaises(OSError, write_text, self.path, "new")
             self.assertEqual(os.listdir(self.folder), ["peers.json"])
             self.assertEqual(self.path.read_text(), "old")
+
+    def test_read_only_in_the_middle(self) -> None:
+        """Where what was begun cannot be removed, what went wrong first is what is told."""
+        for call, step in ((write_text, "os.fsync"), (create_text, "os.fsync"), (create_text, "os.link")):
+            full = OSError(errno.ENOSPC, "")
+            with patch(step, side_effect=full), patch("os.unlink", side_effect=OSError(errno.EROFS, "")):
+                self.assertIs(self.assertRaises(OSError, call, self.path, "new"), full)
+
+    def test_leftover(self) -> None:
+        """What a killed process left there goes with the next that writes, an hour later."""
+        for call in (write_text, create_text):
+            left = self.folder / ".peers.json.abcd_123.tmp"
+            left.touch()
+            os.utime(left, (0, 0))
+            call(self.path, "new")
+            self.assertEqual(os.listdir(self.folder), ["peers.json"])
+            self.path.unlink()
 
     def test_text_that_is_no_utf8(self) -> None:
         """A text that cannot be encoded costs nothing."""
@@ -114,6 +139,30 @@ class CreateTextTests(AtomicCase):
 
     def test_failure_leaves_nothing(self) -> None:
         """A file that could not be filled is not there."""
-        with patch("os.fsync", side_effect=OSError(errno.ENOSPC, "")):
-            self.assertRaises(OSError, create_text, self.path, "text")
-        self.assertEqual(os.listdir(self.folder), [])
+        for links in (os.link, no_links):
+            with patch("os.fsync", side_effect=OSError(errno.ENOSPC, "")), patch("os.link", links):
+                self.assertRaises(OSError, create_text, self.path, "text")
+            self.assertEqual(os.listdir(self.folder), [])
+
+    def test_whole_or_not_at_all(self) -> None:
+        """Whenever the process is killed, a file of that name has all of the text."""
+        for step in ("os.fsync", "os.link"):
+            with patch(step, side_effect=Killed), patch("os.unlink"):
+                self.assertRaises(Killed, create_text, self.path, "text")
+            self.assertFalse(self.path.exists())
+        self.assertTrue(create_text(self.path, "text"))
+
+    def test_race(self) -> None:
+        """Who is second by a hair changes nothing."""
+        for links in (os.link, no_links):
+            self.path.write_text("theirs")
+            with patch("os.path.lexists", return_value=False), patch("os.link", links):
+                self.assertFalse(create_text(self.path, "ours"))
+            self.assertEqual((self.path.read_text(), os.listdir(self.folder)), ("theirs", ["peers.json"]))
+
+    def test_without_hard_links(self) -> None:
+        """A file system without hard links gets the same file."""
+        with patch("os.link", no_links):
+            self.assertTrue(create_text(self.path, "text"))
+        self.assertEqual((self.path.read_text(), self.mode(self.path)), ("text", 0o600))
+        self.assertEqual(os.listdir(self.folder), ["peers.json"])

@@ -18,12 +18,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.config import (
     OwnStatements,
+    alone,
     begin_rotation,
     finish_rotation,
     keep_revocation,
     old_key_file,
     read_own_statements,
     read_revocation,
+    remove_seeds,
     write_revocation,
 )
 from ensemble.config.rekeying import MAX_FILE, MAX_REVOCATIONS, SUCCESSIONS
@@ -107,6 +109,21 @@ class RotationTests(RekeyingTestCase):
         self.assertEqual(begin_rotation(self.key_file, self.state, NOW + 1), begun)
         self.finish()
         self.assertEqual(self.finish(), begun)
+
+    def test_seeds(self) -> None:
+        """What a killed process left of a key would outlive it: it is gone when the rotation is finished."""
+        self.begin()
+        old = old_key_file(self.key_file, self.me)
+        for also, call in ((old, self.finish), (old, self.finish), (self.next, lambda: remove_seeds(self.key_file))):
+            left = [path.with_name(f".{path.name}.abcd_123.tmp") for path in (self.key_file, also)]
+            for path in left:
+                path.write_bytes(self.old.seed)
+            with alone(self.state):
+                with patch("ensemble.config.atomic.LOCK_SECONDS", 0.0):
+                    remove_seeds(self.key_file)  # somebody is at them
+            self.assertTrue(all(path.exists() for path in left))
+            call()
+            self.assertEqual(list(self.state.glob(".*")), [])
 
     def test_shared(self) -> None:
         """Where others could put files of theirs nothing is signed, as the daemon would not start there."""

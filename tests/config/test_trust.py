@@ -304,7 +304,7 @@ class FileTests(SynchronousTestCase):
         self.path.write_text(raw)
         with patch("ensemble.config.trust.os.access", return_value=False):
             self.assertIn("chmod u+w", self.refused())
-        with patch("ensemble.config.atomic.tempfile.mkstemp", side_effect=PermissionError(13, "Permission denied")):
+        with patch("ensemble.config.atomic.make_temporary", side_effect=PermissionError(13, "Permission denied")):
             self.assertIn(f"cannot write {self.path.resolve()}: Permission denied", self.refused())
         with patch("ensemble.config.atomic.os.replace", side_effect=OSError(28, "No space left on device")):
             self.assertIn("No space left on device; it stays as it was", self.refused())

@@ -69,6 +69,16 @@ class StateTests(HumdTestCase):
         self.assertRaises(KeyFileError, open_state, paths)
         StateLock.take(paths.state_dir, paths.thrum, paths.peers_file).release()
 
+    def test_seeds(self) -> None:
+        """What a killed process left of our keys goes when the state is opened."""
+        paths = self.paths()
+        paths.state_dir.mkdir(parents=True)
+        left = [paths.state_dir / f".humd.key{kin}.abcd_123.tmp" for kin in ("", ".next", ".old-0123456789ab")]
+        for path in left:
+            path.touch()
+        open_state(paths).close()
+        self.assertEqual([path for path in left if path.exists()], [])
+
     def test_full_disk(self) -> None:
         """A lock whose owner cannot be written down is held all the same."""
         folder = self.folder()

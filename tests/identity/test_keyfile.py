@@ -11,7 +11,7 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import ConfigurationError
-from ensemble.identity import HumdKey, KeyFileError, KeyFileExists, KeyFileMissing, load, load_or_mint, mint
+from ensemble.identity import HumdKey, KeyFileError, KeyFileExists, KeyFileMissing, leftovers, load, load_or_mint, mint
 
 SEED = bytes(range(32))
 
@@ -126,6 +126,42 @@ class MintTests(KeyFileCase):
         error = self.assertRaises(KeyFileError, mint, self.path / "humd.key", seed)
         self.assertNotIsInstance(error, KeyFileExists)
 
+    def test_leftover(self) -> None:
+        """What a killed process left there is removed by the next that makes this key, an hour later."""
+        names = [
+            ".humd.key.abcd_123.tmp",
+            ".humd.key.fresh__1.tmp",
+            ".humd.key.short.tmp",
+            ".humd.key.next.abcd_123.tmp",
+        ]
+        for name in (*names, ".humd.key.folder_1.tmp/x"):
+            path = self.folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(SEED)
+            os.utime(path.parent if path.name == "x" else path, None if "fresh" in name else (0, 0))
+        link = self.folder / ".humd.key.a_link_1.tmp"
+        link.symlink_to("elsewhere")
+        os.utime(link, (0, 0), follow_symlinks=False)
+        mint(self.path, seed)
+        kept = [*names[1:], ".humd.key.folder_1.tmp", link.name, "humd.key"]
+        self.assertEqual(sorted(os.listdir(self.folder)), sorted(kept))
+
+    def test_leftover_of_somebody_else(self) -> None:
+        """That of another user stays."""
+        left = self.folder / ".humd.key.abcd_123.tmp"
+        left.touch()
+        self.assertEqual(list(leftovers(self.path)), [str(left.absolute())])
+        with patch("os.geteuid", return_value=os.geteuid() + 1):
+            self.assertEqual(leftovers(self.path), {})
+        self.assertEqual(leftovers(self.folder / "none" / "humd.key"), {})
+
+    def test_read_only_in_the_middle(self) -> None:
+        """Where nothing can be removed any more, what went wrong first is what is told."""
+        gone = OSError(errno.EROFS, os.strerror(errno.EROFS))
+        with patch("os.link", side_effect=gone), patch("os.unlink", side_effect=gone):
+            error = self.assertRaises(KeyFileError, mint, self.path, seed)
+        self.assertIn(f"cannot write the key file {self.path}: {os.strerror(errno.EROFS)}", str(error))
+
     def test_full_disk(self) -> None:
         """If writing fails there is no key file and no temporary one either."""
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -162,6 +198,18 @@ class MintTests(KeyFileCase):
             error = self.assertRaises(KeyFileError, mint, self.path, seed)
         self.assertIn(os.strerror(errno.EROFS), str(error))
         self.assertEqual(os.listdir(self.folder), [])
+
+    def test_folder_cannot_be_opened(self) -> None:
+        """Nor is one whose folder cannot be opened for that: the key is in place by then."""
+        real = os.open
+
+        def opened(path: str, flags: int, *more: int) -> int:
+            if flags & os.O_DIRECTORY:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return real(path, flags, *more)
+
+        with patch("os.open", opened):
+            self.assertEqual(mint(self.path, seed).seed, SEED)
 
     def test_folder_cannot_be_synced(self) -> None:
         """A file system that cannot sync a folder is no reason to fail."""

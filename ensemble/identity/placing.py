@@ -1,0 +1,94 @@
+"""
+Files that appear whole under their name, or not at all.
+
+Each is written beside its place first, as C{.<name>.<8 letters>.tmp}.  Who is killed in the middle leaves that behind,
+with a secret seed in it where it was to be a key: so whoever makes the next one removes what is left.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import tempfile
+import time
+from contextlib import suppress
+from typing import Final, TypeAlias
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+STALE_SECONDS: Final = 3600.0  # nobody writes one file for so long
+# What file systems without hard links (FAT, some of FUSE, Android) say to link().
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+
+
+def make_temporary(name: str) -> tuple[int, str]:
+    """
+    A new file beside C{name}, 0600, where those are removed that were left an hour ago.
+
+    :returns: its descriptor, and its path.
+    :raises OSError: it cannot be made.
+    """
+    remove_leftovers(name)
+    folder, base = os.path.split(os.path.abspath(name))
+    return tempfile.mkstemp(prefix=f".{base}.", suffix=".tmp", dir=folder)
+
+
+def leftovers(name: StrPath, kin: str = "") -> dict[str, float]:
+    """
+    The temporary files of ours beside C{name}, with the time at which each was changed last.
+
+    :param kin: a pattern of what may stand behind the name, for the files that belong to it.
+    """
+    folder, base = os.path.split(os.path.abspath(name))
+    ours = re.compile(rf"\.{re.escape(base)}(?:{kin})\.[a-z0-9_]{{8}}\.tmp")
+    found = {}
+    with suppress(OSError):
+        for path in [os.path.join(folder, each) for each in os.listdir(folder) if ours.fullmatch(each)]:
+            with suppress(OSError):  # it went meanwhile
+                status = os.lstat(path)
+                if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+                    found[path] = status.st_mtime
+    return found
+
+
+def remove_leftovers(name: StrPath, kin: str = "", older: float | None = STALE_SECONDS) -> None:
+    """
+    Remove L{leftovers}.
+
+    :param older: than so many seconds; None: all, for who knows that nobody else makes one now.
+    """
+    latest = None if older is None else time.time() - older
+    for path, changed in leftovers(name, kin).items():
+        if latest is None or changed < latest:
+            with suppress(OSError):
+                os.unlink(path)
+
+
+def link_in_place(temporary: str, name: str) -> bool:
+    """
+    Give a file its name.  Unlike a rename this fails where the name is taken.
+
+    :returns: False where the file system has no hard links.
+    :raises FileExistsError: the name is taken.
+    :raises OSError: it cannot be done.
+    """
+    try:
+        os.link(temporary, name)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return False
+    return True
+
+
+def sync_folder(folder: StrPath) -> None:
+    """See that what was made or renamed in it is on the disk."""
+    # Not every file system can; what is in it stands under its name already.
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
