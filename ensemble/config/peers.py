@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from ensemble.config.atomic import StrPath, at_once, create_text
+from ensemble.config.atomic import StrPath, at_once, create_text, write_text
 from ensemble.config.slips import nearly_known
 from ensemble.config.splice import BLANKS, Container, may_repeat
 from ensemble.errors import ConfigurationError, EnsembleError
@@ -140,7 +140,7 @@ def parse_peers(raw: bytes, name: str = "peers.json") -> PeersFile:
     :raises ConfigurationError: it is not a JSON object with an array of peers.
     """
     if not raw.strip():
-        raise ConfigurationError(f'{name} is empty: with no peers it is {{"peers": []}}')
+        raise ConfigurationError(f'{name} is empty: put {{"peers": []}} into it, or put a copy back')
     try:
         text = raw.decode("utf-8-sig")
         document = read_document(text)
@@ -177,13 +177,18 @@ def _repeated(text: str, name: str) -> dict[int, Sequence[str]]:
 
 def write_empty_peers(path: StrPath) -> bool:
     """
-    Put an empty list where there is no file yet.
+    Put an empty list where there is no file yet, or one without a byte.
 
-    :returns: whether it was written: an existing file stays as it is.
+    :returns: whether it was written: any other file stays as it is.
     :raises ConfigurationError: it could not be written.
     """
     try:
-        return create_text(path, EMPTY)
+        if create_text(path, EMPTY):
+            return True
+        if os.stat(path).st_size:
+            return False
+        write_text(path, EMPTY)
+        return True
     except OSError as error:
         raise ConfigurationError(f"cannot write {os.fspath(path)}: {error.strerror}") from error
 

@@ -178,17 +178,23 @@ def _edit(path: StrPath, peer: HumdId, change: Callable[[str, str], str]) -> Edi
         os.makedirs(folder, mode=FOLDER_MODE, exist_ok=True)
         with alone(folder):
             raw = read_bytes(name)
-            text = EMPTY if raw is None else _text(raw, name)
+            text = _text(raw, name) if raw else EMPTY  # without a byte it is as good as none
             changed = change(text, name)
             written = changed != text
             if written:
                 if raw is not None and not os.access(name, os.W_OK):
-                    raise ConfigurationError(f"{name} is read-only and stays as it was; chmod u+w lets it be edited")
+                    raise ConfigurationError(f"{name} is read-only and stays as it was; {_mend(name)}")
                 write_text(name, changed)
     except OSError as error:
         raise ConfigurationError(f"cannot write {name}: {error.strerror}; it stays as it was") from error
     before, after = parse_peers(text.encode()), parse_peers(changed.encode())
     return Edit(before.row(peer), after.row(peer), written, after.about(peer))
+
+
+def _mend(name: str) -> str:
+    if os.statvfs(name).f_flag & os.ST_RDONLY:
+        return "so is its whole file system: remount it, or name another with --peers"
+    return "chmod u+w lets it be edited"
 
 
 def _text(raw: bytes, name: str) -> str:

@@ -329,6 +329,14 @@ class WriteTests(SynchronousTestCase):
         self.assertFalse(write_empty_peers(path))
         self.assertEqual(read_peers(path).rows, (PeerRow(ME),))
 
+    def test_no_byte(self) -> None:
+        """What a killed process left without a byte is no list that somebody made."""
+        path = Path(self.mktemp())
+        path.touch()
+        self.assertIn('put {"peers": []} into it', str(self.assertRaises(ConfigurationError, read_peers, path)))
+        self.assertTrue(write_empty_peers(path))
+        self.assertEqual(read_peers(path), PeersFile())
+
     def test_cannot_write(self) -> None:
         """A place where nothing can be written is one clear error."""
         blocker = Path(self.mktemp())

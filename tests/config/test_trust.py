@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -298,12 +298,22 @@ class FileTests(SynchronousTestCase):
         os.mkfifo(self.path)
         self.assertIn("not a regular file", self.refused())
 
+    def test_no_byte(self) -> None:
+        """A file without a byte, as a killed process left it, is filled; one with blanks is somebody's."""
+        self.path.touch()
+        trust_peer(self.path, Trust(peer=ME))
+        self.assertIn(ME.full, self.path.read_text())
+        self.path.write_text(" ")
+        self.assertIn('put {"peers": []} into it', self.refused())
+
     def test_cannot_be_written(self) -> None:
         """A folder or a file that is read-only is said, and nothing stays behind."""
         raw = text_of()
         self.path.write_text(raw)
         with patch("ensemble.config.trust.os.access", return_value=False):
             self.assertIn("chmod u+w", self.refused())
+            with patch("ensemble.config.trust.os.statvfs", return_value=Mock(f_flag=os.ST_RDONLY)):
+                self.assertIn("its whole file system: remount it", self.refused())
         with patch("ensemble.config.atomic.make_temporary", side_effect=PermissionError(13, "Permission denied")):
             self.assertIn(f"cannot write {self.path.resolve()}: Permission denied", self.refused())
         with patch("ensemble.config.atomic.os.replace", side_effect=OSError(28, "No space left on device")):
