@@ -148,8 +148,12 @@ class UnixListener(Service):
         before = os.umask(0o177)  # so the socket never exists with a wider mode
         try:
             self._port = port = self._reactor.listenUNIX(self._path, self._factory, backlog=128, mode=0o600)
-        except CannotListenError as error:
-            raise ConfigurationError(f"cannot listen on {self._path}: {error}") from None
+        except (CannotListenError, OSError) as error:  # the latter of its chmod
+            cause = error.socketError if isinstance(error, CannotListenError) else error
+            why = cause.strerror if isinstance(cause, OSError) else None
+            raise ConfigurationError(
+                f"cannot listen on {self._path}: {why or cause}; choose another path with --thrum"
+            ) from None
         finally:
             os.umask(before)
         self._file = _file_at(self._path)

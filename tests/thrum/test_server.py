@@ -132,5 +132,14 @@ class UnixListenerTests(TestCase):
         listener = UnixListener(reactor, os.path.join(self.directory, "x" * 100), ServerFactory())
         before = os.umask(0o022)
         self.addCleanup(os.umask, before)
-        self.assertRaisesRegex(ConfigurationError, "cannot listen on", listener.startService)
+        error = self.assertRaises(ConfigurationError, listener.startService)
+        self.assertRegex(
+            str(error), "^cannot listen on /[^ ]*: AF_UNIX path too long; choose another path with --thrum$"
+        )
         self.assertEqual(os.umask(0o022), 0o022)
+
+    def test_read_only_in_the_middle(self) -> None:
+        """Where the socket can be made and its mode not be set, that is one clear error, too."""
+        with mock.patch("os.chmod", side_effect=OSError(30, "Read-only file system")):
+            error = self.assertRaises(ConfigurationError, self.listener.startService)
+        self.assertIn(f"cannot listen on {self.path}: Read-only file system; choose", str(error))
