@@ -47,12 +47,17 @@ class StateLock:
             raise ConfigurationError(f"cannot write {path}: {error.strerror}; is the state dir ours?") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             owner = os.pread(handle, 32, 0).partition(b"\n")[0].decode("ascii", "replace")
             os.close(handle)
             raise StateDirLocked(
                 f"another humd{f' (process {owner})' if owner.isdigit() else ''} runs on the state dir {folder}; "
                 "stop it, or give this one a --state-dir, --thrum and --peers of its own"
+            ) from None
+        except OSError as error:  # of file systems that know no locks
+            os.close(handle)
+            raise ConfigurationError(
+                f"cannot lock {path}: {error.strerror}; choose a --state-dir on another file system"
             ) from None
         with suppress(OSError):  # the lock holds without, and whatever must be written says itself why it cannot
             os.ftruncate(handle, 0)

@@ -60,6 +60,15 @@ class StateTests(HumdTestCase):
         (paths.state_dir / LOCK).mkdir(parents=True)
         self.assertIn(LOCK, str(self.assertRaises(ConfigurationError, open_state, paths)))
 
+    def test_no_locks(self) -> None:
+        """A file system that knows no locks is called that, and is not taken for another humd."""
+        for code in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO):
+            refusal = OSError(code, os.strerror(code))
+            with mock.patch("ensemble.daemon.state.fcntl.flock", side_effect=refusal):
+                error = self.assertRaises(ConfigurationError, StateLock.take, self.folder(), THRUM, PEERS)
+            self.assertNotIsInstance(error, StateDirLocked)
+            self.assertIn(f"{os.strerror(code)}; choose a --state-dir on another file system", str(error))
+
     def test_bad_key_lets_go(self) -> None:
         """Where the key is refused the lock is free again."""
         paths = self.paths()
