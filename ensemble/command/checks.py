@@ -48,6 +48,7 @@ FEW_DESCRIPTORS: Final = 1024
 CROWDED: Final = 0.8  # of the descriptors in use
 LITTLE_ROOM: Final = 1024 * 1024  # bytes
 PROOFS: Final = "peers.sqlite"  # in the state dir, the humd's
+PROOFS_SCHEMA: Final = 2  # the user_version of that
 _DAMAGED: Final = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 RELOAD: Final = "`systemctl --user reload humd`, or kill -HUP its process"
 
@@ -163,6 +164,10 @@ def proofs(state_dir: Path) -> list[Finding]:
         if not os.access(path, os.R_OK):
             return []  # there is none yet, or it is another user's
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as file:
+            (version,) = file.execute("PRAGMA user_version").fetchone()
+            if version > PROOFS_SCHEMA:
+                what = f"a newer humd wrote {shown(path)} (version {version}), and this one does not start with it"
+                return [fail("state", what, "start the newer humd again, and leave the file there")]
             (state,) = file.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
         # Other causes are of the disk, or of whoever is at the file: it may be as good as ever.

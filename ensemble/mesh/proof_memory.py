@@ -62,6 +62,10 @@ class ProofMemory(HandshakeMemory, Protocol):
         """Nothing more will be asked."""
 
 
+class _Newer(ConfigurationError):
+    """The file is good, and of a version that we do not know."""
+
+
 class _Proven:
     """The ids that proved themselves, as texts."""
 
@@ -275,7 +279,7 @@ class SqliteProofMemory(RamProofMemory):
         db.execute("PRAGMA journal_mode = WAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
-            raise ConfigurationError(f"a newer humd wrote it (version {version}, ours is {SCHEMA})")
+            raise _Newer(f"a newer humd wrote it (version {version}, ours is {SCHEMA})")
         (state,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if state != "ok":
             raise ConfigurationError(" ".join(state.split()))
@@ -344,6 +348,8 @@ class SqliteProofMemory(RamProofMemory):
 
 
 def _mend(error: Exception) -> str:
+    if isinstance(error, _Newer):
+        return "Start the newer humd again, and leave the file there: without it revoked keys would count as good"
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_DISK:
         return "See whether the disk is full or takes no writes, or another process is at the file, and leave it there"
     return (

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path
 from unittest import mock
@@ -18,6 +20,7 @@ from ensemble.config import Paths
 from ensemble.errors import ConfigurationError
 from ensemble.identity import mint
 from ensemble.mesh import PEERS_DATABASE, SqliteProofMemory
+from ensemble.mesh.proof_memory import SCHEMA
 from tests.command.calling import BETA, CommandTestCase
 
 
@@ -106,7 +109,7 @@ class CheckTests(CommandTestCase):
 
     def test_proofs(self) -> None:
         """A memory that a humd opens is well, whether it ended by itself or not; nothing is left beside it."""
-        self.assertEqual(checks.PROOFS, PEERS_DATABASE)
+        self.assertEqual((checks.PROOFS, checks.PROOFS_SCHEMA), (PEERS_DATABASE, SCHEMA))
         path = self.home / checks.PROOFS
         self.assertEqual(checks.proofs(self.home), [])
         memory = SqliteProofMemory(path)
@@ -115,6 +118,10 @@ class CheckTests(CommandTestCase):
         memory.close()
         self.assertEqual((checks.proofs(self.home), list(self.home.glob(f"{path.name}-*"))), ([], []))
         whole = path.read_bytes()
+        with closing(sqlite3.connect(path)) as db:
+            db.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+        (found,) = checks.proofs(self.home)
+        self.assertEqual((found.grade, "start the newer humd" in found.mend), (Grade.FAIL, True))
         for part in (whole[:4096], b"x" * len(whole)):
             path.write_bytes(part)
             self.assertRaises(ConfigurationError, SqliteProofMemory, path)

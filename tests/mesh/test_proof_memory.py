@@ -335,6 +335,8 @@ class SqliteTests(Promises, SqliteCase):
         db.execute(f"PRAGMA user_version = {SCHEMA + 1}")
         db.close()
         self.assertUnusable("newer humd")
+        self.assertUnusable("Start the newer humd again")
+        self.assertNotIn("away", str(self.assertRaises(ConfigurationError, SqliteProofMemory, self.path)))
 
     def test_of_an_older_version(self) -> None:
         """A file from before statements were kept loses nothing and keeps them from now on."""
