@@ -23,6 +23,7 @@ from ensemble.config import (
     KEY_KIN,
     Paths,
     PeersFile,
+    lost_key,
     meant,
     next_key_trouble,
     read_own_statements,
@@ -108,11 +109,14 @@ def statements(state_dir: Path, key_file: Path, own: HumdId | None) -> tuple[boo
     except ConfigurationError as error:
         text, _, mend = str(error).partition("; ")
         return False, [fail("key", text, mend or "humd does not start before that is mended")]
-    if own is None:
-        return False, []
-    if said.revoked(own) is not None:
+    if own is not None and said.revoked(own) is not None:
         what = f"{own.full} was revoked here, and others refuse it"
         return True, [fail("key", what, "move the key away and start humd anew")]
+    if lost := lost_key(key_file, said, own):
+        what, _, mend = lost.partition(": ")
+        return False, [warn("key", what, mend)]
+    if own is None:
+        return False, []
     begun = said.begun(own)
     if begun is None:
         return False, []

@@ -18,6 +18,7 @@ from ensemble.config import (
     old_key_file,
     read_own_statements,
     read_revocation,
+    revoke_own,
     shown,
     write_revocation,
 )
@@ -28,7 +29,6 @@ from ensemble.identity import (
     certificate_of,
     fingerprint,
     load,
-    revoke as sign_revocation,
 )
 
 
@@ -114,28 +114,29 @@ def revoke(here: Here) -> int:
             f"{given.out} can revoke {statement.who} ({line}); keep it where the key is not.  Nothing is revoked yet.",
         )
     key, own = places.load(), read_own_statements(places.state_dir)
-    if given.file is not None:
-        statement = read_revocation(Path(given.file), "is it what `ensemble revoke` wrote?")
-    else:  # signed once: each further version would be news to everybody
-        statement = own.revoked(key.humd_id()) or sign_revocation(key, _now_ms())
+    taken = None if given.file is None else read_revocation(Path(given.file), "is it what `ensemble revoke` wrote?")
+    who = key.humd_id() if taken is None else taken.who
     if not given.yes:
         raise BadUsage(
-            f"this ends the trust in {statement.who.full} everywhere and for ever, and there is no way back; "
+            f"this ends the trust in {who.full} everywhere and for ever, and there is no way back; "
             "if that is meant, add --yes"
         )
-    if statement.who not in {key.humd_id(), *own.ids}:
-        answer = here.ask("revoke", statement=statement.to_tone())
+    if taken is not None and who not in {key.humd_id(), *own.ids}:
+        answer = here.ask("revoke", statement=taken.to_tone())
         return _say(
             here,
-            {"id": statement.who.full, **answer},
-            f"{statement.who} is refused from now on, on every wire.  Take its row out of peers.json.",
+            {"id": who.full, **answer},
+            f"{who} is refused from now on, on every wire.  Take its row out of peers.json.",
         )
-    path = keep_revocation(places.state_dir, statement)
+    if taken is None:
+        path = revoke_own(places.key, places.state_dir, _now_ms())
+    else:
+        path = keep_revocation(places.state_dir, taken)
     told = places.tell()
     return _say(
         here,
-        {"ok": True, "id": statement.who.full, "file": str(path), "daemon": told is not None, **(told or {})},
-        f"{statement.who} is revoked.  Told: {_told(told)}.\n"
+        {"ok": True, "id": who.full, "file": str(path), "daemon": told is not None, **(told or {})},
+        f"{who} is revoked.  Told: {_told(told)}.\n"
         f"Carry {shown(path)} to whoever was not (`ensemble revoke --yes --file` takes it in).  If the humd runs with "
         f"that key, stop it, move {shown(places.key)} away, start it, and give everybody its new id by another way.",
     )

@@ -169,6 +169,19 @@ def finish_rotation(key_file: Path, state_dir: Path) -> Succession:
         return begun
 
 
+def revoke_own(key_file: Path, state_dir: Path, now_ms: int) -> Path:
+    """
+    Revoke our key, once: each further version would be news to everybody.
+
+    :returns: where that is kept.
+    :raises ConfigurationError: a file cannot be read or written.
+    """
+    with _alone(key_file, state_dir):
+        key = load(key_file)
+        said = read_own_statements(state_dir).revoked(key.humd_id()) or revoke(key, now_ms)
+        return keep_revocation(state_dir, said)
+
+
 def keep_revocation(state_dir: Path, revocation: Revocation) -> Path:
     """
     Put a revocation of a key of ours where the daemon finds it.
@@ -257,6 +270,23 @@ def next_key_trouble(key_file: Path, begun: Succession) -> str:
         f"{cause}, and {begun.heir} is named as the successor already: put its key back there from a copy. "
         "A second successor is never signed; if that key is lost, `ensemble revoke --yes` ends this one"
     )
+
+
+def lost_key(key_file: Path, own: OwnStatements, me: HumdId | None) -> str:
+    """
+    What there is to say, with the mend, where our statements lead to another key than this; else empty.
+
+    :param me: of the key that is there; None: there is none.
+    """
+    if not own.successions or me in own.ids:
+        return ""
+    last = own.successions[-1]
+    if own.revoked(last.who) is not None or own.revoked(last.heir) is not None:
+        return ""  # they were ended, and this is a beginning
+    there = " (stop the humd, move the new key away)" if me is not None else ""
+    cause = f"this humd was {last.who}, and {SUCCESSIONS} has it go on as {last.heir}, but the key of neither is there"
+    latter = "" if next_key_trouble(key_file, last) else f", or go on as the latter: mv {_next(key_file)} {key_file}"
+    return f"{cause}: put a copy back{there}{latter}; if both are to be forgotten, move {SUCCESSIONS} away"
 
 
 def _next_key(key_file: Path, begun: Succession) -> None:

@@ -24,7 +24,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.logger import Logger
 
 from ensemble import __version__
-from ensemble.config import OwnStatements, alone, next_key_trouble
+from ensemble.config import OwnStatements, alone, lost_key, next_key_trouble
 from ensemble.conversations import Node, Routes
 from ensemble.daemon.catching_up import CatchingUp
 from ensemble.daemon.cautions import PlainLinkWatch
@@ -291,6 +291,8 @@ class Humd(MultiService):
         begun = self.state.own.begun(self.me)
         if begun is not None and (trouble := next_key_trouble(self.settings.paths.key, begun)):
             self.log.error("is this an old key? {trouble}", trouble=trouble, event="key-superseded")
+        if lost := lost_key(self.settings.paths.key, self.state.own, self.me):
+            self.log.warn("is the key lost? {cause}", cause=lost, event="key-lost")
         if self.state.minted:
             self.log.info("its key is new: {key}; keep a copy, it is the id", key=str(self.settings.paths.key))
 

@@ -269,6 +269,15 @@ class DoctorTests(RekeyTestCase):
         (folder / "successions.json").mkdir()
         self.assertIn("does not start", checks.statements(folder, self.key, self.me)[1][0].mend)
 
+    def test_lost(self) -> None:
+        """A key that is gone while the next one is there is told, with the way on."""
+        folder = self.key.parent
+        heir = begin_rotation(self.key, folder, 1).heir
+        self.key.unlink()
+        for own in (None, BETA):
+            _, (found,) = checks.statements(folder, self.key, own)
+            self.assertEqual((found.grade, heir.full in found.what, "mv " in found.mend), (Grade.WARN, True, True))
+
     def test_begun(self) -> None:
         """A rotation that is not finished is told; where its key is not there an old key was put back, and must go."""
         folder = self.key.parent

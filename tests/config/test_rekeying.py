@@ -22,11 +22,14 @@ from ensemble.config import (
     begin_rotation,
     finish_rotation,
     keep_revocation,
+    lost_key,
     old_key_file,
     read_own_statements,
     read_revocation,
     remove_seeds,
+    revoke_own,
     write_revocation,
+    write_text,
 )
 from ensemble.config.rekeying import MAX_FILE, MAX_REVOCATIONS, SUCCESSIONS
 from ensemble.errors import ConfigurationError
@@ -185,6 +188,26 @@ class RotationTests(RekeyingTestCase):
         self.refused(self.begin, "another key")
         self.assertEqual(load(self.key_file), self.old)
 
+    def test_lost_key(self) -> None:
+        """Where successions lead to other keys than the one that is there, what is left of those is named."""
+        self.assertEqual(lost_key(self.key_file, self.own(), None), "")
+        begun = self.begin()
+        for me in (self.me, begun.heir):
+            self.assertEqual(lost_key(self.key_file, self.own(), me), "")
+        self.key_file.unlink()
+        third = HumdId.from_public(bytes(32))
+        for mine, word in (
+            (None, "put a copy back, or go on"),
+            (third, "(stop the humd, move the new key away), or go on"),
+        ):
+            told = lost_key(self.key_file, self.own(), mine)
+            for each in (self.me.full, begun.heir.full, word, f"mv {self.next} {self.key_file}; "):
+                self.assertIn(each, told)
+        self.next.unlink()
+        self.assertNotIn("go on as the latter", lost_key(self.key_file, self.own(), None))
+        keep_revocation(self.state, revoke(self.old, NOW))
+        self.assertEqual(lost_key(self.key_file, self.own(), third), "")
+
     def test_not_begun(self) -> None:
         """Nothing can be finished that was not begun."""
         self.refused(self.finish, "ensemble rotate")
@@ -256,6 +279,19 @@ class RevocationTests(RekeyingTestCase):
         self.refused(lambda: write_revocation(path, self.old, NOW), "not touched")
         self.refused(lambda: write_revocation(self.state / "humd.key" / "x", self.old, NOW), "cannot write")
         self.refused(lambda: keep_revocation(self.state / "humd.key", revoke(self.old, NOW)), "cannot write")
+
+    def test_once(self) -> None:
+        """Our key is revoked once, whoever else is at it: each further statement would be news to everybody."""
+
+        def meanwhile(path: str, text: str) -> None:
+            self.refused(lambda: revoke_own(self.key_file, self.state, NOW + 1), "has held the lock")
+            write_text(path, text)
+
+        with patch("time.sleep"), patch("ensemble.config.rekeying.write_text", meanwhile):
+            path = revoke_own(self.key_file, self.state, NOW)
+        before = path.read_bytes()
+        self.assertEqual(revoke_own(self.key_file, self.state, NOW + 1), path)
+        self.assertEqual((path.read_bytes(), read_revocation(path).issued), (before, NOW))
 
     def test_too_many(self) -> None:
         """Only so many are told."""

@@ -261,6 +261,19 @@ class OwnKeyTests(HumdTestCase):
                 self.stop(self.humd(settings))
             self.assertEqual(len([event for event in events if event.get("event") == "key-superseded"]), told)
 
+    def test_lost_key(self) -> None:
+        """A start that finds no key, though a rotation was begun, makes one and warns that it is somebody else now."""
+        settings = self.settings()
+        before = self.humd(settings)
+        self.stop(before)
+        paths = settings.paths
+        begin_rotation(paths.key, paths.state_dir, NOW, self.random.randbytes)
+        paths.key.unlink()
+        with capturedLogs() as events:
+            self.humd(settings)
+        (warned,) = [event for event in events if event.get("event") == "key-lost"]
+        self.assertEqual((warned["log_level"], before.me.full in warned["cause"]), (LogLevel.warn, True))
+
     def test_revoked_by_somebody(self) -> None:
         """A revocation of our key that came over a link counts at the next start."""
         settings = self.settings(admit_any=True)
