@@ -11,15 +11,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Final, TextIO
 from unicodedata import combining, east_asian_width
 
 from ensemble.config import CONTROLS, CONTROLS_BUT_LINES, escaped_json, pasteable
 from ensemble.errors import EnsembleError
-from ensemble.tone import write_document
+from ensemble.tone import BadDocument, write_document
 
+_NOT_UTF8: Final = re.compile("[\ud800-\udfff]")  # as Python reads such a byte of a name
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
@@ -40,7 +41,20 @@ def _spelt_out(found: re.Match[str]) -> str:
 
 def json_line(value: Any) -> str:
     """One line of JSON that a terminal cannot mistake for commands, either."""
-    return escaped_json(write_document(value, fallback=str)) + "\n"
+    try:
+        text = write_document(value, fallback=str)
+    except BadDocument:
+        text = write_document(_as_utf8(value), fallback=str)
+    return escaped_json(text) + "\n"
+
+
+def _as_utf8(value: Any) -> Any:
+    """The same, with a mark for each byte of a name that is none: JSON knows no others."""
+    if isinstance(value, str):
+        return _NOT_UTF8.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, Mapping):
+        return {_as_utf8(key): _as_utf8(each) for key, each in value.items()}
+    return [_as_utf8(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def brief(humd_id: str) -> str:
@@ -163,23 +177,32 @@ class Screen:
         text = self.told(text)
         if self.json:
             told = {key: self.told(each) if isinstance(each, str) else each for key, each in fields.items()}
-            self._err.write(json_line(told or {"note": text}))
+            self._complain(json_line(told or {"note": text}))
         else:
-            self._err.write(f"ensemble: {visible(text)}\n")
-        self._err.flush()
+            self._complain(f"ensemble: {visible(text)}\n")
 
     def failure(self, qualifier: str, message: str, usage: str = "", **fields: Any) -> None:
         """What went wrong, on standard error."""
         message = self.told(message)
+        with suppress(Unwritable):  # it is not what went wrong first
+            self.flush()
         if not self.json and usage:
-            self._err.write(usage)
+            self._complain(usage)
         self.note(message, ok=False, qualifier=qualifier, message=message, **fields)
+
+    def _complain(self, text: str) -> None:
+        try:
+            self._err.write(text)
+            self._err.flush()
+        except OSError:
+            discard(self._err)  # the status tells it
 
     def fields(self, pairs: Sequence[tuple[str, str]], indent: str = "") -> None:
         """Labels and values, the values below each other."""
         widest = max((width(label) for label, _ in pairs), default=0)
         for label, value in pairs:
-            self.line(f"{indent}{self.paint(label, 'bold')}{' ' * (widest - width(label))}  {visible(value)}".rstrip())
+            head = f"{self.paint(visible(label), 'bold')}{' ' * (widest - width(label))}"
+            self.line(f"{indent}{head}  {visible(value)}".rstrip())
 
     def table(
         self, heads: Sequence[str], rows: Sequence[Sequence[str]], styles: Mapping[str, str] | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -19,6 +18,7 @@ Run: TypeAlias = Callable[[Here], int]
 PROGRAM: Final = "ensemble"
 VERSION: Final = f"{PROGRAM} {__version__} (thrum {THRUM_VERSION})"
 SECONDS: Final = 60.0  # before `send` and `trust --wait` give up
+WEEK: Final = 604_800  # seconds, the most: beyond some centuries the system knows no time to wait
 
 # Metavars say how a shell completes the value: FILE, PATH, DIR, PEER and CHI; see completion.
 
@@ -227,13 +227,14 @@ def build() -> Parser:
 
 
 def seconds(text: str) -> float:
-    """A time that is neither zero nor endless."""
+    """A time that is neither zero nor longer than a week."""
     try:
         value = float(text)
     except ValueError:
         value = 0
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"invalid value {text!r}: a number of seconds above 0, such as 2.5")
+    if not 0 < value <= WEEK:
+        asked = "a number of seconds above 0, such as 2.5, and a week at most"
+        raise argparse.ArgumentTypeError(f"invalid value {text!r}: {asked}")
     return value
 
 

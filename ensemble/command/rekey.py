@@ -135,7 +135,7 @@ def revoke(here: Here) -> int:
     told = places.tell()
     return _say(
         here,
-        {"ok": True, "id": who.full, "file": str(path), "daemon": told is not None, **(told or {})},
+        {"ok": True, "id": who.full, "file": shown(path), "daemon": told is not None, **(told or {})},
         f"{who} is revoked.  Told: {_told(told)}.\n"
         f"Carry {shown(path)} to whoever was not (`ensemble revoke --yes --file` takes it in).  If the humd runs with "
         f"that key, stop it, move {shown(places.key)} away, start it, and give everybody its new id by another way.",

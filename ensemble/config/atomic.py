@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -10,11 +11,10 @@ from contextlib import contextmanager, suppress
 from typing import Final, TypeAlias
 
 from ensemble.errors import ConfigurationError
-from ensemble.identity import link_in_place, make_temporary, sync_folder
+from ensemble.identity import link_in_place, make_folders, make_temporary, sync_folder
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
-FOLDER_MODE: Final = 0o700  # of folders that we create
 FILE_MODE: Final = 0o600  # of files that were not there before
 LOCK_SECONDS: Final = 10.0  # that we wait for somebody else's edit
 LOCK_PAUSE: Final = 0.05  # seconds between two tries
@@ -37,7 +37,9 @@ def write_text(path: StrPath, text: str, lasting: bool = True) -> None:
     """
     name = os.path.realpath(os.fspath(path))
     folder = os.path.dirname(name)
-    os.makedirs(folder, mode=FOLDER_MODE, exist_ok=True)
+    make_folders(folder)
+    if os.path.exists(name) and not os.path.isfile(name):
+        raise OSError(errno.EINVAL, "not a regular file")  # a device would be replaced
     handle, temporary = make_temporary(name)
     try:
         _fill(handle, text, lasting, name)
@@ -61,7 +63,7 @@ def create_text(path: StrPath, text: str) -> bool:
     if os.path.lexists(name):
         return False
     folder = os.path.dirname(os.path.abspath(name))
-    os.makedirs(folder, mode=FOLDER_MODE, exist_ok=True)
+    make_folders(folder)
     handle, temporary = make_temporary(name)
     try:
         _fill(handle, text)

@@ -98,6 +98,8 @@ class Paths:
             or _runtime(environ, uid, run_user)
             or state / "thrum.sock"
         )
+        if not socket.name:
+            raise ConfigurationError(f"{socket} is no place for the thrum socket; choose another path with --thrum")
         length = len(os.fsencode(socket))
         if length > MAX_THRUM:
             raise ThrumPathTooLong(str(socket), length)
@@ -146,7 +148,7 @@ def served(paths: Paths, thrum: bool = True, peers: bool = True) -> Paths:
     if end or len(named) != 3 or named[2] != itself:  # cut short, or the directory is a copy, and they are another's
         return paths
     there = evolve(paths, thrum=Path(os.fsdecode(named[0])), peers_file=Path(os.fsdecode(named[1])))
-    if thrum and there.thrum.is_absolute() and os.path.lexists(there.control):
+    if thrum and there.thrum.is_absolute() and there.thrum.name and os.path.lexists(there.control):
         paths = evolve(paths, thrum=there.thrum)
     if peers and there.peers_file.is_absolute() and there.peers_file.parent.is_dir():
         paths = evolve(paths, peers_file=there.peers_file)

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from ensemble.config.atomic import StrPath, at_once, create_text, write_text
+from ensemble.config.atomic import StrPath, alone, at_once, create_text, write_text
 from ensemble.config.slips import nearly_known
 from ensemble.config.splice import BLANKS, Container, may_repeat
 from ensemble.errors import ConfigurationError, EnsembleError
@@ -187,7 +187,11 @@ def write_empty_peers(path: StrPath) -> bool:
             return True
         if os.stat(path).st_size:
             return False
-        write_text(path, EMPTY)
+        name = os.path.realpath(path)
+        with alone(os.path.dirname(name)):
+            if read_bytes(name) != b"":  # no device, nor what somebody has written meanwhile
+                return False
+            write_text(name, EMPTY)
         return True
     except OSError as error:
         raise ConfigurationError(f"cannot write {os.fspath(path)}: {error.strerror}") from error

@@ -14,11 +14,11 @@ from typing import Any, Final
 from attrs import evolve, field, frozen
 from attrs.converters import optional
 
-from ensemble.config.atomic import FOLDER_MODE, StrPath, alone, write_text
+from ensemble.config.atomic import StrPath, alone, write_text
 from ensemble.config.peers import EMPTY, MAX_FILE, PeerRow, PeersFile, check_alias, parse_peers, read_bytes
 from ensemble.config.splice import BLANKS, Container, blank_behind
 from ensemble.errors import ConfigurationError
-from ensemble.identity import Hint, HumdId
+from ensemble.identity import Hint, HumdId, make_folders
 from ensemble.tone import read_document, write_document
 
 PIN: Final = "tls-fp:"
@@ -175,7 +175,7 @@ def _edit(path: StrPath, peer: HumdId, change: Callable[[str, str], str]) -> Edi
     name = os.path.realpath(os.fspath(path))
     folder = os.path.dirname(name)
     try:
-        os.makedirs(folder, mode=FOLDER_MODE, exist_ok=True)
+        make_folders(folder)
         with alone(folder):
             raw = read_bytes(name)
             text = _text(raw, name) if raw else EMPTY  # without a byte it is as good as none

@@ -150,8 +150,8 @@ class Humd(MultiService):
         return total
 
     def in_short(self) -> str:
-        """One line for whoever asks the service manager."""
-        where = ", ".join(self.hints) or "listens nowhere"
+        """One line for whoever asks the service manager; it is kept, so addresses that may change are not in it."""
+        where = ", ".join((*self.settings.advertise, *self.settings.listen)) or "listens nowhere"
         return f"{self.me.full}; {where}; {self._known_count()} known"
 
     # IService
@@ -201,6 +201,7 @@ class Humd(MultiService):
         :raises ConfigurationError: it cannot be read; the last good list stays.
         """
         self.notifier.reloading()
+        trouble = ""
         try:
             change = self.peers.read()
             self._put_in_force()
@@ -223,8 +224,11 @@ class Humd(MultiService):
                 event="reloaded",
             )
             return change
+        except ConfigurationError as error:
+            trouble = f"; {error}; the last good list stays in force"
+            raise
         finally:
-            self.notifier.ready(self.in_short())
+            self.notifier.ready(self.in_short() + trouble)
 
     def reload_and_tell(self) -> None:
         """As L{reload}, for a signal: what is wrong goes to the log."""

@@ -1,5 +1,6 @@
 """
-The log: text for people, or one JSON object per line for programs.
+The log: text for people, or one JSON object per line for programs.  Text for the journal of systemd has no time of its
+own, and a level that it knows.
 
 A JSON line has C{time} (RFC 3339, UTC), C{level}, C{event} (the event's own name, or the first words of its format),
 C{message} (the text that people get), C{source} (the class that says it), and the event's fields as they are.  What a
@@ -27,6 +28,7 @@ from twisted.logger import (
     LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
+    eventAsText,
     formatEvent,
     formatEventAsClassicLogText,
 )
@@ -54,6 +56,7 @@ _NOT_FIELDS: Final = frozenset({"event", "failure", "format", "isError", "messag
 _TAKEN: Final = frozenset({"level", "source", "traceback"})
 _WORDS_IN_A_NAME: Final = 5
 _INSTEAD: Final = "\N{REPLACEMENT CHARACTER}"  # of a control character
+_PRIORITIES: Final = {LogLevel.debug: 7, LogLevel.info: 6, LogLevel.warn: 4, LogLevel.error: 3, LogLevel.critical: 2}
 
 
 def level_of(environ: Mapping[str, str]) -> LogLevel:
@@ -69,9 +72,30 @@ def unknown_level(environ: Mapping[str, str]) -> str | None:
 
 def text_line(event: LogEvent) -> str | None:
     """An event as C{twistd} shows it, without control characters; only what is ours has more than one line."""
-    fields = {key: CONTROLS.sub(_INSTEAD, each) for key, each in event.items() if type(each) is str and _is_field(key)}
-    text = formatEventAsClassicLogText({**event, **fields})
+    text = formatEventAsClassicLogText(_tamed(event))
     return None if text is None else CONTROLS_BUT_LINES.sub(_INSTEAD, text)
+
+
+def journal_line(event: LogEvent) -> str | None:
+    """The same for the journal of systemd, which has the time, and keeps each line with its level (sd-daemon(3))."""
+    text = CONTROLS_BUT_LINES.sub(_INSTEAD, eventAsText(_tamed(event), includeTimestamp=False))
+    level = f"<{_PRIORITIES.get(event.get('log_level', LogLevel.info), 6)}>"
+    return "".join(f"{level}{line}\n" for line in text.split("\n") if line) or None
+
+
+def is_journal(environ: Mapping[str, str], file: IO[Any]) -> bool:
+    """Does what is written to C{file} go to the journal?  systemd says which file that is (systemd.exec(5))."""
+    try:
+        status = os.fstat(file.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _tamed(event: LogEvent) -> LogEvent:
+    """With fields of one line each."""
+    fields = {key: CONTROLS.sub(_INSTEAD, each) for key, each in event.items() if type(each) is str and _is_field(key)}
+    return {**event, **fields}
 
 
 def _is_field(key: str) -> bool:
@@ -106,9 +130,10 @@ def make_observer(file: IO[Any], log_format: str, least: LogLevel) -> ILogObserv
     """
     An observer that writes events of at least this level.
 
-    :param log_format: C{text} or C{json}.
+    :param log_format: C{text}, C{json} or C{journal}.
     """
-    written = FileLogObserver(file, json_line if log_format == "json" else text_line)
+    forms = {"json": json_line, "journal": journal_line}
+    written = FileLogObserver(file, forms.get(log_format, text_line))
     observer: ILogObserver = FilteringLogObserver(written, [LogLevelFilterPredicate(defaultLogLevel=least)])
     return observer
 
@@ -161,7 +186,8 @@ class LogPlan:
         if self.elsewhere:
             return None
         if self.file == "-":
-            return make_observer(sys.stdout, self.log_format, self.least)
+            journal = self.log_format == "text" and is_journal(os.environ, sys.stdout)
+            return make_observer(sys.stdout, "journal" if journal else self.log_format, self.least)
         path = os.path.abspath(self.file)
         try:
             if not os.path.lexists(path):  # the mode that is found is that of all which follow

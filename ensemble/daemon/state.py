@@ -18,7 +18,7 @@ from attrs import frozen
 
 from ensemble.config import LOCK, OwnStatements, Paths, read_own_statements, refuse_shared_state, remove_seeds
 from ensemble.errors import ConfigurationError
-from ensemble.identity import HumdKey, load_or_mint
+from ensemble.identity import HumdKey, load_or_mint, make_folders
 from ensemble.mesh import PEERS_DATABASE, SqliteProofMemory
 
 
@@ -118,7 +118,7 @@ def open_state(paths: Paths, entropy: Callable[[int], bytes] = os.urandom) -> St
 
 def _prepare(folder: Path) -> None:
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        make_folders(folder)
     except OSError as error:
         raise ConfigurationError(
             f"cannot make the state dir {folder}: {error.strerror}; choose another with --state-dir"

@@ -16,6 +16,7 @@ from ensemble.identity.keyfile import (
 from ensemble.identity.placing import (
     leftovers,
     link_in_place,
+    make_folders,
     make_temporary,
     remove_leftovers,
     sync_folder,
@@ -73,6 +74,7 @@ __all__ = [
     "link_in_place",
     "load",
     "load_or_mint",
+    "make_folders",
     "make_temporary",
     "mint",
     "others_write",

@@ -15,11 +15,10 @@ from typing import Final
 
 from ensemble.errors import ConfigurationError
 from ensemble.identity.key import SEED_LENGTH, HumdKey
-from ensemble.identity.placing import StrPath, link_in_place, make_temporary, sync_folder
+from ensemble.identity.placing import StrPath, link_in_place, make_folders, make_temporary, sync_folder
 from ensemble.identity.users import others_write
 
 _OTHERS: Final = 0o077
-_FOLDER_MODE: Final = 0o700  # of folders that we create
 
 
 class KeyFileError(ConfigurationError):
@@ -80,7 +79,7 @@ def save(path: StrPath, key: HumdKey) -> None:
     name = os.fspath(path)
     folder = os.path.dirname(os.path.abspath(name))
     try:
-        os.makedirs(folder, mode=_FOLDER_MODE, exist_ok=True)
+        make_folders(folder)
         _judge_folder(folder)
         handle, temporary = make_temporary(name)
     except OSError as error:

@@ -23,6 +23,19 @@ STALE_SECONDS: Final = 3600.0  # nobody writes one file for so long
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
+def make_folders(folder: StrPath) -> None:
+    """
+    Those that are missing, 0700; what is there stays as it is.
+
+    :raises OSError: one cannot be made.
+    """
+    before = os.umask(0o077)  # the mode of makedirs is that of the last one only
+    try:
+        os.makedirs(folder, exist_ok=True)
+    finally:
+        os.umask(before)
+
+
 def make_temporary(name: str) -> tuple[int, str]:
     """
     A new file beside C{name}, 0600, where those are removed that were left an hour ago.

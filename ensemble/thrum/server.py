@@ -27,7 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ensemble.errors import ConfigurationError
-from ensemble.identity import others_write
+from ensemble.identity import make_folders, others_write
 from ensemble.interfaces import INode, IWire
 from ensemble.protocols import (
     DEADLINES,
@@ -52,17 +52,14 @@ def prepare_directory(path: str) -> None:
     :raises ConfigurationError: it cannot be made, or others can write to it.
     """
     directory = os.path.dirname(os.path.abspath(path))
-    before = os.umask(0o077)  # the mode of makedirs is that of the last one only
     try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        make_folders(directory)
         found = os.stat(directory)
     except OSError as error:
         raise ConfigurationError(
             f"cannot make the directory {directory} for the thrum socket: {error.strerror}; "
             "choose another path with --thrum"
         ) from None
-    finally:
-        os.umask(before)
     if found.st_uid not in (0, os.geteuid()):
         raise ConfigurationError(
             f"{directory}, where the thrum socket should be, belongs to somebody else (user {found.st_uid}), who could "

@@ -64,6 +64,7 @@ class MainTests(CommandTestCase):
                 ("send", "x", "{}", "--timeout", "-1"),
                 "argument --timeout: invalid value '-1': a number of seconds above 0",
             ),
+            (("send", "x", "{}", "--timeout", "1e10"), "argument --timeout: invalid value '1e10': a number of"),
             (("trust", "x", "--timeout", "x"), "argument --timeout: invalid value 'x': a number of seconds above 0"),
             (("peers", "--words", "--forget", "x"), "not allowed with argument"),
         ):
@@ -239,6 +240,21 @@ class ProcessTests(CommandTestCase):
             said = done.stderr.decode()
             self.assertEqual((done.returncode, said.count("\n")), (1, 1), said)
             self.assertIn("cannot write standard output: No space left on device", said)
+
+    def test_full_disk_and_a_failure(self) -> None:
+        """What went wrong first is told where standard output cannot be written, and is the status in any case."""
+        for streams in ({"stdout"}, {"stderr"}, {"stdout", "stderr"}):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run(
+                    [sys.executable, "-c", RUN, "dance"],
+                    env={**os.environ, **self.environ},
+                    stdout=full if "stdout" in streams else subprocess.PIPE,
+                    stderr=full if "stderr" in streams else subprocess.PIPE,
+                    timeout=60,
+                    check=False,
+                )
+            said = (done.stderr or b"").decode()
+            self.assertEqual((done.returncode, "invalid choice: 'dance'" in said), (2, "stderr" not in streams), said)
 
     def test_letters_that_the_terminal_has_not(self) -> None:
         """An alias beyond the terminal's letters is spelt out, and no reason to fail."""

@@ -33,6 +33,11 @@ class TextTests(SynchronousTestCase):
         self.assertEqual(read_document(line), {"text": text})
         self.assertEqual(visible(line[:-1]), line[:-1])
 
+    def test_names_that_are_no_text(self) -> None:
+        """A byte of a name that is no UTF-8 is marked, for JSON has no way to say it; the rest is as it was."""
+        value = {"a\udcff": ["b\udcfe", ("c", 1, None)], "d": {"e": True}}
+        self.assertEqual(read_document(json_line(value)), {"a\ufffd": ["b\ufffd", ["c", 1, None]], "d": {"e": True}})
+
     def test_width_is_in_columns(self) -> None:
         """Wide letters take two columns and combining marks none."""
         self.assertEqual([width("abc"), width("日本"), width("e\u0301")], [3, 4, 1])

@@ -136,8 +136,8 @@ class ReachTests(SynchronousTestCase):
             return b""
 
         with mock.patch("ensemble.command.reach.SECONDS", 0.05), mock.patch("ensemble.command.reach.SLACK", 0.5):
-            found = reach.reach(["tcp:localhost:1"], connect=connect)
-        self.assertEqual(found["tcp:localhost:1"].trouble, "nothing answers within 0.05 s")
+            found = reach.reach(["tcp:127.0.0.1:1"], connect=connect)
+        self.assertEqual(found["tcp:127.0.0.1:1"].trouble, "nothing answers within 0.05 s")
 
     def test_dead_addresses(self) -> None:
         """Of the addresses of a name each has its share of the time, so the last that answers is found."""

@@ -73,6 +73,19 @@ class WriteTextTests(AtomicCase):
             with patch(step, side_effect=full), patch("os.unlink", side_effect=OSError(errno.EROFS, "")):
                 self.assertIs(self.assertRaises(OSError, call, self.path, "new"), full)
 
+    def test_no_file(self) -> None:
+        """What is no file, as a device, is not replaced by one."""
+        os.mkfifo(self.path)
+        self.assertRaisesRegex(OSError, "not a regular file", write_text, self.path, "new")
+        self.assertTrue(stat.S_ISFIFO(os.stat(self.path).st_mode))
+
+    def test_new_folders(self) -> None:
+        """New folders are for nobody else, whatever the umask, and that is as before."""
+        self.addCleanup(os.umask, os.umask(0))
+        write_text(f"{self.path}.d/e/f", "new")
+        modes = [stat.S_IMODE(os.stat(f"{self.path}.d{each}").st_mode) for each in ("", "/e", "/e/f")]
+        self.assertEqual((modes, os.umask(0)), ([0o700, 0o700, 0o600], 0))
+
     def test_leftover(self) -> None:
         """What a killed process left there goes with the next that writes, an hour later."""
         for call in (write_text, create_text):

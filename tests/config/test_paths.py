@@ -42,6 +42,12 @@ class FileTests(PathsCase):
         self.assertEqual(paths.peers_file, Path("/c/hum/peers.json"))
         self.assertEqual(paths.thrum, Path("/r/hum/thrum.sock"))
 
+    def test_no_name(self) -> None:
+        """A socket needs a name of its own."""
+        for options, environ in (({"thrum": "/"}, {}), ({}, {"HUM_THRUM_SOCK": "/"}), ({}, {"HUM_SOCKET": "/"})):
+            with self.assertRaisesRegex(ConfigurationError, "/ is no place for the thrum socket"):
+                self.resolve({**HOME, **environ}, **options)
+
     def test_empty_is_unset(self) -> None:
         """Empty values, and relative ones of XDG variables, count as not given."""
         names = ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")

@@ -337,6 +337,13 @@ class WriteTests(SynchronousTestCase):
         self.assertTrue(write_empty_peers(path))
         self.assertEqual(read_peers(path), PeersFile())
 
+    def test_no_file(self) -> None:
+        """A FIFO, as a device, has no byte, either, and stays what it is."""
+        path = Path(self.mktemp())
+        os.mkfifo(path)
+        self.assertIn("not a regular file", str(self.assertRaises(ConfigurationError, write_empty_peers, path)))
+        self.assertTrue(path.is_fifo())
+
     def test_cannot_write(self) -> None:
         """A place where nothing can be written is one clear error."""
         blocker = Path(self.mktemp())

@@ -297,6 +297,12 @@ class ReloadTests(HumdTestCase):
         self.assertEqual((told["log_level"], told["removed"]), (LogLevel.warn, 1))
         self.assertIn("0 peers known", humd.in_short())
 
+    def test_in_short(self) -> None:
+        """What the service manager keeps has no address that may change."""
+        humd = self.humd(self.settings(listen=("tcp:14730",), advertise=("tls:a.example:1",)))
+        self.assertIn("; tls:a.example:1, tcp:14730; ", humd.in_short())
+        self.assertIn("; listens nowhere; ", self.humd().in_short())
+
     def test_broken_file_changes_nothing(self) -> None:
         """A file that is no JSON leaves the last good list in force, and the signal only logs it."""
         humd = self.humd()

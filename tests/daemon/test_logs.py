@@ -8,7 +8,9 @@ import os
 import signal
 import stat
 from glob import glob
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet import reactor
 from twisted.logger import Logger, LogLevel, LogPublisher
@@ -16,7 +18,7 @@ from twisted.python import log as legacy
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.daemon.logs import LogPlan, json_line, level_of, make_observer, text_line, unknown_level
+from ensemble.daemon.logs import LogPlan, is_journal, json_line, level_of, make_observer, text_line, unknown_level
 from ensemble.errors import ConfigurationError
 
 
@@ -33,6 +35,41 @@ class LineTestCase(SynchronousTestCase):
         (line,) = self.lines("json", say)
         event: dict[str, Any] = json.loads(line)
         return event
+
+
+class JournalTests(LineTestCase):
+    """What systemd keeps."""
+
+    def test_lines(self) -> None:
+        """Each line has its level, for the journal, and no time; what peers wrote makes no line."""
+        self.assertEqual(self.lines("journal", lambda log: log.info("hello")), ["<6>[here#info] hello"])
+        told = self.lines("journal", lambda log: log.warn("lost {peer}", peer="a\n<0>b"))
+        self.assertEqual(told, ["<4>[here#warn] lost a\N{REPLACEMENT CHARACTER}<0>b"])
+
+        def die(log: Logger) -> None:
+            try:
+                raise ZeroDivisionError
+            except ZeroDivisionError:
+                log.failure("died")
+
+        told = self.lines("journal", die)
+        self.assertGreater(len(told), 2)
+        self.assertEqual({each[:3] for each in told}, {"<2>"})
+        self.assertEqual(self.lines("journal", lambda log: log.info("")), [])
+
+    def test_which_file(self) -> None:
+        """Only the file that systemd has connected to the journal is that."""
+        with open(self.mktemp(), "w", encoding="utf-8") as file, open(self.mktemp(), "w", encoding="utf-8") as other:
+            status = os.fstat(file.fileno())
+            environ = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+            files = (file, other, io.StringIO())
+            self.assertEqual([is_journal(environ, each) for each in files], [True, False, False])
+            self.assertFalse(is_journal({}, file))
+            with patch.dict(os.environ, environ), patch("sys.stdout", file):
+                for log_format in ("text", "json"):
+                    observer = LogPlan.of({}, log_format, LogLevel.info).observer()
+                    Logger(namespace="here", observer=observer).info("hello")
+        self.assertIn("<6>[here#info] hello\n{", Path(file.name).read_text())
 
 
 class JsonTests(LineTestCase):

@@ -121,6 +121,7 @@ class StateTests(HumdTestCase):
             whole + b"\n",
             b"x" * 5000,
             b"1\nt\np\n%d\n" % itself,
+            b"1\n/\np\n%d\n" % itself,
         ):
             lock.write_bytes(said)
             self.assertEqual(served(usual), usual, said[:20])
