@@ -104,7 +104,7 @@ def _said_of(state_dir: Path, who: HumdId, key: HumdKey | None) -> tuple[bool, H
         return False, None, None  # `ensemble doctor` tells
     revoked, begun = said.revoked(who) is not None, said.begun(who)
     later = who if key is None else key.humd_id()
-    if later != who and any(each.who == who for each in said.leading_to(later)):
+    if any(each.who == who for each in said.leading_to(later)):
         return revoked, later, None
     return revoked, None, begun.heir if begun is not None else None
 

@@ -12,7 +12,7 @@ from ensemble.command.outcome import BadUsage
 from ensemble.config import outward_addresses
 from ensemble.identity import LISTENED, BadHint, Hint, HumdId
 
-ONLY_IPV6: Final = "this machine has IPv6 addresses only, so others need a port of IPv6: --listen tls6:14731"
+ONLY_IPV6: Final = "this machine has IPv6 addresses only, so others need a port of IPv6 instead: --listen tls6:14731"
 _FIELDS: Final = re.compile(r"(?<!\\):")
 
 

@@ -11,7 +11,7 @@ import queue
 import socket
 import time
 from collections.abc import Callable, Sequence
-from errno import EADDRNOTAVAIL, ENETUNREACH
+from errno import EADDRNOTAVAIL, EAFNOSUPPORT, ENETUNREACH
 from functools import partial
 from math import ceil
 from threading import Thread
@@ -29,6 +29,7 @@ SLACK: Final = 1.0  # seconds more, in which names are looked up: the system set
 AT_ONCE: Final = 32  # threads
 TRIED: Final = frozenset({"tcp", "tls"})  # the schemes that a TCP connect tells something about
 _CHUNK: Final = 1 << 14
+_NO_WAY: Final = frozenset({EADDRNOTAVAIL, EAFNOSUPPORT, ENETUNREACH})  # from this machine
 
 Place: TypeAlias = tuple[socket.AddressFamily, Any]
 Connect: TypeAlias = Callable[[Sequence[Place]], bytes]
@@ -127,7 +128,7 @@ def _mend(error: OSError) -> str:
         return "is it a humd, and do large packets reach it, and come back? (its path MTU)"
     if isinstance(error, socket.gaierror):
         return "is the name right, and does the resolver of this machine answer?"
-    if error.errno in (ENETUNREACH, EADDRNOTAVAIL):
+    if error.errno in _NO_WAY:
         return "has this machine a network that leads there?"
     return ""
 
@@ -140,21 +141,23 @@ def _open(places: Sequence[Place]) -> socket.socket:
     """
     To the first that takes it; each has its share of the time.
 
-    :raises OSError: of the last of them.
+    :raises OSError: of the first of them to which this machine has a way, else of the first.
     """
     until = time.monotonic() + SECONDS
+    errors = []
     for left, (family, address) in zip(range(len(places), 0, -1), places, strict=True):
-        connection = socket.socket(family, socket.SOCK_STREAM)
+        connection = None
         try:
+            connection = socket.socket(family, socket.SOCK_STREAM)
             connection.settimeout(max((until - time.monotonic()) / left, 0.001))
             connection.connect(address)
-        except OSError:
-            connection.close()
-            if left == 1:
-                raise
+        except OSError as error:
+            errors.append(error)
+            if connection is not None:
+                connection.close()
         else:
             return connection
-    raise OSError("it has no address")
+    raise next((each for each in errors if each.errno not in _NO_WAY), (*errors, OSError("it has no address"))[0])
 
 
 def _connect(places: Sequence[Place]) -> bytes:

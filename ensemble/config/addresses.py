@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 import struct
 import sys
+from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Final
@@ -42,8 +44,10 @@ def outward_addresses(interface: str) -> list[str]:
     found: dict[int, str] = {}
     for place in (_routed, _of_interfaces) if sys.platform == "linux" else (_routed,):
         for family in families:
+            if family in found:
+                continue
             if (first := next(filter(_leads_here, place(family)), None)) is not None:
-                found.setdefault(family, first)
+                found[family] = first
     return list(found.values()) or [_LOOPBACK[families[-1]]]
 
 
@@ -67,7 +71,8 @@ def _routed(family: int) -> list[str]:
         with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
             if family == socket.AF_INET6 and sys.platform == "linux":
                 # What is pasted elsewhere is to last: no address that is another one next week (RFC 8981).
-                probe.setsockopt(socket.IPPROTO_IPV6, *_PREFERENCES)
+                with suppress(OSError):
+                    probe.setsockopt(socket.IPPROTO_IPV6, *_PREFERENCES)
             probe.connect((_FAR_AWAY[socket.AddressFamily(family)], 9))
             return [str(probe.getsockname()[0])]
     except OSError:
@@ -81,10 +86,11 @@ def _of_interfaces(family: int) -> list[str]:
 def _of_interfaces_6() -> list[str]:
     """What interfaces have; what lasts is first."""
     try:
-        lines = _IF_INET6.read_text().splitlines()
+        lines = _IF_INET6.read_text("latin-1").rstrip("\n").split("\n")  # a name may have any byte but a few
     except OSError:
         return []  # the system knows no such addresses
-    rows = [(int(flags, 16), digits) for digits, _, _, _, flags, _ in map(str.split, lines)]
+    fields = [line.split(maxsplit=5) for line in lines if line]
+    rows = [(int(flags, 16), digits) for digits, _, _, _, flags, _ in fields]
     rows.sort(key=lambda row: bool(row[0] & _PASSING))
     return [str(IPv6Address(bytes.fromhex(digits))) for flags, digits in rows if not flags & _NOT_OURS]
 
@@ -96,7 +102,7 @@ def _of_interfaces_4() -> list[str]:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
             for _, name in socket.if_nameindex():
                 try:
-                    told = fcntl.ioctl(probe, _SIOCGIFADDR, _IFREQ.pack(name.encode(), bytes(4)))
+                    told = fcntl.ioctl(probe, _SIOCGIFADDR, _IFREQ.pack(os.fsencode(name), bytes(4)))
                     (_, flags) = _IFREQ_FLAGS.unpack(fcntl.ioctl(probe, _SIOCGIFFLAGS, bytes(told)))
                 except OSError:
                     continue  # it has none

@@ -79,20 +79,22 @@ def create_text(path: StrPath, text: str) -> bool:
 
 
 @contextmanager
-def alone(folder: StrPath) -> Iterator[None]:
+def alone(folder: StrPath, seconds: float | None = None) -> Iterator[None]:
     """
     Nobody else who asks for it edits, or starts to serve a socket, in this folder.
 
     The lock is the folder's, as what is in it is replaced; the system lets go of it when the process ends.
 
+    :param seconds: to wait for it, ten where None; 0: one try.
     :raises ConfigurationError: somebody else does not let go of it, or the folder cannot be opened.
     """
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise ConfigurationError(f"cannot open the folder {os.fspath(folder)}: {error.strerror}") from None
+    seconds = LOCK_SECONDS if seconds is None else seconds
     try:
-        for _ in range(int(LOCK_SECONDS / LOCK_PAUSE)):
+        for _ in range(max(1, int(seconds / LOCK_PAUSE))):
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -104,7 +106,7 @@ def alone(folder: StrPath) -> Iterator[None]:
         else:
             place = os.fspath(folder)
             raise ConfigurationError(
-                f"somebody else has held the lock on {place} for {LOCK_SECONDS:g} s; try again (who may look into it "
+                f"somebody else has held the lock on {place} for {seconds:g} s; try again (who may look into it "
                 f"can hold it: `fuser {place}` names the process, `chmod go= {place}` leaves other users out)"
             )
         yield

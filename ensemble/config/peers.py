@@ -185,7 +185,7 @@ def write_empty_peers(path: StrPath) -> bool:
     try:
         if create_text(path, EMPTY):
             return True
-        if os.stat(path).st_size:
+        if not os.path.exists(path) or os.stat(path).st_size:  # not there: a link to what will be
             return False
         name = os.path.realpath(path)
         with alone(os.path.dirname(name)):

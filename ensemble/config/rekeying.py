@@ -15,6 +15,7 @@ Each step can be taken again where it was cut short, by a crash or by a full dis
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from itertools import pairwise
@@ -24,7 +25,7 @@ from typing import Any, Final, TypeVar
 from attrs import frozen
 
 from ensemble.config.atomic import alone, at_once, create_text, write_text
-from ensemble.config.paths import refuse_shared_state
+from ensemble.config.paths import refuse_shared_state, shown
 from ensemble.errors import ConfigurationError
 from ensemble.identity import (
     MAX_CHAIN,
@@ -52,6 +53,7 @@ _S = TypeVar("_S", Succession, Revocation)
 SUCCESSIONS: Final = "successions.json"
 MAX_FILE: Final = 16 * 1024  # bytes of a file with statements
 KEY_KIN: Final = r"|\.next|\.old-[0-9a-f]{12}"  # what stands behind the name of the key in those of the others
+MINT_SECONDS: Final = 60.0  # longer than it takes to write a new key
 MAX_REVOCATIONS: Final = 8  # of ours, that are still told
 PUT_BACK: Final = "put a copy back, or move it away"  # the mend of a damaged file of ours
 
@@ -146,7 +148,7 @@ def finish_rotation(key_file: Path, state_dir: Path) -> Succession:
     with _alone(key_file, state_dir):
         key, own = load(key_file), read_own_statements(state_dir)
         begun = own.begun(key.humd_id())
-        _remove_seeds(key_file)
+        _remove_seeds(key_file, older=0)  # a key is there, so nobody makes one without the lock
         if begun is None:
             done = own.leading_to(key.humd_id())
             if done:
@@ -222,9 +224,13 @@ def read_revocation(path: Path, mend: str = PUT_BACK) -> Revocation:
 
 
 def remove_seeds(key_file: Path) -> None:
-    """Remove what a process that was killed left of our keys, unless somebody is at them just now."""
-    with suppress(ConfigurationError), alone(Path(os.path.realpath(key_file)).parent):
-        _remove_seeds(key_file)
+    """
+    Remove what a process that was killed left of our keys, unless somebody is at them just now.
+
+    Who found no key a moment ago makes one without the lock, so what is as young is spared.
+    """
+    with suppress(ConfigurationError), alone(Path(os.path.realpath(key_file)).parent, 0):
+        _remove_seeds(key_file, older=MINT_SECONDS)
 
 
 def old_key_file(key_file: Path, who: HumdId) -> Path:
@@ -238,10 +244,9 @@ def _alone(key_file: Path, state_dir: Path) -> AbstractContextManager[None]:
     return alone(Path(os.path.realpath(key_file)).parent)
 
 
-def _remove_seeds(key_file: Path) -> None:
-    """Where there is a key nobody mints one without the lock, so whatever is there was left."""
+def _remove_seeds(key_file: Path, older: float) -> None:
     for name in {os.path.abspath(key_file), os.path.realpath(key_file)}:
-        remove_leftovers(name, KEY_KIN, older=None)
+        remove_leftovers(name, KEY_KIN, older)
 
 
 def _next(key_file: Path) -> Path:
@@ -283,10 +288,11 @@ def lost_key(key_file: Path, own: OwnStatements, me: HumdId | None) -> str:
     last = own.successions[-1]
     if own.revoked(last.who) is not None or own.revoked(last.heir) is not None:
         return ""  # they were ended, and this is a beginning
-    there = " (stop the humd, move the new key away)" if me is not None else ""
-    cause = f"this humd was {last.who}, and {SUCCESSIONS} has it go on as {last.heir}, but the key of neither is there"
-    latter = "" if next_key_trouble(key_file, last) else f", or go on as the latter: mv {_next(key_file)} {key_file}"
-    return f"{cause}: put a copy back{there}{latter}; if both are to be forgotten, move {SUCCESSIONS} away"
+    cause = f"this humd was {last.who}, and {SUCCESSIONS} has it go on as {last.heir}, but its key file is of neither"
+    first = "" if me is None else "stop the humd and move the new key away, then "
+    move = shlex.join(("mv", "-n", shown(_next(key_file)), shown(key_file)))
+    latter = "" if next_key_trouble(key_file, last) else f", or go on as the latter with `{move}`"
+    return f"{cause}: {first}put a copy back{latter}; if both are to be forgotten, move {SUCCESSIONS} away"
 
 
 def _next_key(key_file: Path, begun: Succession) -> None:

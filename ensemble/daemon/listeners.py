@@ -105,18 +105,19 @@ class Listeners(Service):
         try:
             return _at_once(endpoint_of(self._reactor, description).listen(_Door(self._build, wire_of(description))))
         except CannotListenError as error:
-            raise ConfigurationError(f"cannot listen on {description}: {self._why(error)}") from None
+            raise ConfigurationError(f"cannot listen on {description}: {self._why(description, error)}") from None
         except (OSError, OverflowError) as error:
             raise ConfigurationError(f"cannot listen on {description}: {error}") from None
 
-    def _why(self, error: CannotListenError) -> str:
+    def _why(self, description: str, error: CannotListenError) -> str:
         cause = error.socketError
         number = cause.errno if isinstance(cause, OSError) else None
         if number == errno.EADDRNOTAVAIL:
             return "no interface of this machine has that address (yet); choose another place with --listen"
-        ours: list[Any] = [port.getHost() for port in self._ports]
-        if number == errno.EADDRINUSE and ("::", error.port) in ((each.host, each.port) for each in ours):
-            return "the port on :: before it takes IPv4, too; leave this one out"
+        wire, ours = wire_of(description), zip(self._ports, self._descriptions, strict=False)
+        same: list[Any] = [port.getHost() for port, each in ours if wire_of(each) == wire]
+        if number == errno.EADDRINUSE and error.port in (each.port for each in same):
+            return f"another --listen of ours has that port; {wire}6:{error.port} alone is for IPv4, too"
         text = (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
         return f"{text}; choose another place with --listen"
 

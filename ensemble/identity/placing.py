@@ -8,6 +8,7 @@ with a secret seed in it where it was to be a key: so whoever makes the next one
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 import stat
@@ -66,15 +67,15 @@ def leftovers(name: StrPath, kin: str = "") -> dict[str, float]:
     return found
 
 
-def remove_leftovers(name: StrPath, kin: str = "", older: float | None = STALE_SECONDS) -> None:
+def remove_leftovers(name: StrPath, kin: str = "", older: float = STALE_SECONDS) -> None:
     """
     Remove L{leftovers}.
 
-    :param older: than so many seconds; None: all, for who knows that nobody else makes one now.
+    :param older: than so many seconds; 0: all, for who knows that nobody else makes one now.
     """
-    latest = None if older is None else time.time() - older
+    latest = time.time() - older if older else math.inf
     for path, changed in leftovers(name, kin).items():
-        if latest is None or changed < latest:
+        if changed < latest:
             with suppress(OSError):
                 os.unlink(path)
 

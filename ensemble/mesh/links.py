@@ -53,7 +53,7 @@ class Links:
         self._counters = refusals.counters
         self._links: set[Link] = set()
         self.received = 0
-        self._leaving: list[tuple[set[Link | None], Deferred[None]]] = []  # at each stop, and who waits for their end
+        self._leaving: list[tuple[set[Link], Deferred[None]]] = []  # at each stop, and who waits for their end
 
     def __len__(self) -> int:
         return len(self._links)
@@ -89,7 +89,8 @@ class Links:
             clock.callLater(STOP_SECONDS, cut),
             clock.callLater(STOP_SECONDS + CUT_SECONDS, self._told, gone),
         ]
-        self._tell_gone(None)
+        if not leaving:
+            self._told(gone)
         return gone.addBoth(stop)
 
     # LinkOwner
@@ -190,7 +191,7 @@ class Links:
         self._reception.lost(link, reason)
         self._tell_gone(link)
 
-    def _tell_gone(self, link: Link | None) -> None:
+    def _tell_gone(self, link: Link) -> None:
         for leaving, gone in list(self._leaving):
             leaving.discard(link)
             if not leaving:

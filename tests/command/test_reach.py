@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 from twisted.internet import reactor
@@ -159,6 +160,20 @@ class ReachTests(SynchronousTestCase):
                 self.assertEqual(reach.reach(["tcp:a:1"])["tcp:a:1"].trouble, "it has no address")
             for side in sides:
                 side.close()
+
+    def test_no_way(self) -> None:
+        """An address to which this machine has no way is not what is told where there is another."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        odd = (cast(socket.AddressFamily, 12345), ("127.0.0.1", 1))
+        dead, before = (socket.AF_INET, ("127.0.0.1", port)), os.listdir("/proc/self/fd")
+        for places, number in (
+            ([odd, dead], errno.ECONNREFUSED),
+            ([dead, odd], errno.ECONNREFUSED),
+            ([odd], errno.EAFNOSUPPORT),
+        ):
+            self.assertEqual(self.assertRaises(OSError, reach._open, places).errno, number)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), len(before))
 
     def test_mends(self) -> None:
         """What this machine itself lacks is told from what the other side may lack."""

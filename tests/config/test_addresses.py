@@ -83,6 +83,44 @@ class AddressTests(SynchronousTestCase):
         self.patch(addresses, "_routed", routed.__getitem__)
         self.assertEqual(outward_addresses("::"), ["192.0.2.9", "2001:db8::7"])
 
+    def test_odd_names(self) -> None:
+        """An interface may have any name."""
+        odd = IF_INET6.splitlines()[-1].replace("eth0", "a\N{EM SPACE}b").encode() + b"\n"
+        self.interfaces("", "192.0.2.4")
+        for name in (odd, odd.replace(b"a", b"\xff"), odd.replace(b"b\n", b"\x0b\n")):
+            addresses._IF_INET6.write_bytes(name)
+            self.assertEqual(outward_addresses("::")[0], "2001:db8::8")
+
+    def test_preference(self) -> None:
+        """The system is asked for an address that lasts; where it knows no such question it has one all the same."""
+        asked: list[tuple[object, ...]] = []
+        if sys.platform != "linux":
+            raise SkipTest("only Linux is asked")
+
+        class Probe:
+            def __init__(self, *_: object) -> None:
+                """Of no network."""
+
+            def __enter__(self) -> Probe:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                """Nothing was open."""
+
+            def setsockopt(self, *option: object) -> None:
+                asked.append(option)
+                raise OSError(errno.ENOPROTOOPT, "")
+
+            def connect(self, _: object) -> None:
+                """Nothing is sent."""
+
+            def getsockname(self) -> tuple[str, int]:
+                return "2001:db8::9", 1
+
+        self.patch(socket, "socket", Probe)
+        self.assertEqual(addresses._routed(socket.AF_INET6), ["2001:db8::9"])
+        self.assertEqual(asked, [(socket.IPPROTO_IPV6, 72, 2)])
+
     def test_ipv6_only(self) -> None:
         """Where a port of IPv6 takes no IPv4 there is no hint of that."""
         self.interfaces(IF_INET6, "192.0.2.4")

@@ -337,6 +337,12 @@ class WriteTests(SynchronousTestCase):
         self.assertTrue(write_empty_peers(path))
         self.assertEqual(read_peers(path), PeersFile())
 
+    def test_link_to_what_will_be(self) -> None:
+        """A link is there, wherever it leads."""
+        path = Path(self.mktemp())
+        path.symlink_to("nowhere")
+        self.assertFalse(write_empty_peers(path))
+
     def test_no_file(self) -> None:
         """A FIFO, as a device, has no byte, either, and stays what it is."""
         path = Path(self.mktemp())

@@ -121,9 +121,11 @@ class RotationTests(RekeyingTestCase):
             left = [path.with_name(f".{path.name}.abcd_123.tmp") for path in (self.key_file, also)]
             for path in left:
                 path.write_bytes(self.old.seed)
+            remove_seeds(self.key_file)  # one that is made just now may be somebody's
+            for path in left:
+                os.utime(path, (0, 0))
             with alone(self.state):
-                with patch("ensemble.config.atomic.LOCK_SECONDS", 0.0):
-                    remove_seeds(self.key_file)  # somebody is at them
+                remove_seeds(self.key_file)  # somebody is at them
             self.assertTrue(all(path.exists() for path in left))
             call()
             self.assertEqual(list(self.state.glob(".*")), [])
@@ -197,11 +199,11 @@ class RotationTests(RekeyingTestCase):
         self.key_file.unlink()
         third = HumdId.from_public(bytes(32))
         for mine, word in (
-            (None, "put a copy back, or go on"),
-            (third, "(stop the humd, move the new key away), or go on"),
+            (None, "is of neither: put a copy back, or go on"),
+            (third, "is of neither: stop the humd and move the new key away, then put a copy back, or go on"),
         ):
             told = lost_key(self.key_file, self.own(), mine)
-            for each in (self.me.full, begun.heir.full, word, f"mv {self.next} {self.key_file}; "):
+            for each in (self.me.full, begun.heir.full, word, f"with `mv -n {self.next} {self.key_file}`; "):
                 self.assertIn(each, told)
         self.next.unlink()
         self.assertNotIn("go on as the latter", lost_key(self.key_file, self.own(), None))

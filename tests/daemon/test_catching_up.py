@@ -91,3 +91,16 @@ class FullDiskTests(HumdTestCase):
         self.room()
         self.reactor.advance(RETRY_SECONDS)
         self.assertEqual(self.written(), 1)
+
+    def test_stopped_for_good(self) -> None:
+        """Once it is stopped nothing is tried again, whatever happens."""
+        again = CatchingUp(self.mine.state.memory, self.reactor)
+        before = len(self.reactor.getDelayedCalls())
+        again.startService()
+        for _ in range(2):
+            self.mine.state.memory.refused()
+            self.assertEqual(len(self.reactor.getDelayedCalls()), before + 1)
+        for _ in range(2):
+            again.stopService()
+            self.mine.state.memory.refused()
+            self.assertEqual(len(self.reactor.getDelayedCalls()), before)

@@ -245,8 +245,9 @@ class ListenerTests(HumdTestCase):
         """An address that is not there, and one that a port of ours has already, are told as what they are."""
         for before, number, host, told in (
             ((), errno.EADDRNOTAVAIL, "192.0.2.9", "no interface of this machine has that address (yet)"),
-            (("tcp6:7",), errno.EADDRINUSE, "::", "the port on :: before it takes IPv4, too; leave this one out"),
-            (("tcp:7",), errno.EADDRINUSE, "0.0.0.0", "Address already in use; choose another place"),
+            (("tcp6:7",), errno.EADDRINUSE, "::", "of ours has that port; tcp6:7 alone is for IPv4, too"),
+            (("tcp6:7",), errno.EACCES, "::", "Permission denied; choose another place"),
+            (("tls6:7",), errno.EADDRINUSE, "::", "Address already in use; choose another place"),
             (("tcp6:8",), errno.EADDRINUSE, "::", "Address already in use; choose another place"),
         ):
             at, last = [Port(IPv6Address("TCP", host, int(each[-1]))) for each in before], f"tcp:7:interface={host}"

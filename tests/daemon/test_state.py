@@ -85,6 +85,7 @@ class StateTests(HumdTestCase):
         left = [paths.state_dir / f".humd.key{kin}.abcd_123.tmp" for kin in ("", ".next", ".old-0123456789ab")]
         for path in left:
             path.touch()
+            os.utime(path, (0, 0))
         open_state(paths).close()
         self.assertEqual([path for path in left if path.exists()], [])
 
