@@ -15,12 +15,12 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from attrs import asdict, frozen
 
 from ensemble.command.control import texts_of
-from ensemble.command.here import Here
+from ensemble.command.here import Here, has_state_dir
 from ensemble.command.hints import advertised, near_only, of_listeners, trust_line
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.unit import UNIT, given_words, humd_words, twistd, unit_path, unit_text
@@ -124,7 +124,7 @@ def init(here: Here) -> int:
     text = unit_text(words)
     steps.append(_write_unit(unit, text, options.force))
     if not hints:
-        hints = guesses or texts_of(here.status()[0], "listening")
+        hints = guesses or texts_of(_our_status(here, paths, key.humd_id()), "listening")
     if any(hint.startswith("tls:") for hint in hints):
         hints = list(dict.fromkeys((*hints, f"tls-fp:{fingerprint(certificate_of(key))}")))
     guessed = bool(listen) and not advertise
@@ -161,6 +161,13 @@ def init(here: Here) -> int:
     else:
         _tell_next(here, report, paths)
     return OK
+
+
+def _our_status(here: Here, paths: Paths, ours: HumdId) -> dict[str, Any] | None:
+    """What the daemon says that has this key and state dir; None where another one, or none, answers on the socket."""
+    status = here.status()[0]
+    same = status is not None and status.get("id") == ours.full and has_state_dir(status, paths.state_dir)
+    return status if same else None
 
 
 def _other_humd(unit: Path, paths: Paths, home: str) -> str:

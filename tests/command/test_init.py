@@ -12,7 +12,7 @@ from ensemble.command.hints import advertised, endpoint, is_loopback, near_only,
 from ensemble.command.outcome import BadUsage
 from ensemble.config import read_peers
 from ensemble.identity import certificate_of, fingerprint, load
-from tests.command.calling import CommandTestCase, status
+from tests.command.calling import ALPHA, CommandTestCase, status
 
 SYSTEMCTL = """\
 #!/bin/sh
@@ -217,8 +217,17 @@ class InitTests(InitTestCase):
         ):
             document = self.call("init", "--force", "--json", *words).document
             self.assertEqual(document["row"]["hints"], hints)
-        self.serve_control(status=status())
+        self.serve_control(status=status(id=load(self.key).humd_id().full, state_dir=str(self.key.parent)))
         self.assertEqual(self.call("init", "--json").document["row"]["hints"], ["tcp:192.0.2.1:14730"])
+
+    def test_row_of_another_humd(self) -> None:
+        """Where a daemon with another key or state directory answers, its addresses do not stand beside our id."""
+        ours = self.mint().humd_id().full
+        for other in ({"id": ALPHA.full}, {"id": ours, "state_dir": f"{self.home}/other"}):
+            fake = self.serve_control(status=status(**other))
+            self.assertEqual(self.call("init", "--json").document["row"]["hints"], [])
+            self.assertTrue(fake.heard)
+            fake.stop()
 
     def test_remarks(self) -> None:
         """What is doubtful about the row's address is said beside it."""
