@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 import os
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from ensemble.command.control import texts_of
 from ensemble.command.here import Here, has_state_dir
 from ensemble.command.hints import advertised, near_only, of_listeners, trust_line
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
+from ensemble.command.start import start
 from ensemble.command.unit import UNIT, given_words, humd_words, twistd, unit_path, unit_text
 from ensemble.config import (
     Paths,
@@ -44,8 +44,6 @@ ADVERTISE: Final = "--advertise"
 LIMIT: Final = "--limit"
 MAX_TONE: Final = "--max-tone"
 GIVEN_ON: Final = (LISTEN, ADVERTISE, LIMIT, "--auth", "--admit", MAX_TONE, "--log-format")  # the daemon's own
-SYSTEMCTL_SECONDS: Final = 90.0  # that one call may take; a start waits until the daemon is ready
-_JOURNAL: Final = f"see `journalctl --user -u {UNIT} -n 20`"
 
 
 @frozen
@@ -81,14 +79,14 @@ class Report:
         return row_json(self.humd_id, self.hints)
 
     @property
-    def replaced(self) -> bool:
-        """There was another unit, with which the humd may run."""
-        return self.steps[-1].state == "replaced"
+    def rewritten(self) -> bool:
+        """The unit is new, and the humd may run with the one before, also where that file was removed."""
+        return self.steps[-1].state in ("made", "replaced")
 
     @property
     def starts(self) -> list[list[str]]:
         """The calls of systemctl that start the humd with the unit that is there now."""
-        enable = [["enable", UNIT], ["restart", UNIT]] if self.replaced else [["enable", "--now", UNIT]]
+        enable = [["enable", UNIT], ["restart", UNIT]] if self.rewritten else [["enable", "--now", UNIT]]
         return [["daemon-reload"], *enable]
 
 
@@ -146,7 +144,7 @@ def init(here: Here) -> int:
     if other:
         here.screen.note(f"{shown(unit)} ran the humd of {other} before, which has no unit now", replaced=other)
     if options.start:
-        _start(here.environ, report.starts)
+        start(here.environ, report.starts)
     if here.screen.json:
         here.screen.document(
             {
@@ -258,7 +256,7 @@ def _tell_next(here: Here, report: Report, paths: Paths) -> None:
     line("Next:")
     if not here.options.start:
         line("  " + " && ".join(shlex.join(["systemctl", "--user", *words]) for words in report.starts))
-        too = "" if report.replaced else " (as `ensemble init --start` does)"
+        too = "" if report.steps[-1].state == "replaced" else " (as `ensemble init --start` does)"
         line(f"      starts it, now and at each login{too}; without systemd:")
         line(f"      {shlex.join(report.command)}")
     line("  loginctl enable-linger")
@@ -278,44 +276,3 @@ def _remarks(report: Report) -> list[str]:
         wire = next(hint for hint in report.hints if not hint.startswith("tls-fp:")).partition(":")[0]
         return [f"the address is what this machine calls itself; others may need another: --advertise {wire}:HOST:PORT"]
     return []
-
-
-def _start(environ: Mapping[str, str], calls: Iterable[Sequence[str]]) -> None:
-    if shutil.which("systemctl", path=environ.get("PATH", os.defpath)) is None:
-        raise CommandFailed(
-            "init.no-systemd", "there is no systemctl here: run the daemon by hand, the command is in `ensemble init`"
-        )
-    for words in calls:
-        _systemctl(environ, *words)
-
-
-def _systemctl(environ: Mapping[str, str], *words: str) -> None:
-    command = ["systemctl", "--user", *words]
-    try:
-        done = subprocess.run(
-            command,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=SYSTEMCTL_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise CommandFailed(
-            "init.start-failed",
-            f"`{shlex.join(command)}` took longer than {SYSTEMCTL_SECONDS:g} s; {_JOURNAL}",
-        ) from None
-    if not done.returncode:
-        return
-    said = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
-    if "bus" in said or "not been booted with systemd" in said:
-        raise CommandFailed(
-            "init.no-session",
-            f"no systemd user session answers ({said}): log in as this user itself (not with su or sudo), or run "
-            "`loginctl enable-linger` as root for it and set XDG_RUNTIME_DIR=/run/user/$(id -u); "
-            "without systemd, run the command that `ensemble init` shows",
-        )
-    raise CommandFailed(
-        "init.start-failed",
-        f"`{shlex.join(command)}` failed: {said}; {_JOURNAL}",
-    )

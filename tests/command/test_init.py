@@ -55,7 +55,7 @@ class InitTests(InitTestCase):
         for path in (self.key, self.peers_file, self.unit):
             self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
         self.assertIn(f'{{"humd_id":"{key.humd_id().full}","hints":["tcp:192.0.2.7:14730"]}}', said.out)
-        self.assertIn("systemctl --user enable --now humd.service", said.out)
+        self.assertIn("systemctl --user restart humd.service", said.out)
         self.assertRegex(said.out, r"key +made +~/.local/state/hum/humd.key")
 
     def test_tls(self) -> None:
@@ -273,61 +273,6 @@ class InitTests(InitTestCase):
         said = self.call("init")
         self.assertEqual(said.status, 1)
         self.assertIn(f"cannot write the unit {self.unit}", said.err)
-
-
-class StartTests(InitTestCase):
-    """C{ensemble init --start}."""
-
-    def test_start(self) -> None:
-        """The manager reads the unit, enables it and starts it."""
-        self.systemctl()
-        said = self.call("init", "--start")
-        self.assertEqual((said.status, said.err), (0, ""))
-        self.assertEqual(self.log.read_text(), "--user daemon-reload\n--user enable --now humd.service\n")
-        self.assertIn("humd.service runs", said.out)
-        self.assertNotIn("daemon-reload", said.out)
-        self.assertTrue(self.call("init", "--start", "--json").document["started"])
-
-    def test_replaced(self) -> None:
-        """A humd that runs with the unit before is restarted, or that is what to do next."""
-        self.systemctl()
-        self.call("init")
-        said = self.call("init", "--force", "--listen", "tcp:1")
-        restart = ["--user daemon-reload", "--user enable humd.service", "--user restart humd.service"]
-        self.assertIn(" && ".join(f"systemctl {words}" for words in restart), said.out)
-        self.assertEqual(self.call("init", "--force", "--start").status, 0)
-        self.assertEqual(self.log.read_text().splitlines(), restart)
-
-    def test_no_systemd(self) -> None:
-        """Without systemctl it says how to go on; what was made stays."""
-        said = self.call("init", "--start")
-        self.assertEqual(said.status, 1)
-        self.assertIn("there is no systemctl here", said.err)
-        self.assertTrue(self.unit.exists())
-
-    def test_no_session(self) -> None:
-        """Without a user session it names the ways to one."""
-        for words in ("Failed to connect to bus: No medium found", "System has not been booted with systemd"):
-            self.systemctl(f"echo '{words}' >&2; exit 1")
-            said = self.call("init", "--start", "--json")
-            self.assertEqual((said.status, said.failure["qualifier"]), (1, "init.no-session"))
-            self.assertIn("enable-linger", said.failure["message"])
-
-    def test_start_fails(self) -> None:
-        """A unit that does not come up is told in systemctl's words, and where to read more."""
-        self.systemctl('case "$*" in *enable*) echo "Job failed" >&2; exit 1;; esac')
-        said = self.call("init", "--start")
-        self.assertEqual(said.status, 1)
-        self.assertIn("failed: Job failed; see `journalctl --user -u humd.service", said.err)
-        self.systemctl("exit 7")
-        self.assertIn("exit status 7", self.call("init", "--start").err)
-
-    def test_start_hangs(self) -> None:
-        """A start that takes too long is given up."""
-        self.systemctl("exec /bin/sleep 30")
-        with mock.patch("ensemble.command.init.SYSTEMCTL_SECONDS", 0.2):
-            said = self.call("init", "--start", "--json")
-        self.assertEqual((said.status, said.failure["qualifier"]), (1, "init.start-failed"))
 
 
 class HintTests(SynchronousTestCase):

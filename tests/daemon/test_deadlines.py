@@ -7,7 +7,7 @@ import re
 from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.command import control as asking, init, parser, reach
+from ensemble.command import control as asking, parser, reach, start
 from ensemble.daemon.ceilings import FIXED
 from ensemble.protocols import DEADLINES, Deadlines
 from tests.test_architecture import ROOT
@@ -20,7 +20,7 @@ FIXED_ROWS: dict[str, tuple[str | float, ...]] = {
     "``ensemble``: an answer": (asking.SECONDS,),
     "``ensemble send --wait``": (parser.SECONDS,),
     "``ensemble doctor``": (reach.SECONDS,),
-    "``ensemble init --start``": (init.SYSTEMCTL_SECONDS,),
+    "``ensemble init --start``": (start.SYSTEMCTL_SECONDS,),
 }
 ELSEWHERE = {  # told in other words, or of what nobody waits for
     "stagger_seconds",
