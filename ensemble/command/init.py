@@ -22,7 +22,7 @@ from ensemble.command.control import texts_of
 from ensemble.command.here import Here, has_state_dir
 from ensemble.command.hints import advertised, near_only, of_listeners, trust_line
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
-from ensemble.command.start import start
+from ensemble.command.start import Manager
 from ensemble.command.unit import UNIT, given_words, humd_words, twistd, unit_path, unit_text
 from ensemble.config import (
     Paths,
@@ -121,8 +121,11 @@ def init(here: Here) -> int:
     words = humd_words(twistd(), paths, _words(passed))
     text = unit_text(words)
     steps.append(_write_unit(unit, text, options.force))
+    status = _our_status(here, paths) if options.start or not (hints or guesses) else None
     if not hints:
-        hints = guesses or texts_of(_our_status(here, paths, key.humd_id()), "listening")
+        # Between a rotation and the restart the daemon still has the key before, whose certificate is another one.
+        same = status is not None and status.get("id") == key.humd_id().full
+        hints = guesses or (texts_of(status, "listening") if same else [])
     if any(hint.startswith("tls:") for hint in hints):
         hints = list(dict.fromkeys((*hints, f"tls-fp:{fingerprint(certificate_of(key))}")))
     guessed = bool(listen) and not advertise
@@ -144,7 +147,8 @@ def init(here: Here) -> int:
     if other:
         here.screen.note(f"{shown(unit)} ran the humd of {other} before, which has no unit now", replaced=other)
     if options.start:
-        start(here.environ, report.starts)
+        pid = status.get("pid") if status is not None else None
+        Manager(here.environ, unit, words).start(report.starts, pid if isinstance(pid, int) else 0)
     if here.screen.json:
         here.screen.document(
             {
@@ -161,11 +165,10 @@ def init(here: Here) -> int:
     return OK
 
 
-def _our_status(here: Here, paths: Paths, ours: HumdId) -> dict[str, Any] | None:
-    """What the daemon says that has this key and state dir; None where another one, or none, answers on the socket."""
+def _our_status(here: Here, paths: Paths) -> dict[str, Any] | None:
+    """What the daemon of this state dir says; None where none answers, or that of another one."""
     status = here.status()[0]
-    same = status is not None and status.get("id") == ours.full and has_state_dir(status, paths.state_dir)
-    return status if same else None
+    return status if status is not None and has_state_dir(status, paths.state_dir) else None
 
 
 def _other_humd(unit: Path, paths: Paths, home: str) -> str:

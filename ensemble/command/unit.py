@@ -21,6 +21,7 @@ from ensemble.errors import ConfigurationError
 UNIT: Final = "humd.service"
 SHELL: Final = "/bin/sh"
 KILL: Final = "/bin/kill"
+RETRY_SECONDS: Final = 5  # from a failure of the daemon to its next start
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_@:/.,=+-]+")
 # systemd wants no quote, backslash or control character in the program itself, and leaves a `$` there alone.
@@ -115,7 +116,7 @@ Type=notify
 ExecStart={exec_line(words)}
 ExecReload={KILL} -HUP $MAINPID
 Restart=on-failure
-RestartSec=5
+RestartSec={RETRY_SECONDS}
 RestartPreventExitStatus=2
 TimeoutStopSec=10
 WorkingDirectory=/

@@ -16,6 +16,10 @@ from tests.command.calling import ALPHA, CommandTestCase, status
 
 SYSTEMCTL = """\
 #!/bin/sh
+case "$*" in
+*FragmentPath*) echo '{fragment}'; exit;;
+*MainPID*) echo 4712; exit;;
+esac
 echo "$*" >> {log}
 {script}
 """
@@ -30,10 +34,16 @@ class InitTestCase(CommandTestCase):
         self.log = self.home / "systemctl.log"
         self.environ["PATH"] = str(self.home / "bin")
 
-    def systemctl(self, script: str = "exit 0") -> None:
+    def systemctl(self, script: str = "exit 0", fragment: str | None = None) -> None:
+        """
+        :param script: what it does when it is told to do something; what it is asked it answers.
+        :param fragment: the file of the unit that it has; the one that init writes where None.
+        """
         program = self.home / "bin/systemctl"
         program.parent.mkdir(exist_ok=True)
-        program.write_text(SYSTEMCTL.format(log=self.log, script=script))
+        program.write_text(
+            SYSTEMCTL.format(log=self.log, script=script, fragment=self.unit if fragment is None else fragment)
+        )
         program.chmod(0o755)
 
     def states(self, *words: str) -> list[str]:
