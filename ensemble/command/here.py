@@ -39,7 +39,7 @@ class Here:
         :raises Unanswered: this user may not look.
         """
         given, said = self.paths_given(), self.options
-        socket = said.thrum or self.environ.get("HUM_THRUM_SOCK") or self.environ.get("HUM_SOCKET")
+        socket = self.socket_given()
         try:
             found = served(given, thrum=not socket, peers=not said.peers)
         except PermissionError as error:
@@ -53,6 +53,11 @@ class Here:
     def paths_given(self) -> Paths:
         """The same, whether or not there is a daemon."""
         return self._paths(self.options.thrum)
+
+    def socket_given(self) -> str:
+        """The thrum socket that the options or the environment name; empty where the default is meant."""
+        named = (self.options.thrum, self.environ.get("HUM_THRUM_SOCK"), self.environ.get("HUM_SOCKET"))
+        return next(filter(None, named), "")
 
     def paths_at_least(self) -> tuple[Paths, ThrumPathTooLong | None]:
         """The same for who can do without a socket; and why there can be none, or None."""

@@ -23,7 +23,16 @@ from ensemble.command.here import Here, has_state_dir
 from ensemble.command.hints import advertised, near_only, of_listeners, trust_line
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.start import Manager
-from ensemble.command.unit import UNIT, given_words, humd_words, twistd, unit_path, unit_text
+from ensemble.command.unit import (
+    RUNTIME_THRUM,
+    UNIT,
+    former_text,
+    given_words,
+    humd_words,
+    twistd,
+    unit_path,
+    unit_text,
+)
 from ensemble.config import (
     Paths,
     create_text,
@@ -118,9 +127,14 @@ def init(here: Here) -> int:
         Step("peers", "made" if write_empty_peers(paths.peers_file) else "there", shown(paths.peers_file)),
     ]
     read_peers(paths.peers_file)  # one that is no JSON is told now, not by the daemon
-    words = humd_words(twistd(), paths, _words(passed))
-    text = unit_text(words)
-    steps.append(_write_unit(unit, text, options.force))
+    more = _words(passed)
+    words = humd_words(twistd(), paths, more)
+    socket = here.socket_given()
+    text = unit_text(words if socket else humd_words(twistd(), paths, more, RUNTIME_THRUM))
+    # Where no session was at hand, the default socket of those days is in the state dir.
+    sockets = [""] if socket else ["", f"{paths.state_dir}/thrum.sock", f"/run/user/{here.uid}/hum/thrum.sock"]
+    formers = [former_text(humd_words(twistd(), paths, more, each)) for each in sockets]
+    steps.append(_write_unit(unit, text, formers, options.force))
     status = _our_status(here, paths) if options.start or not (hints or guesses) else None
     if not hints:
         # Between a rotation and the restart the daemon still has the key before, whose certificate is another one.
@@ -173,18 +187,18 @@ def _our_status(here: Here, paths: Paths) -> dict[str, Any] | None:
 
 def _other_humd(unit: Path, paths: Paths, home: str) -> str:
     """The state dir of the humd that the unit runs, where it is another one; else empty."""
-    given = _kept(unit, ["--state-dir"]).get("--state-dir")
-    theirs = given[-1].replace("%h", home) if given else ""  # systemd.unit(5), "Specifiers"
+    given = _kept(unit, ["--state-dir"], home).get("--state-dir")
+    theirs = given[-1] if given else ""
     return "" if not theirs or os.path.realpath(theirs) == os.path.realpath(paths.state_dir) else theirs
 
 
-def _kept(unit: Path, options: Iterable[str]) -> dict[str, list[str]]:
+def _kept(unit: Path, options: Iterable[str], home: str = "") -> dict[str, list[str]]:
     """What the unit that is there gives for these options."""
     try:
         text = unit.read_text(errors="replace")
     except OSError:
         return {}
-    return {option: given_words(text, option) for option in options}
+    return {option: given_words(text, option, home) for option in options}
 
 
 def _words(options: Mapping[str, Iterable[str]]) -> list[str]:
@@ -214,13 +228,19 @@ def _ask_daemon(given: Mapping[str, Sequence[str]]) -> None:
         )
 
 
-def _write_unit(path: Path, text: str, force: bool) -> Step:
+def _write_unit(path: Path, text: str, formers: Iterable[str], force: bool) -> Step:
+    """
+    See to the unit.
+
+    :param formers: what init wrote for the same options before, which nobody has edited.
+    """
     try:
         if create_text(path, text):
             return Step("unit", "made", shown(path))
-        if path.read_bytes() == text.encode():
+        there = path.read_bytes()
+        if there == text.encode():
             return Step("unit", "there", shown(path))
-        if not force:
+        if not (force or there in [former.encode() for former in formers]):
             return Step("unit", "differs", shown(path))
         write_text(path, text)
     except OSError as error:

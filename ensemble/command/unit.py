@@ -23,13 +23,14 @@ SHELL: Final = "/bin/sh"
 KILL: Final = "/bin/kill"
 RETRY_SECONDS: Final = 5  # from a failure of the daemon to its next start
 
+_NAMED: Final = "SyslogIdentifier=humd\n"
 _BARE: Final = re.compile(r"[A-Za-z0-9_@:/.,=+-]+")
 # systemd wants no quote, backslash or control character in the program itself, and leaves a `$` there alone.
 _PLAIN_PROGRAM: Final = re.compile(r"[^\x00-\x1f\x7f\"'`\\$]+")
 _ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "%": "%%", "$": "$$", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _MEANT: Final = {escape: character for character, escape in _ESCAPES.items()}
 _WORD: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s"]+')
-_ESCAPED: Final = re.compile(r'%%|\$\$|\\(?:[\\"ntr]|x[0-9a-f]{2})')
+_ESCAPED: Final = re.compile(r'%[%h]|\$\$|\\(?:[\\"ntr]|x[0-9a-f]{2})')
 
 
 def unit_path(environ: Mapping[str, str]) -> Path | None:
@@ -59,11 +60,22 @@ def twistd() -> Path:
     raise ConfigurationError(f"there is no twistd in {folders[0]}: install Twisted there, or run that ensemble's init")
 
 
-def humd_words(program: Path, paths: Paths, more: Iterable[str]) -> list[str]:
-    """The whole command line of the daemon, word by word: the places, and what is passed on."""
+class Specifier(str):
+    """A word of C{ExecStart=} that systemd itself is to expand (systemd.unit(5), "Specifiers")."""
+
+
+RUNTIME_THRUM: Final = Specifier("%t/hum/thrum.sock")  # the default in every session, which a cron job does not know
+
+
+def humd_words(program: Path, paths: Paths, more: Iterable[str], thrum: str = "") -> list[str]:
+    """
+    The whole command line of the daemon, word by word: the places, and what is passed on.
+
+    :param thrum: takes the place of the thrum socket's path.
+    """
     words = [str(program), "-n", "--pidfile=", "humd"]
     words += ["--state-dir", str(paths.state_dir), "--key", str(paths.key)]
-    words += ["--peers", str(paths.peers_file), "--thrum", str(paths.thrum)]
+    words += ["--peers", str(paths.peers_file), "--thrum", thrum or str(paths.thrum)]
     return [*words, *more]
 
 
@@ -73,7 +85,7 @@ def quote(word: str) -> str:
 
     :raises ConfigurationError: systemd reads UTF-8 only, and this is none.
     """
-    if _BARE.fullmatch(word):
+    if isinstance(word, Specifier) or _BARE.fullmatch(word):
         return word
     try:
         word.encode()
@@ -90,17 +102,23 @@ def exec_line(words: Sequence[str]) -> str:
     return " ".join(map(quote, [SHELL, "-c", 'exec "$0" "$@"', *words]))
 
 
-def given_words(text: str, option: str) -> list[str]:
+def given_words(text: str, option: str, home: str = "") -> list[str]:
     """
     What a unit gives the daemon for an option that may be given more than once.
 
     :param text: of the whole unit, as L{unit_text} makes it or as a person edited it.
+    :param home: what C{%h} means; stays as it is where empty.
     :returns: in their order; empty also where the unit cannot be read.
     """
     line = next((line for line in text.split("\n") if line.startswith("ExecStart=")), "")
-    words = [_unquote(word) for word in _WORD.findall(line.removeprefix("ExecStart="))]
+    words = [_unquote(word, home) for word in _WORD.findall(line.removeprefix("ExecStart="))]
     found = [word.removeprefix(f"{option}=") for word in words if word.startswith(f"{option}=")]
     return found + [value for word, value in pairwise(words) if word == option]
+
+
+def former_text(words: Sequence[str]) -> str:
+    """The whole unit as it was written before its lines in the journal had the daemon's name."""
+    return unit_text(words).replace(_NAMED, "")
 
 
 def unit_text(words: Sequence[str]) -> str:
@@ -121,17 +139,17 @@ RestartPreventExitStatus=2
 TimeoutStopSec=10
 WorkingDirectory=/
 UMask=0077
-NoNewPrivileges=yes
+{_NAMED}NoNewPrivileges=yes
 
 [Install]
 WantedBy=default.target
 """
 
 
-def _unquote(word: str) -> str:
-    if not word.startswith('"'):
-        return word
-    return _ESCAPED.sub(lambda found: _MEANT.get(found[0]) or chr(int(found[0][2:], 16)), word[1:-1])
+def _unquote(word: str, home: str) -> str:
+    meant = _MEANT | {"%h": home or "%h"}
+    bare = word[1:-1] if word.startswith('"') else word
+    return _ESCAPED.sub(lambda found: meant.get(found[0]) or chr(int(found[0][2:], 16)), bare)
 
 
 def _control(character: str) -> str:

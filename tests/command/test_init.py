@@ -186,6 +186,38 @@ class InitTests(InitTestCase):
         self.assertNotIn("another humd", said.err)
         self.assertIn('"hints":["tcp:192.0.2.7:1"]', said.out)
 
+    def test_state_dir_like_a_specifier(self) -> None:
+        """A state directory whose name looks like a specifier is not taken for another one."""
+        words = ("--state-dir", f"{self.home}/%h")
+        self.assertEqual(self.states(*words), ["made", "made", "made"])
+        self.assertIn("/%%h", self.unit.read_text())
+        self.assertEqual(self.states(*words), ["there", "there", "there"])
+
+    def test_default_socket(self) -> None:
+        """A unit written where there is no session, as by cron, is the one that is written in a session."""
+        del self.environ["XDG_RUNTIME_DIR"]
+        command = self.call("init", "--json").document["command"]
+        self.assertTrue(command[command.index("--thrum") + 1].startswith("/"))
+        self.assertIn(" --thrum %t/hum/thrum.sock\n", self.unit.read_text())
+        self.environ["XDG_RUNTIME_DIR"] = str(self.home)
+        self.assertEqual(self.states()[2], "there")
+        for variable in ("HUM_SOCKET", "HUM_THRUM_SOCK"):
+            self.environ[variable] = f"{self.home}/{variable}"
+            self.assertEqual(self.states("--force")[2], "replaced")
+            self.assertIn(f" --thrum {self.home}/{variable}\n", self.unit.read_text())
+
+    def test_former_unit(self) -> None:
+        """What init wrote before it named the default socket as systemd does is replaced, unless somebody edited it."""
+        self.call("init", "--listen", "tcp:1")
+        now = self.unit.read_text()
+        for socket in (self.thrum, self.key.with_name("thrum.sock")):
+            former = now.replace("%t/hum/thrum.sock", str(socket)).replace("SyslogIdentifier=humd\n", "")
+            self.unit.write_text(former)
+            self.assertEqual(self.states()[2], "replaced")
+            self.assertEqual(self.unit.read_text(), now)
+            self.unit.write_text(former.replace("RestartSec=5", "RestartSec=6"))
+            self.assertEqual(self.call("init").status, 1)
+
     def test_unit_that_differs(self) -> None:
         """A unit that is not as asked stays, the difference is shown, nothing is started, and the status is 1."""
         self.systemctl()

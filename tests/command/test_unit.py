@@ -11,7 +11,16 @@ from unittest import SkipTest, mock
 from hypothesis import given, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.command.unit import exec_line, given_words, humd_words, quote, twistd, unit_path, unit_text
+from ensemble.command.unit import (
+    RUNTIME_THRUM,
+    exec_line,
+    given_words,
+    humd_words,
+    quote,
+    twistd,
+    unit_path,
+    unit_text,
+)
 from ensemble.config import Paths
 from ensemble.errors import ConfigurationError
 
@@ -91,6 +100,12 @@ class QuotingTests(SynchronousTestCase):
         self.assertEqual(given_words(text, "--listen"), values)
         self.assertEqual(given_words(text, "--advertise"), ["tcp:a:1"])
 
+    def test_specifiers(self) -> None:
+        """What a person wrote as systemd has it is read as systemd reads it."""
+        for written, meant in (("%h/s", "/me/s"), ('"%h/a b"', "/me/a b"), ("/%%h", "/%h"), ('"/%%%h"', "/%/me")):
+            self.assertEqual(given_words(f"ExecStart=x --state-dir {written}\n", "--state-dir", "/me"), [meant])
+        self.assertEqual(given_words("ExecStart=x --state-dir=%h/s", "--state-dir"), ["%h/s"])
+
     def test_unit_without_words(self) -> None:
         """A unit that is none gives nothing."""
         for text in ("", "ExecStart=", "mine", 'ExecStart="'):
@@ -129,9 +144,16 @@ class UnitTests(SynchronousTestCase):
         settings = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
         self.assertEqual(read_exec(settings["ExecStart"]), words)
         self.assertEqual(
-            [settings[key] for key in ("Type", "Restart", "ExecReload", "WantedBy")],
-            ["notify", "on-failure", "/bin/kill -HUP $MAINPID", "default.target"],
+            [settings[key] for key in ("Type", "Restart", "ExecReload", "WantedBy", "SyslogIdentifier")],
+            ["notify", "on-failure", "/bin/kill -HUP $MAINPID", "default.target", "humd"],
         )
+
+    def test_default_socket(self) -> None:
+        """The socket that systemd is to name stands as a specifier, whatever stands beside it."""
+        paths = Paths.resolve({"HOME": "/home/x%t y"}, 1, run_user="/nowhere")
+        text = unit_text(humd_words(Path("/venv/bin/twistd"), paths, ["--advertise", "50%t"], RUNTIME_THRUM))
+        self.assertIn(' --thrum %t/hum/thrum.sock --advertise "50%%t"\n', text)
+        self.assertIn('"/home/x%%t y/.local/state/hum"', text)
 
     def test_systemd_reads_it(self) -> None:
         """systemd itself has nothing to say against it, with the oddest of paths."""
@@ -144,7 +166,9 @@ class UnitTests(SynchronousTestCase):
             if not Path(program).exists():
                 Path(program).symlink_to("/bin/true")
             unit = Path(folder) / f"humd{number}.service"
-            unit.write_text(unit_text([program, "--state-dir", ODD, "--key", "/new\nline\x01"]))
+            unit.write_text(
+                unit_text([program, "--state-dir", ODD, "--key", "/new\nline\x01", "--thrum", RUNTIME_THRUM])
+            )
             done = subprocess.run(
                 ["systemd-analyze", "--user", "verify", str(unit)],
                 env={"HOME": folder, "XDG_RUNTIME_DIR": folder, "PATH": "/usr/bin:/bin"},
