@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import pwd
 import shlex
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -283,11 +284,19 @@ def _tell_next(here: Here, report: Report, paths: Paths) -> None:
         line(f"      starts it, now and at each login{too}; without systemd:")
         line(f"      {shlex.join(report.command)}")
     line("  loginctl enable-linger")
-    line("      keeps it running while you are logged out")
+    line("      keeps it running while you are logged out (without polkit, as root:")
+    line(f"      `loginctl enable-linger {_user(here.uid)}`)")
     line(f"  {here.screen.command('ensemble trust PEER HINT')}")
     line(f"      with what the other side shows; that puts its row into {here.below_home(shown(paths.peers_file))}")
     line(f"  {here.screen.command('ensemble doctor')}")
     line("      looks whether all is well, and names the mend where it is not")
+
+
+def _user(uid: int) -> str:
+    try:
+        return shlex.quote(pwd.getpwuid(uid).pw_name)
+    except KeyError:  # as in a container
+        return str(uid)
 
 
 def _remarks(report: Report) -> list[str]:

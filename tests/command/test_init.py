@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import stat
 from pathlib import Path
 from unittest import mock
@@ -67,6 +69,10 @@ class InitTests(InitTestCase):
         self.assertIn(f'{{"humd_id":"{key.humd_id().full}","hints":["tcp:192.0.2.7:14730"]}}', said.out)
         self.assertIn("systemctl --user restart humd.service", said.out)
         self.assertRegex(said.out, r"key +made +~/.local/state/hum/humd.key")
+        line = "as root:\n      `loginctl enable-linger {}`)"
+        self.assertIn(line.format(pwd.getpwuid(os.getuid()).pw_name), said.out)
+        with mock.patch("pwd.getpwuid", side_effect=KeyError):
+            self.assertIn(line.format(os.getuid()), self.call("init").out)
 
     def test_tls(self) -> None:
         """Over TLS the row for others has the fingerprint of the certificate, too."""
