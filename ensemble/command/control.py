@@ -19,6 +19,7 @@ from ensemble.tone import BadDocument, read_document, write_document
 
 SECONDS: Final = 10.0  # that the daemon may take to answer
 MAX_ANSWER: Final = 64 * 1024 * 1024  # bytes of one answer line
+BY_HAND: Final = "start one with `twistd humd`"
 NOT_FIRST: Final = "put the socket where others cannot be first, with --thrum"
 AS_ITS_USER: Final = "run this as the user that the humd runs as"
 
@@ -52,7 +53,7 @@ def unreachable(path: Path, error: OSError) -> NoDaemon:
         return Unanswered(f"this user may not use {path} ({cause}); {AS_ITS_USER}")
     if isinstance(error, TimeoutError | BlockingIOError):
         return silent(path, error)
-    return NoDaemon(f"no humd answers on {path} ({cause}); start one with `twistd humd`")
+    return NoDaemon(f"no humd answers on {path} ({cause}); {BY_HAND}")
 
 
 def silent(path: Path, error: OSError) -> Unanswered:

@@ -9,7 +9,6 @@ the same humd.
 from __future__ import annotations
 
 import difflib
-import os
 import pwd
 import shlex
 import subprocess
@@ -28,8 +27,9 @@ from ensemble.command.unit import (
     RUNTIME_THRUM,
     UNIT,
     former_text,
-    given_words,
     humd_words,
+    kept_words,
+    other_humd,
     twistd,
     unit_path,
     unit_text,
@@ -115,9 +115,9 @@ def init(here: Here) -> int:
     if unit is None:
         raise ConfigurationError("HOME is not set, so a unit of systemd has no place: set it, or XDG_CONFIG_HOME")
     given = {option: _values(getattr(options, option[2:].replace("-", "_"))) for option in GIVEN_ON}
-    other = _other_humd(unit, paths, here.environ.get("HOME", ""))
+    other = other_humd(unit, paths, here.environ.get("HOME", ""))
     keeps = not (options.force or other)
-    kept = _kept(unit, [option for option, values in given.items() if not values]) if keeps else {}
+    kept = kept_words(unit, [option for option, values in given.items() if not values]) if keeps else {}
     passed = given | kept
     listen, advertise = passed[LISTEN], passed[ADVERTISE]
     hints, guesses = advertised(advertise), of_listeners(listen)  # judged before anything is written
@@ -184,22 +184,6 @@ def _our_status(here: Here, paths: Paths) -> dict[str, Any] | None:
     """What the daemon of this state dir says; None where none answers, or that of another one."""
     status = here.status()[0]
     return status if status is not None and has_state_dir(status, paths.state_dir) else None
-
-
-def _other_humd(unit: Path, paths: Paths, home: str) -> str:
-    """The state dir of the humd that the unit runs, where it is another one; else empty."""
-    given = _kept(unit, ["--state-dir"], home).get("--state-dir")
-    theirs = given[-1] if given else ""
-    return "" if not theirs or os.path.realpath(theirs) == os.path.realpath(paths.state_dir) else theirs
-
-
-def _kept(unit: Path, options: Iterable[str], home: str = "") -> dict[str, list[str]]:
-    """What the unit that is there gives for these options."""
-    try:
-        text = unit.read_text(errors="replace")
-    except OSError:
-        return {}
-    return {option: given_words(text, option, home) for option in options}
 
 
 def _words(options: Mapping[str, Iterable[str]]) -> list[str]:

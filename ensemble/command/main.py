@@ -14,10 +14,12 @@ _interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
 if _interruptible:
     signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
 try:
+    from ensemble.command.control import BY_HAND
     from ensemble.command.here import PLACES, Here
     from ensemble.command.outcome import BROKEN_PIPE, INTERRUPTED, OK, BadUsage, verdict
     from ensemble.command.output import Screen, discard
     from ensemble.command.parser import build
+    from ensemble.command.unit import has_unit
     from ensemble.errors import EnsembleError
 finally:
     if _interruptible:
@@ -66,7 +68,10 @@ def run(words: Sequence[str], environ: Mapping[str, str], stdin: BinaryIO, out: 
         return status
     except EnsembleError as error:
         status, qualifier = verdict(error)
-        screen.failure(qualifier, str(error), error.usage if isinstance(error, BadUsage) else "")
+        said = str(error)
+        if BY_HAND in said and not screen.leads and has_unit(environ, os.getuid()):
+            said = said.replace(BY_HAND, "start it with `systemctl --user start humd`")
+        screen.failure(qualifier, said, error.usage if isinstance(error, BadUsage) else "")
         return status
 
 

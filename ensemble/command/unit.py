@@ -7,6 +7,7 @@ of systemd.service(5), "Command lines": C-style escapes inside double quotes, C{
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import sysconfig
@@ -114,6 +115,30 @@ def given_words(text: str, option: str, home: str = "") -> list[str]:
     words = [_unquote(word, home) for word in _WORD.findall(line.removeprefix("ExecStart="))]
     found = [word.removeprefix(f"{option}=") for word in words if word.startswith(f"{option}=")]
     return found + [value for word, value in pairwise(words) if word == option]
+
+
+def kept_words(unit: Path, options: Iterable[str], home: str = "") -> dict[str, list[str]]:
+    """What the unit that is there gives for these options."""
+    try:
+        text = unit.read_text(errors="replace")
+    except OSError:
+        return {}
+    return {option: given_words(text, option, home) for option in options}
+
+
+def other_humd(unit: Path, paths: Paths, home: str) -> str:
+    """The state dir of the humd that the unit runs, where it is another one; else empty."""
+    given = kept_words(unit, ["--state-dir"], home).get("--state-dir")
+    theirs = given[-1] if given else ""
+    return "" if not theirs or os.path.realpath(theirs) == os.path.realpath(paths.state_dir) else theirs
+
+
+def has_unit(environ: Mapping[str, str], uid: int) -> bool:
+    """Whether the unit is there, and of the humd that is meant where no option says which."""
+    unit = unit_path(environ)
+    if unit is None or not unit.is_file():
+        return False
+    return not other_humd(unit, Paths.resolve(environ, uid), environ.get("HOME", ""))
 
 
 def former_text(words: Sequence[str]) -> str:

@@ -118,6 +118,18 @@ class MainTests(CommandTestCase):
             self.assertIn("start one with `twistd humd`", said.err)
             self.assertEqual(self.call(*words, "--json").failure["qualifier"], "daemon.absent")
 
+    def test_no_daemon_with_a_unit(self) -> None:
+        """Where a unit runs the humd that is meant, that is how to start it; where it runs another one it is not."""
+        self.assertEqual(self.call("init").status, 0)
+        for words in (("status",), ("listen",), ("send", "a" * 64, '{"chi":"pulse"}')):
+            self.assertIn("; start it with `systemctl --user start humd`\n", self.call(*words).err)
+        other = f"{self.home}/other"
+        self.assertIn(
+            f"start one with `twistd humd --state-dir {other}`", self.call("status", "--state-dir", other).err
+        )
+        self.environ["XDG_STATE_HOME"] = other
+        self.assertIn("start one with `twistd humd`", self.call("status").err)
+
     def test_refusal(self) -> None:
         """What the daemon refuses ends with 1, in its own words."""
         self.serve_control(status={"ok": False, "qualifier": "queue.full", "message": "too many connections"})
