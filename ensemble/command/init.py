@@ -26,7 +26,6 @@ from ensemble.command.start import Manager
 from ensemble.command.unit import (
     RUNTIME_THRUM,
     UNIT,
-    former_text,
     humd_words,
     kept_words,
     other_humd,
@@ -130,12 +129,8 @@ def init(here: Here) -> int:
     read_peers(paths.peers_file)  # one that is no JSON is told now, not by the daemon
     more = _words(passed)
     words = humd_words(twistd(), paths, more)
-    socket = here.socket_given()
-    text = unit_text(words if socket else humd_words(twistd(), paths, more, RUNTIME_THRUM))
-    # Where no session was at hand, the default socket of those days is in the state dir.
-    sockets = [""] if socket else ["", f"{paths.state_dir}/thrum.sock", f"/run/user/{here.uid}/hum/thrum.sock"]
-    formers = [former_text(humd_words(twistd(), paths, more, each)) for each in sockets]
-    steps.append(_write_unit(unit, text, formers, options.force))
+    text = unit_text(words if here.socket_given() else humd_words(twistd(), paths, more, RUNTIME_THRUM))
+    steps.append(_write_unit(unit, text, options.force))
     status = _our_status(here, paths) if options.start or not (hints or guesses) else None
     if not hints:
         # Between a rotation and the restart the daemon still has the key before, whose certificate is another one.
@@ -213,19 +208,13 @@ def _ask_daemon(given: Mapping[str, Sequence[str]]) -> None:
         )
 
 
-def _write_unit(path: Path, text: str, formers: Iterable[str], force: bool) -> Step:
-    """
-    See to the unit.
-
-    :param formers: what init wrote for the same options before, which nobody has edited.
-    """
+def _write_unit(path: Path, text: str, force: bool) -> Step:
     try:
         if create_text(path, text):
             return Step("unit", "made", shown(path))
-        there = path.read_bytes()
-        if there == text.encode():
+        if path.read_bytes() == text.encode():
             return Step("unit", "there", shown(path))
-        if not (force or there in [former.encode() for former in formers]):
+        if not force:
             return Step("unit", "differs", shown(path))
         write_text(path, text)
     except OSError as error:

@@ -24,7 +24,6 @@ SHELL: Final = "/bin/sh"
 KILL: Final = "/bin/kill"
 RETRY_SECONDS: Final = 5  # from a failure of the daemon to its next start
 
-_NAMED: Final = "SyslogIdentifier=humd\n"
 _BARE: Final = re.compile(r"[A-Za-z0-9_@:/.,=+-]+")
 # systemd wants no quote, backslash or control character in the program itself, and leaves a `$` there alone.
 _PLAIN_PROGRAM: Final = re.compile(r"[^\x00-\x1f\x7f\"'`\\$]+")
@@ -141,11 +140,6 @@ def has_unit(environ: Mapping[str, str], uid: int) -> bool:
     return not other_humd(unit, Paths.resolve(environ, uid), environ.get("HOME", ""))
 
 
-def former_text(words: Sequence[str]) -> str:
-    """The whole unit as it was written before its lines in the journal had the daemon's name."""
-    return unit_text(words).replace(_NAMED, "")
-
-
 def unit_text(words: Sequence[str]) -> str:
     """The whole unit."""
     return f"""\
@@ -164,7 +158,8 @@ RestartPreventExitStatus=2
 TimeoutStopSec=10
 WorkingDirectory=/
 UMask=0077
-{_NAMED}NoNewPrivileges=yes
+SyslogIdentifier=humd
+NoNewPrivileges=yes
 
 [Install]
 WantedBy=default.target

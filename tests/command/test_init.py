@@ -212,18 +212,6 @@ class InitTests(InitTestCase):
             self.assertEqual(self.states("--force")[2], "replaced")
             self.assertIn(f" --thrum {self.home}/{variable}\n", self.unit.read_text())
 
-    def test_former_unit(self) -> None:
-        """What init wrote before it named the default socket as systemd does is replaced, unless somebody edited it."""
-        self.call("init", "--listen", "tcp:1")
-        now = self.unit.read_text()
-        for socket in (self.thrum, self.key.with_name("thrum.sock")):
-            former = now.replace("%t/hum/thrum.sock", str(socket)).replace("SyslogIdentifier=humd\n", "")
-            self.unit.write_text(former)
-            self.assertEqual(self.states()[2], "replaced")
-            self.assertEqual(self.unit.read_text(), now)
-            self.unit.write_text(former.replace("RestartSec=5", "RestartSec=6"))
-            self.assertEqual(self.call("init").status, 1)
-
     def test_unit_that_differs(self) -> None:
         """A unit that is not as asked stays, the difference is shown, nothing is started, and the status is 1."""
         self.systemctl()
