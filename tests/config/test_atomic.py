@@ -179,3 +179,16 @@ class CreateTextTests(AtomicCase):
             self.assertTrue(create_text(self.path, "text"))
         self.assertEqual((self.path.read_text(), self.mode(self.path)), ("text", 0o600))
         self.assertEqual(os.listdir(self.folder), ["peers.json"])
+
+    def test_full_disk_without_hard_links(self) -> None:
+        """There a file of which only a part was written goes again."""
+        real = os.fsync
+
+        def full(handle: int) -> None:
+            if os.path.exists(self.path):
+                raise OSError(errno.ENOSPC, "full")
+            real(handle)
+
+        with patch("os.link", no_links), patch("os.fsync", full):
+            self.assertRaisesRegex(OSError, "full", create_text, self.path, "text")
+        self.assertEqual(os.listdir(self.folder), [])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -336,6 +338,20 @@ class WriteTests(SynchronousTestCase):
         self.assertIn('put {"peers": []} into it', str(self.assertRaises(ConfigurationError, read_peers, path)))
         self.assertTrue(write_empty_peers(path))
         self.assertEqual(read_peers(path), PeersFile())
+
+    def test_quicker(self) -> None:
+        """What somebody wrote into the empty file meanwhile stays."""
+        path = Path(self.mktemp())
+        path.touch()
+
+        @contextmanager
+        def waited(_: object) -> Iterator[None]:
+            path.write_text('{"peers": [{"humd_id": "' + BARE + '"}]}')
+            yield
+
+        with patch("ensemble.config.peers.alone", waited):
+            self.assertFalse(write_empty_peers(path))
+        self.assertEqual(read_peers(path).rows, (PeerRow(ME),))
 
     def test_link_to_what_will_be(self) -> None:
         """A link is there, wherever it leads."""
