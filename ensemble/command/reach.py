@@ -91,10 +91,7 @@ def _work(waiting: queue.SimpleQueue[str], found: dict[str, Reached], tries: dic
             hint = waiting.get_nowait()
         except queue.Empty:
             return
-
-        def looked_up(hint: str = hint) -> None:
-            found[hint] = _silent(hint)
-
+        looked_up = partial(found.__setitem__, hint, _silent(hint))
         found[hint] = _try(hint, tries[hint.partition(":")[0]], looked_up)
 
 

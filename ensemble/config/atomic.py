@@ -8,12 +8,11 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Final, TypeAlias
+from functools import partial
+from typing import Final
 
 from ensemble.errors import ConfigurationError
-from ensemble.identity import link_in_place, make_folders, make_temporary, sync_folder
-
-StrPath: TypeAlias = str | os.PathLike[str]
+from ensemble.identity import StrPath, make_folders, make_temporary, put_in_place, sync_folder
 
 FILE_MODE: Final = 0o600  # of files that were not there before
 LOCK_SECONDS: Final = 10.0  # that we wait for somebody else's edit
@@ -65,10 +64,10 @@ def create_text(path: StrPath, text: str) -> bool:
     folder = os.path.dirname(os.path.abspath(name))
     make_folders(folder)
     handle, temporary = make_temporary(name)
+    fill = partial(_fill, text=text)
     try:
-        _fill(handle, text)
-        if not link_in_place(temporary, name):
-            _create_there(name, text)
+        fill(handle)
+        put_in_place(temporary, name, fill)
     except FileExistsError:
         return False  # somebody was quicker
     finally:
@@ -112,17 +111,6 @@ def alone(folder: StrPath, seconds: float | None = None) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _create_there(name: str, text: str) -> None:
-    """Who is killed in the middle leaves a part of it."""
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-    try:
-        _fill(handle, text)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
 
 
 def _fill(handle: int, text: str, lasting: bool = True, dressed_as: str | None = None) -> None:

@@ -28,8 +28,9 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from ensemble.config.atomic import StrPath, at_once
+from ensemble.config.atomic import at_once
 from ensemble.errors import ConfigurationError
+from ensemble.identity import StrPath
 
 MAX_THRUM: Final = 99  # bytes: the control path has 8 more, and the kernel's limit is 107
 LOCK: Final = "humd.lock"  # in the state dir: the daemon's process, thrum socket, peers file, and inode of this

@@ -24,11 +24,11 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from ensemble.config.atomic import StrPath, alone, at_once, create_text, write_text
+from ensemble.config.atomic import alone, at_once, create_text, write_text
 from ensemble.config.slips import nearly_known
 from ensemble.config.splice import BLANKS, Container, may_repeat
 from ensemble.errors import ConfigurationError, EnsembleError
-from ensemble.identity import MAX_HINTS, BadHint, BadHumdId, Hint, HumdAddr, HumdId, Role
+from ensemble.identity import MAX_HINTS, BadHint, BadHumdId, Hint, HumdAddr, HumdId, Role, StrPath
 from ensemble.tone import read_document, write_document
 
 MAX_FILE: Final = 4 * 1024 * 1024  # bytes

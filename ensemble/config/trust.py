@@ -14,11 +14,11 @@ from typing import Any, Final
 from attrs import evolve, field, frozen
 from attrs.converters import optional
 
-from ensemble.config.atomic import StrPath, alone, write_text
+from ensemble.config.atomic import alone, write_text
 from ensemble.config.peers import EMPTY, MAX_FILE, PeerRow, PeersFile, check_alias, parse_peers, read_bytes
 from ensemble.config.splice import BLANKS, Container, blank_behind
 from ensemble.errors import ConfigurationError
-from ensemble.identity import Hint, HumdId, make_folders
+from ensemble.identity import Hint, HumdId, StrPath, make_folders
 from ensemble.tone import read_document, write_document
 
 PIN: Final = "tls-fp:"

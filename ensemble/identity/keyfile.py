@@ -11,11 +11,12 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from ensemble.errors import ConfigurationError
 from ensemble.identity.key import SEED_LENGTH, HumdKey
-from ensemble.identity.placing import StrPath, link_in_place, make_folders, make_temporary, sync_folder
+from ensemble.identity.placing import StrPath, make_folders, make_temporary, put_in_place, sync_folder
 from ensemble.identity.users import others_write
 
 _OTHERS: Final = 0o077
@@ -84,9 +85,10 @@ def save(path: StrPath, key: HumdKey) -> None:
         handle, temporary = make_temporary(name)
     except OSError as error:
         raise KeyFileError(f"cannot make a key file in {folder}: {error.strerror}") from error
+    fill = partial(_fill, seed=key.seed)
     try:
-        _fill(handle, key.seed)
-        _put_in_place(temporary, name, key.seed)
+        fill(handle)
+        put_in_place(temporary, name, fill)  # a rename would cost a key in a race
         sync_folder(folder)
     except FileExistsError:
         raise KeyFileExists(f"there is a key file {name} already: it was not touched") from None
@@ -144,14 +146,3 @@ def _fill(handle: int, seed: bytes) -> None:
         file.write(seed)
         file.flush()
         os.fsync(handle)
-
-
-def _put_in_place(temporary: str, name: str, seed: bytes) -> None:
-    if not link_in_place(temporary, name):  # a rename would cost a key in a race
-        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            _fill(handle, seed)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(name)
-            raise

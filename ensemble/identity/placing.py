@@ -14,6 +14,7 @@ import re
 import stat
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TypeAlias
 
@@ -80,21 +81,29 @@ def remove_leftovers(name: StrPath, kin: str = "", older: float = STALE_SECONDS)
                 os.unlink(path)
 
 
-def link_in_place(temporary: str, name: str) -> bool:
+def put_in_place(temporary: str, name: str, fill: Callable[[int], None]) -> None:
     """
     Give a file its name.  Unlike a rename this fails where the name is taken.
 
-    :returns: False where the file system has no hard links.
+    :param fill: writes the same to a descriptor, and closes it: for file systems without hard links, where whoever is
+        killed in the middle leaves a part of it.
     :raises FileExistsError: the name is taken.
-    :raises OSError: it cannot be done.
+    :raises OSError: it cannot be done; nothing of that name is left.
     """
     try:
         os.link(temporary, name)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        return False
-    return True
+    else:
+        return
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        fill(handle)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
 
 
 def sync_folder(folder: StrPath) -> None:

@@ -148,14 +148,14 @@ class DoctorTests(CommandTestCase):
     def test_near_on_purpose(self) -> None:
         """Beside a port that others reach, one for this machine only is as it was meant."""
         self.healthy(listening=["tcp:127.0.0.1:1", "tcp:192.0.2.1:1"])
-        with mock.patch("ensemble.command.doctor.is_ipv6_only", lambda: True):
+        with mock.patch("ensemble.command.hints.is_ipv6_only", lambda: True):
             found = [each["grade"] for each in self.checks(expect=0) if each["check"] == "listening"]
         self.assertEqual(found, ["ok", "ok"])
 
     def test_ipv6_only(self) -> None:
         """A humd that only this machine can reach, for it has no IPv4, is worth a look."""
         self.healthy(listening=["tcp:127.0.0.1:1"])
-        with mock.patch("ensemble.command.doctor.is_ipv6_only", lambda: True):
+        with mock.patch("ensemble.command.hints.is_ipv6_only", lambda: True):
             (found,) = (each for each in self.checks(expect=0) if each["check"] == "listening")
         self.assertEqual((found["grade"], "tls6:14731" in found["mend"]), ("warn", True))
 
