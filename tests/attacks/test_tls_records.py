@@ -351,11 +351,12 @@ class EndTests(Records):
     async def test_before_a_hello(self) -> None:
         """A record that was changed, or is too long, is counted and told also where no link is up yet."""
         with capturedLogs() as events:
-            for size, last in ((1, b"x"), (FULL + 1, b"")):
+            for size, change in ((1, 1), (FULL + 1, 0)):
                 rogue = await self.arena.rogue(self.victim)
                 assert rogue.sealer is not None
                 await self.arena.until(lambda: self.victim.ensemble.pending)
-                rogue.send(rogue.sealer.seal(bytes(size))[: -len(last) or None] + last)
+                *record, last = rogue.sealer.seal(bytes(size))
+                rogue.send(bytes([*record, last ^ change]))
                 await self.arena.until(lambda: not self.victim.ensemble.pending)
         self.assertEqual((self.counted("handshake.line"), self.counted("links.broke")), (2, 0))
         told, *_ = [event for event in events if event.get("counter") == "handshake.line"]
