@@ -20,6 +20,7 @@ from ensemble.tone import BadDocument, read_document, write_document
 SECONDS: Final = 10.0  # that the daemon may take to answer
 MAX_ANSWER: Final = 64 * 1024 * 1024  # bytes of one answer line
 BY_HAND: Final = "start one with `twistd humd`"
+BY_UNIT: Final = "start it with `systemctl --user start humd`"
 NOT_FIRST: Final = "put the socket where others cannot be first, with --thrum"
 AS_ITS_USER: Final = "run this as the user that the humd runs as"
 

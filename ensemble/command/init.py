@@ -20,7 +20,7 @@ from attrs import asdict, frozen
 
 from ensemble.command.control import texts_of
 from ensemble.command.here import Here, has_state_dir
-from ensemble.command.hints import advertised, near_only, of_listeners, trust_line
+from ensemble.command.hints import near_only, of_listeners, trust_line
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.start import Manager
 from ensemble.command.unit import (
@@ -34,7 +34,9 @@ from ensemble.command.unit import (
     unit_text,
 )
 from ensemble.config import (
+    Listening,
     Paths,
+    check_advertise,
     create_text,
     read_peers,
     refuse_shared_state,
@@ -119,8 +121,11 @@ def init(here: Here) -> int:
     kept = kept_words(unit, [option for option, values in given.items() if not values]) if keeps else {}
     passed = given | kept
     listen, advertise = passed[LISTEN], passed[ADVERTISE]
-    hints, guesses = advertised(advertise), of_listeners(listen)  # judged before anything is written
     _ask_daemon({option: given[option] for option in (LISTEN, LIMIT, MAX_TONE)})
+    try:  # judged before anything is written
+        hints, guesses = list(map(check_advertise, advertise)), of_listeners(map(Listening.parse, listen))
+    except ConfigurationError as error:
+        raise BadUsage(str(error)) from None
     key, minted = load_or_mint(paths.key)
     steps = [
         Step("key", "made" if minted else "there", shown(paths.key)),

@@ -14,7 +14,6 @@ _interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
 if _interruptible:
     signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
 try:
-    from ensemble.command.control import BY_HAND
     from ensemble.command.here import PLACES, Here
     from ensemble.command.outcome import BROKEN_PIPE, INTERRUPTED, OK, BadUsage, verdict
     from ensemble.command.output import Screen, discard
@@ -62,16 +61,14 @@ def run(words: Sequence[str], environ: Mapping[str, str], stdin: BinaryIO, out: 
     :raises BrokenPipeError: nobody reads the output any more.
     """
     screen = Screen(out, err, environ, "--json" in words)
+    screen.has_unit = lambda: has_unit(environ, os.getuid())
     try:
         status = _do(words, screen, environ, stdin)
         screen.flush()
         return status
     except EnsembleError as error:
         status, qualifier = verdict(error)
-        said = str(error)
-        if BY_HAND in said and not screen.leads and has_unit(environ, os.getuid()):
-            said = said.replace(BY_HAND, "start it with `systemctl --user start humd`")
-        screen.failure(qualifier, said, error.usage if isinstance(error, BadUsage) else "")
+        screen.failure(qualifier, str(error), error.usage if isinstance(error, BadUsage) else "")
         return status
 
 

@@ -3,6 +3,7 @@
 from ensemble.config.addresses import outward_addresses
 from ensemble.config.atomic import alone, create_text, write_text
 from ensemble.config.controls import CONTROLS, CONTROLS_BUT_LINES, escaped_json
+from ensemble.config.listening import Listening, check_advertise, wire_of
 from ensemble.config.pasting import pasteable
 from ensemble.config.paths import (
     LOCK,
@@ -55,6 +56,7 @@ __all__ = [
     "AliasTaken",
     "BadAlias",
     "Edit",
+    "Listening",
     "OwnStatements",
     "PeerRow",
     "PeersFile",
@@ -63,6 +65,7 @@ __all__ = [
     "Trust",
     "alone",
     "begin_rotation",
+    "check_advertise",
     "create_text",
     "escaped_json",
     "finish_rotation",
@@ -85,6 +88,7 @@ __all__ = [
     "row_json",
     "trust_peer",
     "untrust_peer",
+    "wire_of",
     "without_home",
     "write_empty_peers",
     "write_revocation",

@@ -21,10 +21,9 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 
-from ensemble.config import outward_addresses
+from ensemble.config import outward_addresses, wire_of
 from ensemble.daemon.descriptors import KEPT, Descriptors
 from ensemble.daemon.paced_port import PacedPort
-from ensemble.daemon.settings import wire_of
 from ensemble.errors import ConfigurationError
 from ensemble.identity import Hint
 from ensemble.mesh import Ensemble

@@ -18,16 +18,10 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from ensemble import __version__
-from ensemble.config import ADMIT, LEVELS, LOG_FORMATS, Paths
+from ensemble.config import ADMIT, LEVELS, LOG_FORMATS, Listening, Paths, check_advertise
 from ensemble.daemon.listeners import endpoint_of
 from ensemble.daemon.logs import LogPlan, level_of, rewording
-from ensemble.daemon.settings import (
-    Settings,
-    check_advertise,
-    check_listen,
-    leads_to,
-    read_max_tone,
-)
+from ensemble.daemon.settings import Settings, leads_to, read_max_tone
 from ensemble.daemon.startup import Launch, Program
 from ensemble.errors import ConfigurationError, EnsembleError
 from ensemble.mesh import Limits
@@ -93,8 +87,9 @@ class Options(usage.Options):
         """Listen for other humds there, for instance tls:14731 (may be given more than once)."""
         if len(self["listen"]) == MAX_LISTEN:
             raise usage.UsageError(f"--listen: at most {MAX_LISTEN} times")
-        self["listen"].append(_usable(check_listen, description))
+        _usable(Listening.parse, description)
         _usable(partial(endpoint_of, None), description)  # a reactor is needed only to listen
+        self["listen"].append(description)
 
     def opt_advertise(self, hint: str) -> None:
         """Where others reach us, for instance tls:humd.example:14731 (may be given more than once)."""

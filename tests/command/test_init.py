@@ -10,9 +10,8 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.command.hints import advertised, endpoint, is_loopback, near_only, of_listeners
-from ensemble.command.outcome import BadUsage
-from ensemble.config import read_peers
+from ensemble.command.hints import is_loopback, near_only, of_listeners
+from ensemble.config import Listening, read_peers
 from ensemble.identity import certificate_of, fingerprint, load
 from tests.command.calling import ALPHA, CommandTestCase, status
 
@@ -314,27 +313,16 @@ class InitTests(InitTestCase):
 class HintTests(SynchronousTestCase):
     """What others would dial."""
 
-    def test_endpoints(self) -> None:
-        """Port and interface are found wherever Twisted allows them to stand."""
-        self.assertEqual(endpoint("tcp:14730"), (14730, ""))
-        self.assertEqual(endpoint("tcp:port=14730:interface=127.0.0.1"), (14730, "127.0.0.1"))
-        self.assertEqual(endpoint(r"tcp6:1:interface=\:\:1:backlog=5"), (1, "::1"))
-        for text in ("tcp", "tcp:", "tcp:-1", "tcp:65536", "unix:/x", "14730", "tcp6:1:interface=::1"):
-            self.assertRaises(BadUsage, endpoint, text)
-
     def test_of_listeners(self) -> None:
         """Listening everywhere means this machine's address; a port that is chosen later is left out."""
-        listeners = ["tcp:1", "tcp:2:interface=0.0.0.0", r"tcp6:3:interface=\:\:1", "tcp:0"]
+        near = ["tcp:1", "tcp:2:interface=0.0.0.0", r"tcp6:3:interface=\:\:1", "tcp:0"]
         ours = {"0.0.0.0": ["192.0.2.1"], "::": ["2001:db8::1", "192.0.2.1"]}
         with mock.patch("ensemble.command.hints.outward_addresses", lambda host: ours.get(host, [host])):
-            self.assertEqual(of_listeners(listeners), ["tcp:192.0.2.1:1", "tcp:192.0.2.1:2", "tcp:[::1]:3"])
+            self.assertEqual(
+                of_listeners(map(Listening.parse, near)), ["tcp:192.0.2.1:1", "tcp:192.0.2.1:2", "tcp:[::1]:3"]
+            )
             both = ["tls:192.0.2.1:1", "tls:[2001:db8::1]:2", "tls:192.0.2.1:2"]
-            self.assertEqual(of_listeners(["tls:1", "tls6:2"]), both)
-
-    def test_advertised(self) -> None:
-        """What is advertised must be a hint."""
-        self.assertEqual(advertised(["tcp:a:1"]), ["tcp:a:1"])
-        self.assertRaises(BadUsage, advertised, ["tcp:a"])
+            self.assertEqual(of_listeners(map(Listening.parse, ["tls:1", "tls6:2"])), both)
 
     def test_loopback(self) -> None:
         """Loopback is told from the rest."""

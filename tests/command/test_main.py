@@ -123,6 +123,8 @@ class MainTests(CommandTestCase):
         self.assertEqual(self.call("init").status, 0)
         for words in (("status",), ("listen",), ("send", "a" * 64, '{"chi":"pulse"}')):
             self.assertIn("; start it with `systemctl --user start humd`\n", self.call(*words).err)
+        said = self.call("trust", "a" * 64, "--json")
+        self.assertIn('; start it with `systemctl --user start humd`"', said.err)
         other = f"{self.home}/other"
         self.assertIn(
             f"start one with `twistd humd --state-dir {other}`", self.call("status", "--state-dir", other).err
