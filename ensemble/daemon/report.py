@@ -94,6 +94,7 @@ def _away(humd: Humd, peer: HumdId) -> dict[str, Any]:
         "lost": None if loss is None else loss.reason,
         "lost_s": None if loss is None else round(humd.clock.seconds() - loss.at, 3),
         "redial_in_s": None if redial_in is None else round(redial_in, 3),
+        "waits": humd.dialler.waits(peer),
     }
 
 

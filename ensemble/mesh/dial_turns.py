@@ -41,6 +41,10 @@ class DialTurns:
             self._timer.cancel()
             self._timer = None
 
+    def waits(self, who: Hashable) -> bool:
+        """Is it not yet the turn of C{who}, which asked?"""
+        return who in self._waiting
+
     def ended(self) -> None:
         """One of those that had a turn is done.  Who waits has it soon: the rows may be changing at this moment."""
         self._taken -= 1

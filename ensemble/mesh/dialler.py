@@ -62,6 +62,11 @@ class Redial:
         return max(0.0, pause.getTime() - self._clock.seconds()) if pause is not None and pause.active() else None
 
     @property
+    def waits(self) -> bool:
+        """Is none of its hints being dialled for want of a turn?"""
+        return not self._racing and self._turns.waits(self)
+
+    @property
     def dials(self) -> bool:
         """Is there a hint that can be dialled, and may it be now?"""
         return bool(self._order) and not self._held
@@ -256,6 +261,11 @@ class Dialler(Service):
         """True where C{peer} is one of those, is not held, and a hint of it is for a wire that we have and may use."""
         redial = self._redials.get(peer)
         return redial is not None and redial.dials
+
+    def waits(self, peer: HumdId) -> bool:
+        """True where C{peer} would be dialled now, and others are: as many at once as may be."""
+        redial = self._redials.get(peer)
+        return redial is not None and redial.waits
 
     def last_failure(self, peer: HumdId) -> str:
         """Why the last dial of C{peer} failed; empty where none did since it was linked."""

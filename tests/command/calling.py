@@ -201,6 +201,7 @@ def linked(**more: Any) -> dict[str, Any]:
         "lost": None,
         "lost_s": None,
         "redial_in_s": None,
+        "waits": False,
         "wire": "tcp",
         "address": "192.0.2.2",
         "level": "proven",

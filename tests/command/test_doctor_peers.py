@@ -79,6 +79,15 @@ class PeerTests(CommandTestCase):
         for changed in ({"last_failure": "it closed"}, {"redial_in_s": None}):
             self.assertEqual(self.judge({**away, **changed}, trouble="").grade, Grade.FAIL)
 
+    def test_waits(self) -> None:
+        """A peer whose turn to be dialled has not come is nobody's fault, either; one that is not there is told so."""
+        waits = linked(state="dialling", waits=True)
+        found = self.judge(waits, trouble="")
+        self.assertEqual(found.grade, Grade.WARN)
+        self.assertTrue(found.what.endswith("accepts connections; our dial waits until others have ended"))
+        self.assertIn("--limit pending_dials=", found.mend)
+        self.assertEqual(self.judge(waits, trouble="refused").grade, Grade.FAIL)
+
     def test_known_mend(self) -> None:
         """Where the humd knows what mends it, that is the mend, and is said once."""
         mend = f"`ensemble trust {BETA.full} tls-fp:{'ab' * 32}`"

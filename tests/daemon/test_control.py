@@ -150,6 +150,7 @@ class PeersTests(ControlTestCase):
         self.assertEqual((row["state"], row["lost_s"], row["last_failure"]), ("dialling", 0.5, None))
         self.assertIn("aborted", row["lost"])
         self.assertTrue(0 < row["redial_in_s"] <= 1.5, row["redial_in_s"])
+        self.assertIs(row["waits"], False)
         self.join(self.one, self.two)
         (row,) = self.asks.ask("peers")["peers"]
         self.assertEqual([row[key] for key in keys], [None, None, None])

@@ -103,6 +103,26 @@ class DiallerTests(SynchronousTestCase):
         self.dialler.stopService()
         self.assertIsNone(self.dialler.redial_in(self.other.me))
 
+    def test_waits_for_a_turn(self) -> None:
+        """As long as there is no descriptor for its dial it waits; it does not once it dials, or nobody wants it."""
+        room: list[int] = []
+        dialler = Dialler(
+            self.me, {"tcp": self.net.dial}, self.world.clock, self.world.random.random, lambda: bool(room)
+        )
+        dialler.set_peers([self.row("tcp:other.test:1")])
+        self.assertFalse(dialler.waits(self.other.me))
+        dialler.startService()
+        self.assertTrue(dialler.waits(self.other.me))
+        self.assertIsNone(dialler.redial_in(self.other.me))
+        room.append(1)
+        self.world.advance(1.1)
+        self.assertFalse(dialler.waits(self.other.me))
+        room.clear()
+        dialler.set_peers([self.row("tcp:gone.test:1")])
+        self.assertTrue(dialler.waits(self.other.me))
+        dialler.set_peers([])
+        self.assertFalse(dialler.waits(self.other.me))
+
     def test_a_hint_that_failed_goes_to_the_back(self) -> None:
         """The next race begins with the hint that led there in the last one."""
         self.net.hosts["b.test"] = self.other
