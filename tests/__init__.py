@@ -3,6 +3,9 @@ The suite.  Its folders mirror the rooms of C{ensemble}.
 
 Property tests have no deadline and keep no database: how fast or how often this machine ran before decides nothing.
 Where C{CI} is set they take the same examples in every run.
+
+Nor does the umask of whoever runs it: where their group may write, so it could to the folders of the tests, in which no
+humd would keep its key.
 """
 
 import os
@@ -18,3 +21,4 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ensemble")
+os.umask(0o022)
