@@ -32,7 +32,7 @@ class AddressTests(SynchronousTestCase):
     """Nothing is sent to find out."""
 
     def interfaces(self, text: str, *addresses_4: str) -> None:
-        """What the interfaces have, and where the routes lead: nowhere."""
+        """What the interfaces have, and where the routes lead: nowhere; a port on C{::} is for IPv4, too."""
         if sys.platform != "linux":
             raise SkipTest("only Linux tells")
         path = Path(self.mktemp())
@@ -40,6 +40,7 @@ class AddressTests(SynchronousTestCase):
         self.patch(addresses, "_IF_INET6", path)
         self.patch(addresses, "_of_interfaces_4", lambda: list(addresses_4))
         self.patch(addresses, "_FAR_AWAY", NOWHERE)
+        self.patch(addresses, "_is_ipv6_only", lambda: False)
 
     def test_one(self) -> None:
         """A port on one address has that."""
@@ -61,7 +62,9 @@ class AddressTests(SynchronousTestCase):
             def __init__(self, *args: object) -> None:
                 raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
 
+        asks_the_system = addresses._is_ipv6_only
         self.interfaces("")
+        self.patch(addresses, "_is_ipv6_only", asks_the_system)
         self.patch(socket, "socket", NoNetwork)
         self.assertEqual([outward_addresses(each) for each in ALL], [["127.0.0.1"], ["::1"]])
 
@@ -139,7 +142,11 @@ class AddressTests(SynchronousTestCase):
         """The system is asked for an address that lasts, as far as it knows that question."""
         if sys.platform != "linux":
             raise SkipTest("only Linux tells")
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        except OSError as error:
+            raise SkipTest("this system has no IPv6") from error
+        with probe:
             probe.setsockopt(socket.IPPROTO_IPV6, *addresses._PREFERENCES)
             self.assertEqual(probe.getsockopt(socket.IPPROTO_IPV6, addresses._PREFERENCES[0]) & 0x7, 0x2)
 
