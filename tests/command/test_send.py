@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from typing import Any
+from unittest import mock
 
 from hypothesis import given, strategies as st
 
@@ -259,7 +260,13 @@ class WaitTests(SendTestCase):
     def test_silence(self) -> None:
         """When nothing comes for too long it gives up, behind what had come."""
         self.humd(lambda tone: self.answer(tone)[:4])
-        said = self.call("send", "beta", PROMPT, "--wait", "--timeout", "0.2")
+        receive, coming = ThrumSocket.receive, iter(range(5))  # with the breath before them
+
+        def in_time(wire: ThrumSocket, until: float) -> dict[str, Any] | None:
+            return receive(wire, until if next(coming, None) is None else until + 30)
+
+        with mock.patch.object(ThrumSocket, "receive", in_time):
+            said = self.call("send", "beta", PROMPT, "--wait", "--timeout", "0.2")
         self.assertEqual((said.status, said.out), (1, "hi \n"))
         self.assertIn("no answer for 0.2 s", said.err)
 
