@@ -90,7 +90,7 @@ class OtherPortTests(SynchronousTestCase):
             (None, "it accepts connections, and no TLS within 0.05 s"),
         ):
             seconds = 0.05 if said is None else 30.0
-            with self.port(said) as hint, mock.patch("ensemble.command.reach.SECONDS", seconds):
+            with self.port(said) as hint, mock.patch.multiple(reach, SECONDS=seconds, SLACK=30.0):
                 self.assertEqual(reach.reach([hint], ALICE)[hint].trouble, trouble)
 
 
@@ -129,14 +129,20 @@ class ReachTests(SynchronousTestCase):
 
     def test_silent(self) -> None:
         """A name that was looked up is not blamed where its addresses keep silent."""
-        stuck = threading.Event()
+        connecting, stuck = threading.Event(), threading.Event()
         self.addCleanup(stuck.set)
 
         def connect(_places: object) -> bytes:
+            connecting.set()
             stuck.wait(60)
             return b""
 
-        with mock.patch("ensemble.command.reach.SECONDS", 0.05), mock.patch("ensemble.command.reach.SLACK", 0.5):
+        class Stuck(threading.Thread):
+            def join(self, timeout: float | None = None) -> None:
+                """The time is over when it connects."""
+                connecting.wait(60)
+
+        with mock.patch.multiple(reach, SECONDS=0.05, Thread=Stuck):
             found = reach.reach(["tcp:127.0.0.1:1"], connect=connect)
         self.assertEqual(found["tcp:127.0.0.1:1"].trouble, "nothing answers within 0.05 s")
 
