@@ -13,6 +13,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from ensemble.errors import LinkRefused
@@ -169,6 +170,13 @@ class RefusedLeafTests(TestCase):
         self.assertIn("version", text)
 
 
+class Timers(Clock):
+    """The reactor, but for its time, which stands still."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+
 class SilentListenerTests(TestCase):
     """Listeners that do not speak TLS."""
 
@@ -191,10 +199,17 @@ class SilentListenerTests(TestCase):
 
     async def test_no_answer(self) -> None:
         """A listener that never answers holds a dial only until its deadline; the connection is dropped."""
-        stranger = Stranger()
+        stranger, timers = Stranger(), Timers()
+        hello: Deferred[bytes] = Deferred()
+        stranger.dataReceived = lambda data: hello.callback(data)  # type: ignore[method-assign]
         hint = await self.listen(stranger)
-        with self.assertRaisesRegex(LinkRefused, r"accepts connections, and no TLS within 0\.3 s: .*large packets"):
-            await TlsTransport(reactor, ALICE).connect(HumdAddr(BOB.humd_id(), (hint,)), timeout=0.3)
+        dialling = TlsTransport(timers, ALICE).connect(HumdAddr(BOB.humd_id(), (hint,)), timeout=3)
+        await hello
+        timers.advance(2.9)
+        self.assertNoResult(dialling)
+        timers.advance(0.1)
+        with self.assertRaisesRegex(LinkRefused, r"accepts connections, and no TLS within 3 s: .*large packets"):
+            await dialling
         await stranger.lost
 
     async def test_cancelled(self) -> None:
