@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet import reactor
+from twisted.internet import reactor as real_reactor
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
@@ -20,6 +19,8 @@ from ensemble.mesh import Ensemble, KnownPeer, Policy
 from ensemble.protocols import Level, StreamWire, TlsTransport
 from ensemble.testing import World
 from tests.protocols.tls_peers import ALICE, BOB, EVE, Credential, Sessions, Stranger, connect_as, listen_as
+
+reactor: Any = real_reactor
 
 
 class Relay(Stranger):
@@ -69,12 +70,17 @@ class PendingTests(SynchronousTestCase):
 class TlsLinkTests(TestCase):
     timeout = 20
 
+    def setUp(self) -> None:
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.closed(set(reactor.getReaders()))))
+
+    async def closed(self, before: set[Any]) -> None:
+        """All sockets are, but those that were there before: trial wants a clean reactor."""
+        while set(reactor.getReaders()) - before:
+            await deferLater(reactor, 0)
+
     def humd(self, key: HumdKey, policy: Policy) -> Ensemble:
-        clock: Any = reactor
-        assert IReactorTime.providedBy(clock)
-        ensemble = Ensemble(key.humd_id(), clock=clock, key=key, policy=policy)
+        ensemble = Ensemble(key.humd_id(), clock=reactor, key=key, policy=policy)
         ensemble.startService()
-        self.addCleanup(lambda: deferLater(clock, 0.05))  # the sockets close a turn later
         self.addCleanup(ensemble.stopService)
         return ensemble
 
