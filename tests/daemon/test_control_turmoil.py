@@ -75,6 +75,7 @@ class Play:
         self.clients: list[Client] = []
         self.later: list[tuple[Deferred[Answer], int]] = []
         self.taps: list[Tap] = []
+        self.guest: Client | None = None  # who has just come, and is to be answered
         self.tones = self.count = 0
 
     # verbs
@@ -109,9 +110,11 @@ class Play:
         return Watch(tap, lambda tone: bool(tone["n"] % 5))
 
     def verb_hang_up(self, request: Request) -> Answer:
-        """One connection goes while another is served, or the same."""
+        """One connection goes while another is served, or the same; a guest's stays."""
+        guest = None if self.guest is None else self.guest.wire
         sessions = sorted(self.server.sessions, key=lambda session: self._number_of(session))
-        sessions[request["n"] % len(sessions)].close()
+        going = [session for session in sessions if session._wire is not guest]
+        going[request["n"] % len(going)].close()
         return {"ok": True, "n": request["n"]}
 
     def _number_of(self, session: ControlSession) -> int:
@@ -194,9 +197,10 @@ class Play:
 
     def stranger(self, client: Client | None = None, how: int = 0) -> None:
         """Whoever comes is answered at once, whatever others do."""
-        late = self.come()
+        self.guest = late = self.come()
         self.ask(late, 0)
         self.flow(late, 0)
+        self.guest = None
         (answer,) = late.heard()
         assert answer.get("qualifier") == "queue.full" if late.late else answer["n"] == self.count
         late.system.ended = True
@@ -242,6 +246,7 @@ class TurmoilTests(SynchronousTestCase):
     @settings(max_examples=50)
     @example([("come", 0, 0), ("ask", 0, 6), ("ask", 0, 0), ("flow", 0, 0)])  # an answer that cannot be written
     @example([("come", 0, 0), ("ask", 0, 1), *[("flood", 0, 0)] * 3, ("flow", 0, 0)])  # one that waits, and a flood
+    @example([("come", 0, 0), *[("ask", 0, 40)] * 12, ("ask", 0, 48), ("give", 0, 4), ("stranger", 0, 0)])  # hanging up
     @given(st.lists(ANY_STEP, min_size=20, max_size=60))
     def test_each_has_its_answer(self, steps: list[Step]) -> None:
         """
