@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 import socket
+import tempfile
 from typing import Any
+from uuid import uuid4
 
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -120,8 +123,9 @@ class NotifierTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """Ready, reloading with its time, ready again, stopping: each one datagram."""
-        path = os.path.abspath(os.path.join("/tmp", f"humd-notify-{os.getpid()}"))
-        self.addCleanup(os.unlink, path)
+        folder = tempfile.mkdtemp(prefix="humd-", dir="/tmp")
+        self.addCleanup(shutil.rmtree, folder)
+        path = os.path.join(folder, "notify")
         manager = self.listen(path)
         notifier = Notifier({"NOTIFY_SOCKET": path}, lambda: 1_234_567_891)
         notifier.ready("all is well")
@@ -135,7 +139,7 @@ class NotifierTests(SynchronousTestCase):
 
     def test_abstract(self) -> None:
         """A name that begins with C{@} is in the abstract namespace."""
-        name = f"humd-notify-{os.getpid()}"
+        name = f"humd-notify-{uuid4()}"  # not the pid: processes of other containers may have both it and this network
         manager = self.listen(b"\0" + name.encode())
         Notifier({"NOTIFY_SOCKET": f"@{name}"}).ready("here")
         self.assertIn(b"READY=1", manager.recv(4096))
