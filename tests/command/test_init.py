@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import stat
 from pathlib import Path
 from unittest import mock
@@ -58,7 +57,8 @@ class InitTests(InitTestCase):
 
     def test_fresh(self) -> None:
         """On a fresh machine it makes the key, an empty peers.json and the unit; nobody else can read them."""
-        said = self.call("init", "--listen", "tcp:14730:interface=192.0.2.7")
+        with mock.patch("pwd.getpwuid", return_value=mock.Mock(pw_name="bee")):
+            said = self.call("init", "--listen", "tcp:14730:interface=192.0.2.7")
         self.assertEqual((said.status, said.err), (0, ""))
         key = load(self.key)
         self.assertEqual(read_peers(self.peers_file).rows, ())
@@ -69,7 +69,7 @@ class InitTests(InitTestCase):
         self.assertIn("systemctl --user restart humd.service", said.out)
         self.assertRegex(said.out, r"key +made +~/.local/state/hum/humd.key")
         line = "as root:\n      `loginctl enable-linger {}`)"
-        self.assertIn(line.format(pwd.getpwuid(os.getuid()).pw_name), said.out)
+        self.assertIn(line.format("bee"), said.out)
         with mock.patch("pwd.getpwuid", side_effect=KeyError):
             self.assertIn(line.format(os.getuid()), self.call("init").out)
 
