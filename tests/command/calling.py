@@ -122,20 +122,30 @@ class FakeSocket:
     heard: list[dict[str, Any]] = field(factory=list)
     _server: socket.socket = field(factory=lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     _open: list[socket.socket] = field(factory=list)
+    _threads: list[Thread] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self._server.bind(str(self.path))
         self.path.chmod(0o600)
         self._server.listen(16)
-        Thread(target=self._accept, daemon=True).start()
+        self._begin(self._accept)
 
     def stop(self) -> None:
-        """Serve no more: whoever waits in a thread is woken, which a close alone does not do."""
-        for each in (self._server, *self._open):
-            with suppress(OSError):  # whoever was at the other end may be gone
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+        """
+        Serve no more: whoever waits in a thread is woken, which a close alone does not do; that thread's end closes
+        the last descriptor of its connection.
+        """
+        _end(self._server)
+        self._threads[0].join(30)  # then there is no further connection
+        for connection in self._open:
+            _end(connection)
+        for thread in self._threads:
+            thread.join(30)
         self.path.unlink(missing_ok=True)
+
+    def _begin(self, run: Callable[..., None], *args: object) -> None:
+        self._threads.append(Thread(target=run, args=args, daemon=True))
+        self._threads[-1].start()
 
     def _accept(self) -> None:
         while True:
@@ -144,7 +154,7 @@ class FakeSocket:
             except OSError:
                 return
             self._open.append(connection)
-            Thread(target=self._serve, args=(connection,), daemon=True).start()
+            self._begin(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
         try:
@@ -163,6 +173,12 @@ class FakeSocket:
                     return
         except OSError:
             return  # the test is over
+
+
+def _end(each: socket.socket) -> None:
+    with suppress(OSError):  # whoever was at the other end may be gone
+        each.shutdown(socket.SHUT_RDWR)
+    each.close()
 
 
 def status(**more: Any) -> dict[str, Any]:
