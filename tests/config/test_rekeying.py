@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import stat
 import tempfile
@@ -203,7 +204,8 @@ class RotationTests(RekeyingTestCase):
             (third, "is of neither: stop the humd and move the new key away, then put a copy back, or go on"),
         ):
             told = lost_key(self.key_file, self.own(), mine)
-            for each in (self.me.full, begun.heir.full, word, f"with `mv -n {self.next} {self.key_file}`; "):
+            mend = shlex.join(("mv", "-n", str(self.next), str(self.key_file)))
+            for each in (self.me.full, begun.heir.full, word, f"with `{mend}`; "):
                 self.assertIn(each, told)
         self.next.unlink()
         self.assertNotIn("go on as the latter", lost_key(self.key_file, self.own(), None))
