@@ -201,7 +201,7 @@ class SilentListenerTests(TestCase):
         """A listener that never answers holds a dial only until its deadline; the connection is dropped."""
         stranger, timers = Stranger(), Timers()
         hello: Deferred[bytes] = Deferred()
-        stranger.dataReceived = lambda data: hello.callback(data)  # type: ignore[method-assign]
+        stranger.dataReceived = lambda data: None if hello.called else hello.callback(data)  # type: ignore[method-assign]
         hint = await self.listen(stranger)
         dialling = TlsTransport(timers, ALICE).connect(HumdAddr(BOB.humd_id(), (hint,)), timeout=3)
         await hello
