@@ -288,7 +288,7 @@ def _state(edit: Edit) -> str:
 
 def _row(row: PeerRow | None) -> dict[str, Any]:
     """As the file has it, without its id."""
-    return {} if row is None else {key: value for key, value in asdict(row).items() if key != "humd_id"}
+    return {} if row is None else {key: value for key, value in asdict(row).items() if key not in ("humd_id", "secure")}
 
 
 def _hints(one: PeerRow | None, other: PeerRow | None) -> list[str]:

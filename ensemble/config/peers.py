@@ -28,7 +28,7 @@ from ensemble.config.atomic import alone, at_once, create_text, write_text
 from ensemble.config.slips import nearly_known
 from ensemble.config.splice import BLANKS, Container, may_repeat
 from ensemble.errors import ConfigurationError, EnsembleError
-from ensemble.identity import MAX_HINTS, BadHint, BadHumdId, Hint, HumdAddr, HumdId, Role, StrPath
+from ensemble.identity import MAX_HINTS, BadHint, BadHumdId, Hint, HumdId, Role, StrPath, names_secure
 from ensemble.tone import read_document, write_document
 
 MAX_FILE: Final = 4 * 1024 * 1024  # bytes
@@ -50,6 +50,7 @@ class PeerRow:
     :ivar relays: may deliver tones of others.
     :ivar plain: may be linked over plain TCP although it has secure hints.
     :ivar follow: the id that it says it goes on as has its rights.
+    :ivar secure: it names a secure hint, which may be one that was left out.
     """
 
     humd_id: HumdId
@@ -59,11 +60,12 @@ class PeerRow:
     relays: bool = False
     plain: bool = False
     follow: bool = False
+    secure: bool = field(default=False, eq=False)
 
     @property
     def secure_only(self) -> bool:
         """Links over plain wires are refused, in both directions (wire-0.8 section 3)."""
-        return not self.plain and bool(HumdAddr(self.humd_id, self.hints).secure_hints)
+        return not self.plain and (self.secure or any(map(names_secure, self.hints)))
 
 
 @frozen
@@ -300,12 +302,13 @@ class _Reader:
         humd_id = _id(value.get("humd_id"))
         if humd_id in self._rows:
             raise _BadRow(f"{humd_id.short} has a row already")
-        auth, flags = _auth(value), [_flag(value, key) for key in ("relays", "plain", "follow")]
+        auth, flags = _auth(value), {key: _flag(value, key) for key in ("relays", "plain", "follow")}
         hints = value.get("hints")
         if hints is not None and not isinstance(hints, list):
             raise _BadRow('"hints" must be an array of strings')
         kept = self._hints(number, hints or [])
-        return PeerRow(humd_id, kept, self._alias(number, value.get("alias")), auth, *flags)
+        secure = any(isinstance(text, str) and names_secure(text) for text in hints or [])
+        return PeerRow(humd_id, kept, self._alias(number, value.get("alias")), auth, secure=secure, **flags)
 
     def _hints(self, number: int, listed: list[Any]) -> tuple[str, ...]:
         kept: dict[str, None] = {}

@@ -96,5 +96,6 @@ def _known(row: PeerRow) -> KnownPeer:
         level=None if row.auth is None else Level.named(row.auth),
         relays=row.relays,
         plain=row.plain,
+        secure=row.secure,
         follow=row.follow,
     )

@@ -1,6 +1,16 @@
 """Keys, ids, addresses and what a key signs."""
 
-from ensemble.identity.addr import LISTENED, MAX_HINT, MAX_HINTS, SECURE_SCHEMES, BadAddr, BadHint, Hint, HumdAddr
+from ensemble.identity.addr import (
+    LISTENED,
+    MAX_HINT,
+    MAX_HINTS,
+    SECURE_SCHEMES,
+    BadAddr,
+    BadHint,
+    Hint,
+    HumdAddr,
+    names_secure,
+)
 from ensemble.identity.certificate import BadCertificate, carried, carrier_of, certificate_of, fingerprint, leaf_id
 from ensemble.identity.humd_id import BadHex, BadHumdId, HumdId, Role, UnknownPrefix, WrongLength
 from ensemble.identity.key import SEED_LENGTH, SIGNATURE_LENGTH, BadSeed, HumdKey, verify
@@ -78,6 +88,7 @@ __all__ = [
     "make_folders",
     "make_temporary",
     "mint",
+    "names_secure",
     "others_write",
     "put_in_place",
     "quoted",

@@ -143,6 +143,11 @@ class Hint:
 _WITH_HOST_PORT: Final = frozenset({"tcp", "tls", "udp", "relay", "onion"})
 
 
+def names_secure(text: str) -> bool:
+    """Is it meant for a secure wire?  Also where it cannot be read as a hint, or is in capitals."""
+    return text.strip().partition(":")[0].lower() in SECURE_SCHEMES
+
+
 def _texts(hints: Iterable[str]) -> tuple[str, ...]:
     if isinstance(hints, str):
         raise BadHint(f"{hints!r} is one hint: an address has a sequence of them")

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping
 
 from attrs import field, frozen
 
-from ensemble.identity import SECURE_SCHEMES, Hint, HumdId
+from ensemble.identity import SECURE_SCHEMES, Hint, HumdId, names_secure
 from ensemble.protocols import Level
 
 
@@ -26,6 +26,7 @@ class KnownPeer:
     """
     One row of ``peers.json``, as the mesh sees it.
 
+    :ivar secure: it names a secure hint that is not among C{hints}, for it could not be read.
     :ivar follow: an id that its id says it goes on as has its rights (C{docs/rekeying.rst}).
     :ivar heir_of: the id whose row this was; None for a row of the file.
     """
@@ -36,13 +37,18 @@ class KnownPeer:
     level: Level | None = None  # None: the default of the policy
     relays: bool = False
     plain: bool = False
+    secure: bool = False
     follow: bool = False
     heir_of: HumdId | None = None
 
     @property
     def needs_secure(self) -> bool:
-        """True where only secure wires may carry this peer: it names a secure hint and does not say ``plain``."""
-        return not self.plain and any(hint.scheme in SECURE_SCHEMES for hint in self.parsed_hints())
+        """
+        True where only secure wires may carry this peer: it names a secure hint and does not say ``plain``.
+
+        One that cannot be read counts: a slip in it is not to be what sends tones in clear.
+        """
+        return not self.plain and (self.secure or any(map(names_secure, self.hints)))
 
     def handover(self, heir: HumdId) -> str:
         """The line to paste that gives this row, which is in the file, to another id."""

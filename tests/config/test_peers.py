@@ -160,13 +160,19 @@ class RowTests(SynchronousTestCase):
         self.assertEqual(len(found.problems), 1)
 
     def test_secure_only(self) -> None:
-        """A row with a secure hint wants secure wires only, unless it says that plain will do."""
+        """A row with a secure hint, be it left out, wants secure wires only, unless it says that plain will do."""
         plain, secure = "tcp:a:1", "tls:a:2"
         for hints, says, expected in [
             ([plain], False, False),
             ([plain, secure], False, True),
             ([plain, secure], True, False),
             ([], False, False),
+            *(
+                ([plain, slip], False, True)
+                for slip in ("tls:a", "tls://a:2", "TLS:a:2", " tls:a:2", "udp:a:0", "onion:a:1")
+            ),
+            ([*(f"tcp:a:{port}" for port in range(1, 33)), secure], False, True),
+            (["tls:a"], True, False),
         ]:
             self.assertIs(parse({"humd_id": ME.full, "hints": hints, "plain": says}).rows[0].secure_only, expected)
 

@@ -284,6 +284,16 @@ class ReloadTests(HumdTestCase):
         settle(self.reactor)
         self.assertEqual(one.ensemble.peers(), [])
 
+    def test_a_slip_in_a_secure_hint(self) -> None:
+        """A secure hint that cannot be read is left out, and plain wires stay out with it."""
+        one, two = self.humd(), self.humd(self.settings(admit_any=True))
+        self.write_peers(one, {"humd_id": two.me.full, "hints": ["tls://192.0.2.7:1", "tcp:192.0.2.7:2"]})
+        self.assertIn("the hint is left out", one.reload().problems[0])
+        self.patch(InMemoryEndpoint, "secure", False)
+        self.join(two, one)
+        self.assertEqual(one.ensemble.peers(), [])
+        self.assertFalse(one.dialler.dials(two.me))
+
     def test_missing_file(self) -> None:
         """A file that is gone costs all peers, and the log says so."""
         humd = self.humd()

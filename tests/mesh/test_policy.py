@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.identity import HumdId
@@ -27,6 +28,14 @@ class RowTests(SynchronousTestCase):
         plain = KnownPeer(ALICE, hints, plain=True)
         self.assertEqual([str(hint) for hint in plain.dial_order({"tcp", "tls"})], ["tls:b:2", "tcp:a:1"])
         self.assertFalse(KnownPeer(ALICE, hints[:2]).needs_secure)
+
+    def test_a_secure_hint_that_cannot_be_read(self) -> None:
+        """A secure hint with a slip in it, or left out of the row for one, keeps plain wires out all the same."""
+        for row in (KnownPeer(ALICE, ("tcp:a:1", "tls://b:2")), KnownPeer(ALICE, ("tcp:a:1",), secure=True)):
+            self.assertEqual(row.dial_order({"tcp", "tls"}), [])
+            self.assertIn("--plain`", str(Policy(known=[row]).admits(ALICE, wire_secure=False)))
+            self.assertIsNone(Policy(known=[row]).admits(ALICE, wire_secure=True))
+            self.assertFalse(evolve(row, plain=True).needs_secure)
 
 
 class PolicyTests(SynchronousTestCase):
