@@ -10,8 +10,23 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.config import paths
 from ensemble.conversations import asks
-from ensemble.mesh import Limits, defaults, link_order, proof_memory, tap
-from ensemble.protocols import DEADLINES, PENDING_SECONDS, handshake, hello, memory, ndjson, newcomer, tls, tls_sessions
+from ensemble.daemon import descriptors, listeners, paced_port
+from ensemble.identity import MAX_CHAIN
+from ensemble.mesh import Limits, allowance, chronicle, defaults, link_order, proof_memory, tap
+from ensemble.protocols import (
+    DEADLINES,
+    PENDING_SECONDS,
+    budget,
+    handshake,
+    hello,
+    memory,
+    names,
+    ndjson,
+    newcomer,
+    share,
+    tls,
+    tls_sessions,
+)
 from ensemble.protocols.deadlines import PAUSED_PINGS
 from ensemble.thrum import session
 from ensemble.tone import MAX_DEPTH, MAX_TEXT, THRUM_VERSION
@@ -84,3 +99,37 @@ class NumberTests(SynchronousTestCase):
         """What people see of it: the longest path of a socket."""
         self.assertEqual((paths.MAX_THRUM, paths.CONTROL_SUFFIX), (99, ".control"))
         self.assertLessEqual(paths.MAX_THRUM + len(paths.CONTROL_SUFFIX), 107)  # of a Unix socket
+
+
+class PageTests(SynchronousTestCase):
+    """What C{docs} names in prose: a change of one of these makes a page wrong."""
+
+    def test_newcomers(self) -> None:
+        """What connections from anybody may take."""
+        limits = Limits()
+        self.assertEqual((limits.handshake_percent, limits.accept_percent), (10, 5))
+        self.assertEqual((share.FLOW_BYTES, share.FLOW_SECONDS, share.BURST_SECONDS), (256 * 1024, 1.0, 0.05))
+        self.assertEqual((newcomer.FREE_READS, newcomer.TURN_LINES, newcomer.READ_BYTES), (6, 256, 64 * 1024))
+        self.assertEqual((paced_port.ACCEPTS_AT_ONCE, listeners.BACKLOG), (20, 1024))
+        self.assertEqual((descriptors.KEPT, descriptors.KEPT_FROM_DIALS), (64, 32))
+        self.assertEqual(defaults.SETTLED_SECONDS, 2.0)
+        self.assertEqual((tls_sessions.RSA_BITS, tls_sessions.RSA_EXPONENT), (4096, 2**32))
+
+    def test_dials(self) -> None:
+        """How many of ours there are at once."""
+        self.assertEqual((defaults.PEER_DIALS, Limits().pending_dials), (8, 128))
+        self.assertEqual((names.LOOK_UPS, names.PEER_LOOK_UPS, names.KEPT_LOOK_UPS), (8, 2, 2))
+        self.assertEqual((names.MAX_ADDRESSES, names.LOOK_UP_SECONDS), (8, 60.0))
+
+    def test_paces(self) -> None:
+        """How fast a peer may send, and what all may hold."""
+        limits = Limits()
+        self.assertEqual((*limits.pace(known=True), *limits.pace(known=False)), (500_000, 1024 * MIB, 2_000, 2 * MIB))
+        self.assertEqual((limits.burst_seconds, allowance.LEAST_PAUSE), (2, 0.1))
+        self.assertEqual((allowance.MALFORMED_PER_SECOND, allowance.MALFORMED_AT_ONCE), (4000, 500))
+        self.assertEqual((limits.queues_bytes, list(budget.SHARES.values())), (256 * MIB, [25, 50, 25]))
+        self.assertEqual((chronicle.LINES, chronicle.CROWD_LINES, chronicle.PER_SECOND), (12, 60, 1.0))
+
+    def test_keys(self) -> None:
+        """How much is learned of the keys of others."""
+        self.assertEqual((MAX_CHAIN, defaults.LINK_STATEMENTS, defaults.MAX_STATEMENTS), (8, 32, 16_384))
