@@ -81,6 +81,12 @@ class ShakingTests(SynchronousTestCase):
         self.assertIsNotNone(stranger.resume)
         self.assertEqual((flights[1], verified[1]), (flights[0], 2 * verified[0]))
 
+    def test_no_name(self) -> None:
+        """A dialler says the same name to everybody, as 0.7.0 does, so that whoever listens learns nothing of whom."""
+        dialling = ALICES.dial(everybody)
+        dialling.shake()
+        self.assertIn(b"\x00\x00\x09localhost", dialling.outgoing())
+
     def test_in_pieces(self) -> None:
         """A handshake that comes byte by byte is the same."""
         dialling, listening = shake(step=1)
