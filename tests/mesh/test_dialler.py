@@ -296,6 +296,14 @@ class DiallerTests(SynchronousTestCase):
         self.assertIn("refused", self.dialler.last_failure(self.other.me).lower())
         self.assertEqual(self.dialler.mend(self.other.me), "")
 
+    def test_nor_by_what_fails_later(self) -> None:
+        """The same where the dead address is the last to fail."""
+        self.net.hosts["b.test"] = self.world.humd()
+        self.dialler.set_peers([self.row("tcp:b.test:1", "tcp:slow:1")])
+        self.world.advance(0.5)
+        self.net.hanging.pop().errback(ConnectionRefusedError())
+        self.assertIn("expected was", self.dialler.last_failure(self.other.me))
+
     def test_hint_is_told_once(self) -> None:
         """A line of the log names the hint, and once: a cause may name it, too, and so may what mends it."""
         hint = "tls:gone.test:1"
