@@ -206,6 +206,8 @@ class Rules:
 
         :returns: that, and whether it is a mend.
         """
+        if there == self._me:
+            return f"that is our own id: a copy of our key is there, or ourselves; {REFUSALS['own-id']}", True
         heir = self.policy.known.get(there)
         if heir is not None and heir.heir_of is not None and row.peer in self.lineage.line(heir.heir_of):
             return "it goes on as that one, and is followed", False

@@ -230,6 +230,17 @@ class DiallerTests(SynchronousTestCase):
         self.world.advance(10)
         self.assertTrue(self.dialler.mend(self.other.me).endswith("give its row the new id"))
 
+    def test_ourselves_in_the_place_of_another(self) -> None:
+        """A certificate of our own key is no changed key of a peer: what it means is said, as of such a hello."""
+        error = SomebodyElse("another certificate", self.me.me)
+        dialler = Dialler(self.me, {"tls": lambda *_: fail(error)}, self.world.clock, self.world.random.random)
+        dialler.startService()
+        dialler.set_peers([self.row("tls:b.test:1")])
+        for told in (dialler.last_failure(self.other.me), dialler.mend(self.other.me)):
+            self.assertIn("that is our own id", told)
+            self.assertNotIn("its owner", told)
+        dialler.stopService()
+
     def test_what_a_certificate_says(self) -> None:
         """What whoever is there says of the id that we dialled counts, and may end the very dial that learned it."""
         old, new, thief = (self.world.key() for _ in range(3))
