@@ -144,8 +144,9 @@ _WITH_HOST_PORT: Final = frozenset({"tcp", "tls", "udp", "relay", "onion"})
 
 
 def names_secure(text: str) -> bool:
-    """Is it meant for a secure wire?  Also where it cannot be read as a hint, or is in capitals."""
-    return text.strip().partition(":")[0].lower() in SECURE_SCHEMES
+    """Is it meant for a secure wire?  Also in capitals, as an endpoint such as C{tls6:14731}, or as no hint."""
+    scheme = text.strip().partition(":")[0].lower()
+    return LISTENED.get(scheme, scheme) in SECURE_SCHEMES
 
 
 def _texts(hints: Iterable[str]) -> tuple[str, ...]:

@@ -169,7 +169,7 @@ class RowTests(SynchronousTestCase):
             ([], False, False),
             *(
                 ([plain, slip], False, True)
-                for slip in ("tls:a", "tls://a:2", "TLS:a:2", " tls:a:2", "udp:a:0", "onion:a:1")
+                for slip in ("tls:a", "tls://a:2", "TLS:a:2", " tls:a:2", "tls6:a:2", "udp:a:0", "onion:a:1")
             ),
             ([*(f"tcp:a:{port}" for port in range(1, 33)), secure], False, True),
             (["tls:a"], True, False),
