@@ -83,7 +83,7 @@ class PlainPeerTests(SynchronousTestCase):
         self.assertEqual(humd.counters["handshake.early"], 4)
 
     def test_known_only(self) -> None:
-        """Where only known ids are admitted a stranger is refused, and one with a row is not."""
+        """Where only known ids are admitted a stranger is refused, and hears nothing; one with a row is not."""
         stranger, friend = self.world.key(), self.world.key()
         humd = self.world.humd(
             policy=Policy(level=Level.OPEN, admit_any=False, known=[KnownPeer(peer=friend.humd_id())])
@@ -92,6 +92,7 @@ class PlainPeerTests(SynchronousTestCase):
             peer = PlainPeer(self.world, humd, key)
             peer.say(peer.hello())
             self.assertEqual(humd.peers(), linked)
+            self.assertEqual([tone["chi"] for tone in peer.heard], ["hello"] * len(linked))
         self.assertEqual(humd.counters["handshake.not-admitted"], 1)
 
     def test_our_own_id_is_refused(self) -> None:
