@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ensemble.config import MAX_THRUM, begin_rotation, finish_rotation, keep_revocation
+import shlex
+
+from ensemble.config import MAX_THRUM, begin_rotation, finish_rotation, keep_revocation, row_json
 from ensemble.identity import certificate_of, fingerprint, revoke
 from tests.command.calling import ALPHA, CommandTestCase, status
 
@@ -52,14 +54,15 @@ class IdTests(CommandTestCase):
     def test_of_a_daemon(self) -> None:
         """The hints are those of the daemon that runs, and a row for others is ready to be pasted."""
         key = self.mint()
-        self.serve_control(status=status(id=key.humd_id().full))
+        hints = ["tls:192.0.2.1:14731", f"tls-fp:{fingerprint(certificate_of(key))}", "tcp:[2001:db8::1]:14730"]
+        self.serve_control(status=status(id=key.humd_id().full, listening=hints))
         said = self.call("id")
         self.assertEqual(said.err, "")
-        self.assertIn(f'{{"humd_id":"{key.humd_id().full}","hints":["tcp:192.0.2.1:14730"]}}', said.out)
+        self.assertIn(f"  {shlex.join(['ensemble', 'trust', key.humd_id().full, *hints])}\n", said.out)
+        self.assertIn(f"  {row_json(key.humd_id(), hints)}\n", said.out)
         document = self.call("id", "--json").document
         self.assertEqual(
-            (document["hints"], document["public_key"], document["daemon"]),
-            (["tcp:192.0.2.1:14730"], key.public.hex(), True),
+            (document["hints"], document["public_key"], document["daemon"]), (hints, key.public.hex(), True)
         )
 
     def test_near_only(self) -> None:

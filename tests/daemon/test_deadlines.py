@@ -30,6 +30,14 @@ ELSEWHERE = {  # told in other words, or of what nobody waits for
     "tls_key_updates_seconds",
     "asks_remembered_seconds",
 }
+CEILINGS = """
+tone_depth_containers flow_bytes_per_second pending_bytes pending_lines pending_pieces
+tls_handshake_bytes tls_message_bytes tls_key_updates tls_rsa_bits look_ups look_ups_per_peer look_up_addresses
+strangers_share_percent known_share_percent local_share_percent peer_dials pongs_at_once malformed_lines_per_second
+malformed_lines_at_once key_statements key_statements_per_link remembered_strangers remembered_hellos tap_tones
+asks_per_client asks_orphaned asks_keys_bytes asks_bytes owed_errors_per_peer owed_bytes_per_peer owed_bytes
+control_connections control_taps control_request_bytes control_queue_bytes descriptors_kept
+"""
 NO_NUMBER = "a peer from before 0.8"
 ROW = re.compile(r"^   \* - (.*)\n     - (.*)\n     -(?: (.*))?\n     - ", re.MULTILINE)
 
@@ -54,3 +62,7 @@ class DeadlineTests(SynchronousTestCase):
             self.assertEqual(told, ", ".join(f"{each:g} s" for each in numbers), what)
         told_names = {each for constants in FIXED_ROWS.values() for each in constants if isinstance(each, str)}
         self.assertEqual({name for name in FIXED if name.endswith("_seconds")}, told_names | ELSEWHERE)
+
+    def test_ceilings(self) -> None:
+        """What bounds a humd besides is in C{status}, under the names that it always had: a script may look there."""
+        self.assertEqual({name for name in FIXED if not name.endswith("_seconds")}, set(CEILINGS.split()))
