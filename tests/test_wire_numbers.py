@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.config import paths
+from ensemble.config import paths, peers
 from ensemble.conversations import asks
 from ensemble.daemon import descriptors, listeners, paced_port
-from ensemble.identity import MAX_CHAIN
+from ensemble.identity import MAX_CHAIN, addr
 from ensemble.mesh import Limits, allowance, chronicle, defaults, link_order, proof_memory, tap
 from ensemble.protocols import (
     DEADLINES,
@@ -129,6 +129,11 @@ class PageTests(SynchronousTestCase):
         self.assertEqual((allowance.MALFORMED_PER_SECOND, allowance.MALFORMED_AT_ONCE), (4000, 500))
         self.assertEqual((limits.queues_bytes, list(budget.SHARES.values())), (256 * MIB, [25, 50, 25]))
         self.assertEqual((chronicle.LINES, chronicle.CROWD_LINES, chronicle.PER_SECOND), (12, 60, 1.0))
+
+    def test_peers_file(self) -> None:
+        """What a row may name, and how many rows count."""
+        self.assertEqual((peers.MAX_ROWS, peers.MAX_FILE, peers.MAX_ALIAS), (16_384, 4 * MIB, 128))
+        self.assertEqual((addr.MAX_HINTS, addr.MAX_HINT, addr.MAX_HOST), (32, 512, 253))
 
     def test_keys(self) -> None:
         """How much is learned of the keys of others."""
