@@ -92,8 +92,10 @@ class PlainPeerTests(SynchronousTestCase):
             peer = PlainPeer(self.world, humd, key)
             peer.say(peer.hello())
             self.assertEqual(humd.peers(), linked)
-            self.assertEqual([tone["chi"] for tone in peer.heard], ["hello"] * len(linked))
-        self.assertEqual(humd.counters["handshake.not-admitted"], 1)
+            able = PlainPeer(self.world, humd, key)
+            able.say(able.hello(pubkey=key.public.hex(), features=["proof-1"], nonce="11" * 32))
+            self.assertEqual([tone["chi"] for tone in able.heard], ["hello", "hello-proof"] if linked else [])
+        self.assertEqual(humd.counters["handshake.not-admitted"], 2)
 
     def test_our_own_id_is_refused(self) -> None:
         """A hello with our own id links nothing, on either side."""
