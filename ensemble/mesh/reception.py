@@ -111,7 +111,7 @@ class Reception:
     def lost(self, link: Link, reason: str) -> None:
         """The wire of C{link} is gone.  Nothing for a link that is not pending."""
         told = f"the connection was lost before the link was up: {reason}"
-        if link.wire.dialled:
+        if link.wire.dialled and not link.wire.broken:
             # To somebody it does not know the other side may not say why, so both usual causes are named.
             told += (
                 "; the other side closed it: does its peers.json have a row for us (`ensemble id` shows what to run "

@@ -34,6 +34,14 @@ class Relay(Stranger):
             self.other.transport.write(data)  # type: ignore[union-attr]
 
 
+class Garbler(Stranger):
+    """Answers with a record that nobody has sealed."""
+
+    def dataReceived(self, data: bytes) -> None:
+        below: Any = self.transport
+        below.transport.write(b"\x17\x03\x03\x00\x20" + bytes(32))
+
+
 class PendingTests(SynchronousTestCase):
     """The ten seconds of a link, TLS included."""
 
@@ -150,6 +158,16 @@ class TlsLinkTests(TestCase):
         far.transport.loseConnection()  # type: ignore[union-attr]
         self.assertNotEqual(await outcome, ALICE.humd_id().full)
         await far.lost
+
+    async def test_broken_records(self) -> None:
+        """Where a dial ends because its records cannot be read, no missing row of the other side is named."""
+        one, eve = self.humd(ALICE, Policy(Level.PROVEN)), Garbler()
+        hint = await listen_as(self, Sessions(Credential.humd(BOB)), eve)
+        with self.assertRaises(LinkRefused) as raised:
+            await self.dialled(one, ALICE, BOB.humd_id(), hint)
+        self.assertIn("TLS failed", str(raised.exception))
+        self.assertNotIn("peers.json", str(raised.exception))
+        await eve.lost
 
     async def test_factory(self) -> None:
         """
