@@ -12,7 +12,7 @@ from ensemble.config import paths, peers
 from ensemble.conversations import asks
 from ensemble.daemon import descriptors, listeners, paced_port
 from ensemble.identity import MAX_CHAIN, addr
-from ensemble.mesh import Limits, allowance, chronicle, defaults, link_order, proof_memory, tap
+from ensemble.mesh import Limits, allowance, chronicle, defaults, inbound, link_order, proof_memory, tap
 from ensemble.protocols import (
     DEADLINES,
     PENDING_SECONDS,
@@ -127,6 +127,7 @@ class PageTests(SynchronousTestCase):
         self.assertEqual((*limits.pace(known=True), *limits.pace(known=False)), (500_000, 1024 * MIB, 2_000, 2 * MIB))
         self.assertEqual((limits.burst_seconds, allowance.LEAST_PAUSE), (2, 0.1))
         self.assertEqual((allowance.MALFORMED_PER_SECOND, allowance.MALFORMED_AT_ONCE), (4000, 500))
+        self.assertEqual((inbound.REFUSED, inbound.SEARCHED), (2, 40))
         self.assertEqual((limits.queues_bytes, list(budget.SHARES.values())), (256 * MIB, [25, 50, 25]))
         self.assertEqual((chronicle.LINES, chronicle.CROWD_LINES, chronicle.PER_SECOND), (12, 60, 1.0))
 

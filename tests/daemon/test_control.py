@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from attrs import asdict
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 
 from ensemble.daemon.ceilings import ceilings
 from ensemble.daemon.control import CONNECTIONS, REQUEST_BYTES, ControlServer
 from ensemble.interfaces import IWireSink
+from ensemble.mesh import Limits
 from ensemble.protocols import InMemoryEndpoint, Turn
 from tests.daemon.asking import ControlTestCase
 from tests.daemon.memory import EPOCH, HumdTestCase, settle
@@ -89,9 +91,21 @@ class StatusTests(ControlTestCase):
         self.assertTrue(all(isinstance(value, int | float) for value in found.values()))
         self.assertEqual((found["max_tone_bytes"], found["tls_handshake_bytes"]), (4 * 1024 * 1024, 12 * 1024))
 
+    def test_limits_that_are_set(self) -> None:
+        """Whatever C{--limit} may set is among them, as it was set."""
+        limits = Limits(**{one.name: one.most for one in Limits.about()})
+        found = ceilings(self.settings(limits=limits))
+        self.assertEqual({one.name: found.get(one.name) for one in Limits.about()}, asdict(limits))
+
 
 class PeersTests(ControlTestCase):
     """C{peers}, C{probe} and C{forget}."""
+
+    def test_own_row(self) -> None:
+        """A row that names the humd itself is skipped, and named as a problem."""
+        self.write_peers(self.one, {"humd_id": self.one.me.full})
+        self.assertIn("names this humd itself", self.asks.ask("reload")["problems"][0])
+        self.assertEqual(self.asks.ask("peers")["peers"], [])
 
     def test_states(self) -> None:
         """A row that we dial, one that can only dial us, a linked one and a linked stranger are told apart."""
