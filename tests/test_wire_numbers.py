@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.config import paths, peers
 from ensemble.conversations import asks
-from ensemble.daemon import descriptors, listeners, paced_port
+from ensemble.daemon import control, descriptors, listeners, paced_port
 from ensemble.identity import MAX_CHAIN, addr
 from ensemble.mesh import Limits, allowance, chronicle, defaults, inbound, link_order, proof_memory, tap
 from ensemble.protocols import (
@@ -135,6 +135,11 @@ class PageTests(SynchronousTestCase):
         """What a row may name, and how many rows count."""
         self.assertEqual((peers.MAX_ROWS, peers.MAX_FILE, peers.MAX_ALIAS), (16_384, 4 * MIB, 128))
         self.assertEqual((addr.MAX_HINTS, addr.MAX_HINT, addr.MAX_HOST), (32, 512, 253))
+
+    def test_control(self) -> None:
+        """What the control socket takes."""
+        self.assertEqual((control.CONNECTIONS, control.TAPS), (16, 8))
+        self.assertEqual((control.REQUEST_BYTES, control.QUEUE_BYTES), (64 * 1024, MIB))
 
     def test_keys(self) -> None:
         """How much is learned of the keys of others."""
