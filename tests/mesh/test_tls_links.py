@@ -159,6 +159,17 @@ class TlsLinkTests(TestCase):
         self.assertNotEqual(await outcome, ALICE.humd_id().full)
         await far.lost
 
+    async def test_our_own_key(self) -> None:
+        """Whoever shows the certificate of our own key is refused for what that means, and not for want of a row."""
+        two = self.humd(BOB, Policy(Level.PROVEN, False))
+        endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        port: Any = await endpoint.listen(two.factory(TlsTransport(reactor, BOB)))
+        self.addCleanup(port.stopListening)
+        claim = b'{"chi":"hello","humd_id":"%s","proto_version":"0.8.0"}\n' % BOB.humd_id().full.encode()
+        stranger = await connect_as(port.getHost().port, Sessions(Credential.humd(BOB)), Stranger(claim))
+        await stranger.lost
+        self.assertEqual((two.counters["handshake.own-id"], two.counters["tls.leaf"]), (1, 0))
+
     async def test_broken_records(self) -> None:
         """Where a dial ends because its records cannot be read, no missing row of the other side is named."""
         one, eve = self.humd(ALICE, Policy(Level.PROVEN)), Garbler()
