@@ -80,6 +80,8 @@ def trust(here: Here) -> int:
         elif Hint.parse(hint).lacks_zone:
             mend = "name the interface of this machine behind the address, as in [fe80::1%eth0]"
             here.screen.note(f"{hint}: a link-local address leads nowhere by itself; {mend}", unused=hint)
+        elif hint.startswith("tls-fp:") and not any(each.startswith("tls:") for each in _hints(edit.after, None)):
+            here.screen.note(f"{hint}: it pins nothing, for the row has no tls: hint; add one", unused=hint)
     for problem in edit.problems:
         here.screen.note(f"{shown(here.paths().peers_file)}: {problem}", problem=problem)
     if options.wait:

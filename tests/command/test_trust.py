@@ -8,12 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from ensemble.command.main import run
 from ensemble.daemon.state import StateLock
 from ensemble.tone import read_document
-from tests.command.calling import ALPHA, BETA, RUN, CommandTestCase, linked, status
+from tests.command.calling import ALPHA, BETA, RUN, CommandTestCase, status
 
 PLACE = "tls:192.0.2.2:14731"
 ROOT = Path(__file__).parents[2]
@@ -95,6 +94,15 @@ class TrustTests(TrustTestCase):
         said = self.call("trust", BETA.full, "tls:[fe80::7]:1", "tls:[fe80::7%eth0]:1")
         self.assertEqual((said.status, len(self.rows()[0]["hints"]), said.err.count("\n")), (0, 2, 1))
         self.assertTrue(said.err.startswith("ensemble: tls:[fe80::7]:1: a link-local address leads nowhere by itself"))
+
+    def test_pins_nothing(self) -> None:
+        """A fingerprint is of use where there is a hint of TLS; where there is none that is said."""
+        self.serve_control(reload=self.took())
+        pin = f"tls-fp:{'ab' * 32}"
+        said = self.call("trust", BETA.full, "tcp:h:1", pin)
+        self.assertEqual(said.err, f"ensemble: {pin}: it pins nothing, for the row has no tls: hint; add one\n")
+        self.call("trust", BETA.full, "tls:h:1")
+        self.assertEqual(self.call("trust", BETA.full, pin).err, "")
 
     def test_same(self) -> None:
         """What is there already is no failure, and the daemon reads it all the same."""
@@ -304,92 +312,3 @@ class UntrustTests(TrustTestCase):
             self.assertEqual((said.status, said.out), (1, ""))
             self.assertEqual(said.failure["qualifier"], "peer.unknown")
             self.assertFalse(self.peers_file.exists())
-
-
-class WaitTests(TrustTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.now = 0.0
-        patch = mock.patch("ensemble.command.trust.time", monotonic=lambda: self.now, sleep=self.sleep)
-        self.clock = patch.start()
-        self.addCleanup(patch.stop)
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-    def answers(self, *rows: dict[str, Any]) -> None:
-        """What the daemon says of its peers, time after time; the last for ever."""
-        left = list(rows)
-        self.serve_control(
-            reload=self.took(), peers=lambda _: {"ok": True, "peers": [left.pop(0) if len(left) > 1 else left[0]]}
-        )
-
-    def test_linked(self) -> None:
-        """It waits until the peer is linked, and tells each new cause why it is not yet once."""
-        slow = linked(state="dialling", last_failure="nobody listens")
-        other = linked(state="dialling", last_failure="a wrong pin\x1b")
-        self.answers(linked(state="dialling"), slow, slow, other, other, linked(wire="tls"))
-        said = self.call("trust", BETA.full, PLACE, "--wait")
-        self.assertEqual(said.status, 0)
-        self.assertEqual(said.out.splitlines()[-2:], ["The humd has read it.", "Linked over tls (proven)."])
-        self.assertEqual(
-            said.err, "ensemble: not linked yet: nobody listens\nensemble: not linked yet: a wrong pin\\x1b\n"
-        )
-        self.answers_again(linked())
-        self.assertIs(self.call("trust", BETA.full, PLACE, "--wait", "--json").document["linked"], True)
-
-    def test_heir(self) -> None:
-        """Where the row says follow, the link of the heir is the one that was waited for."""
-        heir = linked(id=ALPHA.full, heir_of=BETA.full)
-        rows = [linked(state="down", refused="replaced", heir=ALPHA.full), heir]
-        self.serve_control(reload=self.took(), peers={"ok": True, "peers": rows})
-        said = self.call("trust", BETA.full, "--follow", "--wait")
-        self.assertEqual(said.out.splitlines()[-1], f"Linked over tcp (proven) as {ALPHA.full}.")
-        heir["heir_of"] = None  # it has a row of its own
-        self.assertIn(f" as {ALPHA.full}.", self.call("trust", BETA.full, "--follow", "--wait").out)
-
-    def test_dead(self) -> None:
-        """Who is refused for its key will never be linked, so nobody waits for that."""
-        self.answers(linked(state="down", refused="its key was revoked"))
-        said = self.call("trust", BETA.full, "--wait", "--json")
-        self.assertEqual((said.status, said.failure["qualifier"], self.now), (1, "trust.not-linked", 0.0))
-        self.assertIn("its key was revoked", said.failure["message"])
-
-    def answers_again(self, row: dict[str, Any]) -> None:
-        self.control.unlink()
-        self.answers(row)
-
-    def test_never(self) -> None:
-        """When the time is up it ends with 1 and the cause of the last dial, or that there was none."""
-        self.answers(linked(state="dialling", last_failure="nobody listens"))
-        said = self.call("trust", BETA.full, PLACE, "--wait", "--timeout", "2")
-        self.assertEqual(
-            (said.status, said.err.splitlines()[-1]), (1, "ensemble: no link within 2 s; the last dial: nobody listens")
-        )
-        self.assertTrue(2.0 <= self.now < 2.5)
-        self.answers_again(linked(id=ALPHA.full))
-        said = self.call("trust", BETA.full, PLACE, "--wait", "--json")
-        self.assertEqual((said.out, said.failure["qualifier"]), ("", "trust.not-linked"))
-        self.assertIn("no link within 60 s: it was not dialled, and did not dial", said.failure["message"])
-
-    def test_still_dialling(self) -> None:
-        """Where a dial has come to nothing yet, neither failed nor linked, that and its places are said."""
-        for secure, dialled in ((False, f"tcp:h:1, {PLACE}"), (True, PLACE)):
-            self.answers(linked(state="dialling", hints=["tcp:h:1", PLACE, OLD, "udp:h:2"], secure_only=secure))
-            said = self.call("trust", BETA.full, "--wait", "--timeout", "5")
-            why = f"no link within 5 s: still dialling {dialled}, without an answer so far; "
-            self.assertEqual((said.status, why in said.err), (1, True), said.err)
-            self.control.unlink()
-
-    def test_no_daemon(self) -> None:
-        """Nobody can be waited for without a daemon: status 3, and the row is made."""
-        said = self.call("trust", BETA.full, "--wait")
-        self.assertEqual(said.status, 3)
-        self.assertEqual(self.rows(), [{"humd_id": BETA.full}])
-
-    def test_interrupted(self) -> None:
-        """Ctrl-C ends the waiting; the row stays."""
-        self.answers(linked(state="dialling"))
-        self.clock.sleep = mock.Mock(side_effect=KeyboardInterrupt)
-        self.assertRaises(KeyboardInterrupt, self.call, "trust", BETA.full, "--wait")
-        self.assertEqual(self.rows(), [{"humd_id": BETA.full}])
