@@ -48,6 +48,7 @@ OTHER_DISTRIBUTION: Final = "ensemble-client"
 FEW_DESCRIPTORS: Final = 1024
 CROWDED: Final = 0.8  # of the descriptors in use
 LITTLE_ROOM: Final = 1024 * 1024  # bytes
+CHEAP_OPENSSL: Final = 0x30500000  # 3.5: the first without a key exchange of 8,192 bits, a tenth of a second each
 PROOFS: Final = "peers.sqlite"  # in the state dir, the humd's
 PROOFS_SCHEMA: Final = 2  # the user_version of that
 _DAMAGED: Final = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
@@ -67,6 +68,16 @@ def package(distributions: Iterable[Distribution]) -> Finding:
                 "the SDK belongs in a virtualenv of its own",
             )
     return ok("package", f"ensemble-humd {__version__} in {folder}")
+
+
+def openssl() -> list[Finding]:
+    """Whether whoever connects over TLS may choose what takes us long."""
+    from OpenSSL.SSL import OPENSSL_VERSION_NUMBER  # which takes a while, and nothing else here needs it
+
+    if OPENSSL_VERSION_NUMBER >= CHEAP_OPENSSL:
+        return []
+    what = "OpenSSL is older than 3.5: strangers may choose a key exchange that takes a tenth of a second each"
+    return [warn("package", what, "upgrade `cryptography`, to 45 at least, and `pyopenssl`")]
 
 
 def key(path: Path) -> tuple[HumdKey | None, Finding]:

@@ -32,8 +32,8 @@ def doctor(here: Here) -> int:
     paths, too_long = here.paths_at_least()
     status, silent = here.status()
     key, finding = checks.key(paths.key)
-    findings = [checks.package(distributions()), finding, *checks.seeds(paths.key), *checks.home(paths)]
-    findings.append(checks.folder(paths.state_dir))
+    findings = [checks.package(distributions()), *checks.openssl(), finding, *checks.seeds(paths.key)]
+    findings += [*checks.home(paths), checks.folder(paths.state_dir)]
     if too_long is not None:
         findings.append(fail("thrum", f"its path has {too_long.length} bytes", "give a shorter one with --thrum"))
     else:

@@ -40,6 +40,16 @@ class CheckTests(CommandTestCase):
         self.assertEqual(found.grade, Grade.FAIL)
         self.assertIn("pip uninstall ensemble-client", found.mend)
 
+    def test_old_openssl(self) -> None:
+        """One with which strangers may choose what takes long is worth a look."""
+        for number, findings in ((0x30400070, 1), (0x30500000, 0), (0x40000030, 0)):
+            with mock.patch("OpenSSL.SSL.OPENSSL_VERSION_NUMBER", number):
+                found = checks.openssl()
+            self.assertEqual(len(found), findings, hex(number))
+            for each in found:
+                self.assertEqual(each.grade, Grade.WARN)
+                self.assertIn("upgrade `cryptography`", each.mend)
+
     def test_key(self) -> None:
         """What is wrong with the key file comes with what mends it."""
         self.key.parent.mkdir(parents=True)

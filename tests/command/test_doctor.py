@@ -25,6 +25,7 @@ class DoctorTests(CommandTestCase):
         """Everything is as it should be, but for what C{more} says."""
         self.unreachable: dict[tuple[str, int], OSError] = {}
         self.enterContext(mock.patch("ensemble.command.reach._connect", self.connect))
+        self.enterContext(mock.patch("OpenSSL.SSL.OPENSSL_VERSION_NUMBER", checks.CHEAP_OPENSSL))
         key = self.mint()
         known = [row for row in rows if not row.get("stranger")]
         self.write_peers(*({"humd_id": row["id"], "hints": row["hints"], "alias": row["alias"]} for row in known))
