@@ -60,7 +60,7 @@ def _leads_here(address: str) -> bool:
 def _is_ipv6_only() -> bool:
     """What the system makes of a socket that listens on C{::}."""
     try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
             return bool(probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
     except OSError:
         return True
@@ -68,7 +68,7 @@ def _is_ipv6_only() -> bool:
 
 def _routed(family: int) -> list[str]:
     try:
-        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             if family == socket.AF_INET6 and sys.platform == "linux":
                 # What is pasted elsewhere is to last: no address that is another one next week (RFC 8981).
                 with suppress(OSError):
@@ -99,7 +99,7 @@ def _of_interfaces_4() -> list[str]:
     """What interfaces have that are up, in the order of the system."""
     found = []
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             for _, name in socket.if_nameindex():
                 try:
                     told = fcntl.ioctl(probe, _SIOCGIFADDR, _IFREQ.pack(os.fsencode(name), bytes(4)))

@@ -38,7 +38,7 @@ class Notifier:
             return
         target = b"\0" + os.fsencode(address[1:]) if address.startswith("@") else os.fsencode(address)
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
                 out.setblocking(False)
                 out.sendto("\n".join(lines).encode(), target)
         except OSError:

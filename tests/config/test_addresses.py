@@ -8,6 +8,7 @@ import socket
 import sys
 from ipaddress import ip_address
 from pathlib import Path
+from unittest import mock
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -157,7 +158,9 @@ class AddressTests(SynchronousTestCase):
         self.assertEqual(outward_addresses("::"), ["127.0.0.1"])
 
     def test_elsewhere(self) -> None:
-        """On another system the routing table alone is asked."""
+        """On another system, which has not every name of this one, the routing table alone is asked."""
         self.interfaces(IF_INET6, "192.0.2.4")
         self.patch(sys, "platform", "darwin")
+        self.enterContext(mock.patch.dict(vars(socket)))
+        del socket.SOCK_CLOEXEC
         self.assertEqual(outward_addresses("0.0.0.0"), ["127.0.0.1"])
