@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -32,9 +33,10 @@ from ensemble.config.atomic import at_once
 from ensemble.errors import ConfigurationError
 from ensemble.identity import StrPath
 
-MAX_THRUM: Final = 99  # bytes: the control path has 8 more, and the kernel's limit is 107
 LOCK: Final = "humd.lock"  # in the state dir: the daemon's process, thrum socket, peers file, and inode of this
 CONTROL_SUFFIX: Final = ".control"
+_MAX_SOCKET: Final = 107 if sys.platform == "linux" else 103  # bytes, and a zero; macOS and the BSDs have less
+MAX_THRUM: Final = _MAX_SOCKET - len(CONTROL_SUFFIX)
 _MAX_LOCK: Final = 8192  # bytes of that file
 _RUN_USER: Final = "/run/user"
 

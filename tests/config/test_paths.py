@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import tempfile
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -136,7 +138,12 @@ class ThrumTests(PathsCase):
         self.assertEqual(paths.control, Path("/t/thrum.sock.control"))
 
     def test_too_long(self) -> None:
-        """99 bytes can be bound together with the control socket; one more is an error that names the mend."""
+        """What can be bound, the control socket too, is taken; one more byte is an error that names the mend."""
+        with tempfile.TemporaryDirectory(prefix="hum-", dir="/tmp") as folder:
+            longest = self.resolve(HOME, thrum=f"{folder}/".ljust(MAX_THRUM, "x"))
+            for path in (longest.thrum, longest.control):
+                with socket.socket(socket.AF_UNIX) as server:
+                    server.bind(str(path))
         self.assertEqual(len(str(self.resolve(HOME, thrum="/" + "x" * (MAX_THRUM - 1)).thrum)), MAX_THRUM)
         for long in ("/" + "x" * MAX_THRUM, "/" + "é" * 50):
             error = self.assertRaises(ThrumPathTooLong, self.resolve, HOME, thrum=long)
