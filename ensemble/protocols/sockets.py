@@ -20,7 +20,8 @@ from twisted.python.failure import Failure
 from ensemble.interfaces import Arrived
 
 # For peers that cannot be pinged: a dead one is noticed after 60 + 4 * 15 s, not after the system's two hours.
-KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+# KEEPALIVE is what macOS calls KEEPIDLE; where a name is missing, that stays the system's.
+KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
 # Of struct tcp_info in linux/tcp.h, since Linux 4.1: tcpi_last_ack_recv, in ms, and tcpi_bytes_acked (RFC 4898).
 _TCP_INFO: Final = struct.Struct("=56xI60xQ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from unittest import mock
 
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import (
@@ -21,7 +22,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactor
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface import directlyProvides
 
 from ensemble.protocols.sockets import arrived, host_of, in_short, set_keep_alive, set_no_delay
@@ -57,6 +58,19 @@ class SocketTests(SynchronousTestCase):
         set_no_delay(transport)
         set_keep_alive(transport, True)
         self.assertEqual(transport.options, [("no delay", True), ("keep alive", True)])
+
+    def test_keep_alive_elsewhere(self) -> None:
+        """A silent peer is probed after a minute under the name that macOS has for that, too."""
+        idle = getattr(socket, "TCP_KEEPIDLE", None)
+        if idle is None:
+            raise SkipTest("it has no other name here")
+        self.enterContext(mock.patch.dict(vars(socket), TCP_KEEPALIVE=idle))
+        del socket.TCP_KEEPIDLE
+        with socket.socket() as handle:
+            transport = Socketless()
+            self.patch(transport, "getHandle", lambda: handle)
+            set_keep_alive(transport, True)
+            self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, idle), 60)
 
     def test_gone(self) -> None:
         """A connection that is gone already raises nothing: its loss is told elsewhere."""
