@@ -24,6 +24,8 @@ SHELL: Final = "/bin/sh"
 KILL: Final = "/bin/kill"
 RETRY_SECONDS: Final = 5  # from a failure of the daemon to its next start
 
+# Where pip puts the scripts of all users, and those of one.
+_SCHEMES: Final = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
 _BARE: Final = re.compile(r"[A-Za-z0-9_@:/.,=+-]+")
 # systemd wants no quote, backslash or control character in the program itself, and leaves a `$` there alone.
 _PLAIN_PROGRAM: Final = re.compile(r"[^\x00-\x1f\x7f\"'`\\$]+")
@@ -53,7 +55,8 @@ def twistd() -> Path:
     :raises ConfigurationError: there is none.
     """
     # Not resolved: a virtualenv's python is a link, and beside the link is what belongs to it.
-    folders = (Path(sys.executable).absolute().parent, Path(sysconfig.get_path("scripts")))
+    folders = [Path(sys.executable).absolute().parent]
+    folders += [Path(sysconfig.get_path("scripts", scheme)) for scheme in _SCHEMES]
     for folder in folders:
         if (found := folder / "twistd").is_file():
             return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 from pathlib import Path
 from unittest import SkipTest, mock
@@ -196,3 +197,14 @@ class UnitTests(SynchronousTestCase):
             mock.patch("sysconfig.get_path", return_value="/no/scripts"),
         ):
             self.assertIn("/no/bin", str(self.assertRaises(ConfigurationError, twistd)))
+
+    def test_twistd_of_one_user(self) -> None:
+        """After `pip install --user` it is not beside python."""
+        base = Path(self.mktemp()).absolute()
+        (base / "bin").mkdir(parents=True)
+        (base / "bin" / "twistd").touch()
+        variables = dict.fromkeys(("base", "installed_base", "platbase", "installed_platbase"), "/no") | {
+            "userbase": str(base)
+        }
+        with mock.patch("sys.executable", "/no/bin/python"), mock.patch.dict(sysconfig.get_config_vars(), variables):
+            self.assertEqual(twistd(), base / "bin" / "twistd")
