@@ -116,6 +116,29 @@ class LastLineTests(SynchronousTestCase):
         self.assertEqual(self.run_with(said, 0), ("1 passed, 0 failed", 0))
 
 
+class SetUpTests(SynchronousTestCase):
+    """C{.ci/setup}."""
+
+    def test_without_a_lock(self) -> None:
+        """A flock that cannot do what is asked of it, as BusyBox's, is in nobody's way."""
+        folder = Path(self.mktemp()).absolute()
+        for name, text in (
+            ("pyproject.toml", ""),
+            (".ci/setup", (ROOT / ".ci/setup").read_text()),
+            (".venv/bin/python", "#!/bin/sh\n"),
+            ("bin/flock", "#!/bin/sh\necho 'Usage: flock [-sxun] FD | { FILE [-c] PROG ARGS }' >&2\nexit 1\n"),
+        ):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        ready = "{ pwd -P; cat pyproject.toml .ci/setup; } | cksum >.venv/.ready-run"
+        subprocess.run(["sh", "-c", ready], cwd=folder, check=True)
+        environ = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+        environ.pop("ENSEMBLE_SETUP", None)  # the suite itself may be run by a set-up
+        done = subprocess.run(["sh", ".ci/setup", "run"], cwd=folder, env=environ, capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+
 class SecurityPageTests(SynchronousTestCase):
     """What docs/security.rst promises."""
 
