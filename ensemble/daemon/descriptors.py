@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
+
+from twisted.internet.selectreactor import SelectReactor
 
 KEPT: Final = 64  # descriptors that no accepted link may have
 KEPT_FROM_DIALS: Final = 32  # of them no dial of ours may have, either
+OF_SELECT: Final = 1024  # FD_SETSIZE: select(2) can watch no others, whatever the limit
 _WITHOUT_LIMIT: Final = (1024 * 1024, 10_240)  # asked for where the hard limit is none; some systems still have one
 
 Limits = tuple[int, int]
@@ -40,10 +43,19 @@ class Descriptors:
         read: Callable[[], Limits] = _read,
         write: Callable[[Limits], None] = _write,
         probe: Callable[[], int] = _following,
+        most: int | None = None,
     ) -> None:
-        """:param probe: the number that the next file would get; fails with C{OSError} where there is none left."""
-        self._read, self._write, self._probe = read, write, probe
-        self.soft = self._read()[0]
+        """
+        :param probe: the number that the next file would get; fails with C{OSError} where there is none left.
+        :param most: that can be used, whatever the limit.
+        """
+        self._read, self._write, self._probe, self._most = read, write, probe, most
+        self.soft = self._usable()
+
+    @classmethod
+    def of(cls, reactor: object) -> Self:
+        """Those that this reactor can watch."""
+        return cls(most=OF_SELECT if isinstance(reactor, SelectReactor) else None)
 
     def raise_limit(self) -> Limits:
         """
@@ -59,8 +71,12 @@ class Descriptors:
                 except (OSError, ValueError):
                     continue  # a smaller one may do; else it stays as it was
                 break
-        self.soft = self._read()[0]
+        self.soft = self._usable()
         return before, self.soft
+
+    def _usable(self) -> int:
+        soft, most = self._read()[0], self._most
+        return soft if most is None else most if soft == resource.RLIM_INFINITY else min(soft, most)
 
     def spare(self, kept: int = KEPT) -> bool:
         """

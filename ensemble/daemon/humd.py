@@ -76,7 +76,7 @@ class Humd(MultiService):
         super().__init__()
         self.settings, self.state, self.clock, self.wall = settings, state, reactor, wall
         self.budget = LineBudget(settings.limits.unfinished_lines_bytes)
-        self.descriptors = descriptors if descriptors is not None else Descriptors()
+        self.descriptors = descriptors if descriptors is not None else Descriptors.of(reactor)
         self.listeners = listeners if listeners is not None else Listeners(reactor, settings.listen, self.descriptors)
         self.notifier = notifier if notifier is not None else Notifier({})
         self.me = state.key.humd_id()

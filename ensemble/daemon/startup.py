@@ -135,7 +135,7 @@ class Program(Service):
         self._signals, self._open_state = signals, open_state
         self._environ = environ if environ is not None else {}
         self._notifier = Notifier(self._environ)
-        self._descriptors = Descriptors()
+        self._descriptors = Descriptors.of(reactor)
         self._listeners = Listeners(reactor, settings.listen, self._descriptors)
 
     def setServiceParent(self, parent: Any) -> None:

@@ -12,6 +12,7 @@ import tempfile
 from typing import Any
 from uuid import uuid4
 
+from twisted.internet.selectreactor import SelectReactor
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -81,6 +82,16 @@ class DescriptorTests(SynchronousTestCase):
         self.assertEqual([number for number in range(64) if spare(number)][-1], 32)
         found.soft = resource.RLIM_INFINITY
         self.assertTrue(spare(10**6))
+
+    def test_select(self) -> None:
+        """What select cannot watch is not there to be used: the last of what it can are kept."""
+        limits, infinite = Limits(256, 4096), Limits(resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        found = Descriptors(limits.read, limits.write, lambda: 1000, most=1024)
+        self.assertEqual((found.soft, found.raise_limit(), found.spare()), (256, (256, 1024), False))
+        self.assertEqual(Descriptors(infinite.read, infinite.write, most=1024).soft, 1024)
+        self.assertEqual(
+            Descriptors.of(SelectReactor.__new__(SelectReactor)).soft, min(Descriptors.of(object()).soft, 1024)
+        )
 
     def test_none_left(self) -> None:
         """Where not one more can be opened, nothing is spare; here and now there is."""
