@@ -113,6 +113,8 @@ class DescriptorTests(SynchronousTestCase):
         def unreadable(_: str) -> list[str]:
             raise OSError(errno.ENOENT, "no such thing")
 
+        self.patch(os, "listdir", lambda _: ["0", "1", "2"])  # FreeBSD, where no more than that is mounted
+        self.assertIsNone(found.used())
         self.patch(os, "listdir", unreadable)
         self.assertIsNone(found.used())
 
