@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.test_architecture import GROUND, MAY_IMPORT, ROOT, imports_of, sources
+from tests.test_architecture import GROUND, MAY_IMPORT, ROOT, SOURCE_FOLDERS, imports_of, sources
 
 # Distribution: the name it is imported by, where the two differ.
 IMPORT_NAMES = {"pynacl": "nacl", "pyopenssl": "OpenSSL", "zope.interface": "zope"}
@@ -53,6 +53,15 @@ class DependencyTests(SynchronousTestCase):
             roots = {each.origin.partition(".")[0] for each in imports_of(path)}
             missing += [f"{name}: {root}" for root in sorted(roots - known - optional)]
         self.assertEqual(missing, [])
+
+
+class SourceTests(SynchronousTestCase):
+    """A source distribution."""
+
+    def test_everything(self) -> None:
+        """It has every folder that the suite is of or looks into: a part of a suite is of no use to anybody."""
+        taken = set(re.findall(r"^graft (\S+)$", (ROOT / "MANIFEST.in").read_text(), re.M))
+        self.assertEqual({*SOURCE_FOLDERS, ".ci", "newsfragments"} - {"ensemble", "twisted"} - taken, set())
 
 
 class DocumentTests(SynchronousTestCase):
