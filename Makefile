@@ -1,4 +1,4 @@
-# For everybody: make demo, make test.  Both set themselves up: Python 3.11 or later, make and git are enough.
+# For everybody: make demo, make test.  Both set themselves up: Python 3.11 or later, GNU make and git are enough.
 
 python := .venv/bin/python
 folders := ensemble tests bench examples fuzz docs/_ext
