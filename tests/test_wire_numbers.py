@@ -6,6 +6,8 @@ Tests of behaviour mostly name a constant, so they would follow it wherever it g
 
 from __future__ import annotations
 
+import sys
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.config import paths, peers
@@ -97,7 +99,8 @@ class NumberTests(SynchronousTestCase):
 
     def test_people(self) -> None:
         """What people see of it: the longest path of a socket."""
-        self.assertEqual((paths.MAX_THRUM, paths.CONTROL_SUFFIX), (99, ".control"))
+        longest = 99 if sys.platform == "linux" else 95
+        self.assertEqual((paths.MAX_THRUM, paths.CONTROL_SUFFIX), (longest, ".control"))
         self.assertLessEqual(paths.MAX_THRUM + len(paths.CONTROL_SUFFIX), 107)  # of a Unix socket
 
 
