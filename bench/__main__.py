@@ -21,6 +21,7 @@ from bench.contests import CONTESTS, Size
 from bench.harness import SideFailed, hold_contest
 
 LEAST_ROUNDS = 7
+WEIGHING = frozenset({"idle", "tls"})  # these look at the memory of a process
 SMOKE_TONES, SMOKE_PEERS, SMOKE_LINKS, SMOKE_HANDSHAKES = 640, 5, 20, 20
 
 
@@ -74,6 +75,8 @@ def main(argv: list[str]) -> int:
     peer = os.path.abspath(options.peer) if options.peer else None
     if peer and not os.access(peer, os.X_OK):
         parser().error(f"--peer {options.peer}: not a program that can be run")
+    if options.what in WEIGHING and sys.platform != "linux":
+        parser().error(f"{options.what} asks what processes weigh, and only Linux tells")
     build, defaults = CONTESTS[options.what]
     rounds = 1 if options.smoke else options.rounds
     if options.smoke:

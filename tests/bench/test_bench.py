@@ -9,12 +9,15 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from bench import runs
+from bench.__main__ import WEIGHING, main
 from bench.contests import CONTESTS, Size
 from bench.harness import Against, Contest, Crew, Outcome, Program, SideFailed, hold_contest
 from bench.report import table
@@ -35,6 +38,8 @@ class SmokeTests(SynchronousTestCase):
     """Every subcommand in its own processes, with tiny counts."""
 
     def document(self, what: str) -> dict[str, Any]:
+        if what in WEIGHING and sys.platform != "linux":
+            raise SkipTest("only Linux tells what processes weigh")
         done = bench(what, "--smoke", "--json")
         self.assertEqual(done.returncode, 0, done.stderr)
         document: dict[str, Any] = json.loads(done.stdout)
@@ -218,3 +223,11 @@ class HarnessTests(SynchronousTestCase):
             done = bench("wire", *argv)
             self.assertEqual(done.returncode, 2)
             self.assertIn(said, done.stderr.splitlines()[-1])
+
+    def test_elsewhere(self) -> None:
+        """Where the system does not tell what a process weighs, that is one clear line, too."""
+        self.patch(sys, "platform", "darwin")
+        for what in WEIGHING:
+            with redirect_stderr(StringIO()) as said:
+                self.assertEqual(self.assertRaises(SystemExit, main, [what]).code, 2)
+            self.assertIn("only Linux tells", said.getvalue().splitlines()[-1])
