@@ -147,6 +147,18 @@ class SetUpTests(SynchronousTestCase):
         done = subprocess.run(["sh", ".ci/setup", "run"], cwd=folder, env=environ, capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
+    def test_every_module(self) -> None:
+        """A Python without a module that the daemon needs will not do."""
+        found = re.search(r"^can_make_venv\(\) .*$", (ROOT / ".ci/setup").read_text(), re.M)
+        assert found is not None
+        lacks = "import sys; sys.modules['sqlite3'] = None; exec(sys.argv[1])"
+        poor = Path(self.mktemp()).absolute()
+        poor.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{lacks}" "$2"\n')
+        poor.chmod(0o755)
+        for python, can in ((sys.executable, True), (poor, False)):
+            done = subprocess.run(["sh", "-c", f'{found.group()}\ncan_make_venv "$1"', "sh", python])
+            self.assertEqual(done.returncode == 0, can)
+
 
 class SecurityPageTests(SynchronousTestCase):
     """What docs/security.rst promises."""
