@@ -246,9 +246,9 @@ class ListenerTests(HumdTestCase):
         for before, number, host, told in (
             ((), errno.EADDRNOTAVAIL, "192.0.2.9", "no interface of this machine has that address (yet)"),
             (("tcp6:7",), errno.EADDRINUSE, "::", "of ours has that port; tcp6:7 alone is for IPv4, too"),
-            (("tcp6:7",), errno.EACCES, "::", "Permission denied; choose another place"),
-            (("tls6:7",), errno.EADDRINUSE, "::", "Address already in use; choose another place"),
-            (("tcp6:8",), errno.EADDRINUSE, "::", "Address already in use; choose another place"),
+            (("tcp6:7",), errno.EACCES, "::", f"{os.strerror(errno.EACCES)}; choose another place"),
+            (("tls6:7",), errno.EADDRINUSE, "::", f"{os.strerror(errno.EADDRINUSE)}; choose another place"),
+            (("tcp6:8",), errno.EADDRINUSE, "::", f"{os.strerror(errno.EADDRINUSE)}; choose another place"),
         ):
             at, last = [Port(IPv6Address("TCP", host, int(each[-1]))) for each in before], f"tcp:7:interface={host}"
             refused = internet_error.CannotListenError(host, 7, OSError(number, os.strerror(number)))
