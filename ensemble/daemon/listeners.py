@@ -164,8 +164,8 @@ def endpoint_of(reactor: Any, description: str) -> IStreamServerEndpoint:
 
     :raises ConfigurationError: it cannot be read.
     """
-    below = f"tcp{description[3:]}" if wire_of(description) == "tls" else description
     try:
+        below = f"tcp{description[3:]}" if wire_of(description) == "tls" else description
         endpoint: IStreamServerEndpoint = serverFromString(reactor, below)
         if ":backlog=" not in description:
             try:
