@@ -192,20 +192,38 @@ class LogPlan:
         try:
             if not os.path.lexists(path):  # the mode that is found is that of all which follow
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            file: Any = LogFile.fromFullPath(path, maxRotatedFiles=OLD_FILES)
+            file = _KeptLogFile.fromFullPath(path, maxRotatedFiles=OLD_FILES)
         except OSError as error:
             raise ConfigurationError(f"cannot write the log {self.file}: {error.strerror}") from None
         if signal.getsignal(signal.SIGUSR1) in (signal.SIG_DFL, None):
             signal.signal(signal.SIGUSR1, lambda *_: _rotate(file))
-        return make_observer(file, self.log_format, self.least)
+        return make_observer(cast(Any, file), self.log_format, self.least)
 
 
-def _rotate(file: Any) -> None:
+class _KeptLogFile(LogFile):
+    """Goes on in the file that there is where none can be begun; each line that is too much tries again."""
+
+    def rotate(self) -> None:
+        """As Twisted does; where something has moved the file away, which waits for us, only begin another."""
+        try:
+            before = os.dup(self._file.fileno())
+        except OSError:
+            return  # no descriptor is left
+        try:
+            if os.path.exists(self.path):
+                super().rotate()
+            else:
+                self.reopen()
+        except OSError:
+            self._file, self.closed = os.fdopen(before, "rb+", 0), False
+        else:
+            os.close(before)
+
+
+def _rotate(file: _KeptLogFile) -> None:
     from twisted.internet import reactor
 
-    # What moved the file away waits for us to begin another; to rotate what is not there does nothing.
-    turn = file.rotate if os.path.exists(file.path) else file.reopen
-    IReactorFromThreads(reactor).callFromThread(turn)
+    IReactorFromThreads(reactor).callFromThread(file.rotate)
 
 
 def _rfc3339(seconds: float | None) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import signal
 import stat
+from contextlib import nullcontext
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -237,6 +239,58 @@ class PlanTests(SynchronousTestCase):
         observer({"log_format": "hello again", "log_level": LogLevel.info, "log_namespace": "here"})
         with open(path) as file:
             self.assertIn("hello again", file.read())
+
+    def test_none_can_be_begun(self) -> None:
+        """Where the disk refuses another file, or the folder is gone, the log goes on where it was, and then anew."""
+        folder, moved = self.mktemp(), self.mktemp()
+        os.mkdir(folder)
+        path = os.path.join(folder, "log")
+        before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        self.addCleanup(signal.signal, signal.SIGUSR1, before)
+        observer = self.plan(nodaemon=0, logfile=path).observer()
+        ours = signal.getsignal(signal.SIGUSR1)
+        assert observer is not None
+        assert callable(ours)
+        self.patch(reactor, "callFromThread", lambda turn: turn())
+
+        def say(text: str) -> None:
+            observer({"log_format": "{text}", "text": text, "log_level": LogLevel.info, "log_namespace": "here"})
+
+        def refuse(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        full = patch("os.rename", refuse)
+        full.start()
+        self.addCleanup(full.stop)
+        say("x" * 1_000_000)
+        say("full")
+        self.assertIn("full", Path(path).read_text())
+        full.stop()
+        say("room")
+        self.assertNotIn("full", Path(path).read_text())
+        os.rename(folder, moved)
+        for text in ("gone", "still gone"):
+            ours(signal.SIGUSR1, None)
+            say(text)
+        for text in ("room", "gone", "still gone"):
+            self.assertIn(text, Path(moved, "log").read_text())
+        os.mkdir(folder)
+        ours(signal.SIGUSR1, None)
+        say("back")
+        self.assertIn("back", Path(path).read_text())
+
+    def test_no_descriptor_is_left(self) -> None:
+        """A log that is too long stays as it is while no file can be opened."""
+        path = self.mktemp()
+        before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        self.addCleanup(signal.signal, signal.SIGUSR1, before)
+        observer = self.plan(nodaemon=0, logfile=path).observer()
+        assert observer is not None
+        for text in ("x" * 1_000_000, "none left", "some left"):
+            with patch("os.dup", side_effect=OSError) if text == "none left" else nullcontext():
+                observer({"log_format": "{text}", "text": text, "log_level": LogLevel.info, "log_namespace": "here"})
+        self.assertIn("none left", Path(f"{path}.1").read_text())
+        self.assertIn("some left", Path(path).read_text())
 
     def test_mode(self) -> None:
         """A log that we begin is ours alone, whatever the umask; one that is there keeps its mode, as do the next."""
