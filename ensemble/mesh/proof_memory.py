@@ -210,18 +210,17 @@ class SqliteProofMemory(RamProofMemory):
         self._path = path
         self._turn = 0  # strangers are loaded in the order in which they proved
         self._behind = False  # the file misses something
+        self._file: os.stat_result | None = None  # what is open; None: nothing that can be used
         self.trouble = ""
         self.refused: Callable[[], object] = lambda: None
         try:
-            # Before SQLite makes it with the umask's mode; its -wal and -shm files take the mode of this one.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._db = sqlite3.connect(path, timeout=OPEN_SECONDS, isolation_level=None)
+            file = self._connect()
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(
                 f"cannot open {path}, where proofs are remembered: {error}. Its directory must exist and be ours"
             ) from None
         try:
-            self._open()
+            self._open(file)
         except (sqlite3.Error, ConfigurationError, UnicodeDecodeError) as error:
             self._db.close()
             raise ConfigurationError(
@@ -274,7 +273,40 @@ class SqliteProofMemory(RamProofMemory):
         self.catch_up()
         self._db.close()
 
-    def _open(self) -> None:
+    def _connect(self) -> os.stat_result:
+        # Before SQLite makes it with the umask's mode; its -wal and -shm files take the mode of this one.
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._db = sqlite3.connect(self._path, timeout=OPEN_SECONDS, isolation_level=None)
+            return os.fstat(handle)
+        finally:
+            os.close(handle)
+
+    def _open(self, file: os.stat_result) -> None:
+        self._make_tables()
+        self._load()
+        for (text,) in self._db.execute("SELECT text FROM statement"):
+            self._statements[text] = None
+        self._db.execute("PRAGMA busy_timeout = 0")
+        self._file = file
+
+    def _begin_anew(self) -> None:
+        """Somebody took the file away.  SQLite would go on in it, where nobody finds what is written."""
+        self._behind, self._file = True, None
+        self._db.close()  # first, for it removes the -wal file of that name
+        file = self._connect()
+        self._db.execute("PRAGMA busy_timeout = 0")
+        self._make_tables()
+        self._file = file
+        self.log.warn("{path} was taken away while we run: it is written anew", path=str(self._path))
+
+    def _is_gone(self) -> bool:
+        try:
+            return self._file is None or not os.path.samestat(os.stat(self._path), self._file)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+
+    def _make_tables(self) -> None:
         db = self._db
         db.execute("PRAGMA journal_mode = WAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -288,10 +320,6 @@ class SqliteProofMemory(RamProofMemory):
                 for table in chain.from_iterable(_TABLES[version:]):
                     db.execute(table)
                 db.execute(f"PRAGMA user_version = {SCHEMA}")
-        self._load()
-        for (text,) in db.execute("SELECT text FROM statement"):
-            self._statements[text] = None
-        db.execute("PRAGMA busy_timeout = 0")
 
     def _load(self) -> None:
         for who, kept, turn in self._db.execute("SELECT id, kept, turn FROM proven ORDER BY turn"):
@@ -317,12 +345,14 @@ class SqliteProofMemory(RamProofMemory):
     def _write(self, *statements: _Statement, sync: str = "NORMAL") -> None:
         """All of them or none; where it fails we go on with what is in RAM."""
         try:
+            if self._is_gone():
+                self._begin_anew()
             self._db.execute(f"PRAGMA synchronous = {'FULL' if self._behind else sync}")
             with self._at_once():
                 for statement in self._everything() if self._behind else statements:
                     self._db.execute(*statement)
-        except sqlite3.Error as error:
-            if not self._behind:
+        except (OSError, sqlite3.Error, ConfigurationError, UnicodeDecodeError) as error:
+            if not self.trouble:
                 self.log.error(
                     "{path} cannot be written: {cause}; what is learned of peers and keys is in RAM only until it can",
                     path=str(self._path),

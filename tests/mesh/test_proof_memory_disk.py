@@ -117,6 +117,41 @@ class DiskTests(SqliteCase):
             other.execute("ROLLBACK")
             memory.note_proven(THREE, True)
 
+    def test_file_is_taken_away(self) -> None:
+        """A file that is removed, or has another in its place, while we run is written anew, with all that we know."""
+        memory = self.reopened()
+        memory.note_proven(ONE, True)
+        memory.note_statement("said")
+        for names in (("peers.sqlite", "peers.sqlite-wal", "peers.sqlite-shm"), ("peers.sqlite",)):
+            for name in names:
+                self.folder.joinpath(name).unlink()
+            with capturedLogs() as events:
+                memory.note_proven(TWO, True)
+                memory.note_statement(names[-1])
+            self.assertEqual([(each["log_level"], each["path"]) for each in events], [(LogLevel.warn, str(self.path))])
+            self.assertEqual(memory.trouble, "")
+            self.assertEqual({who for who, *_ in self.rows("proven")}, {ONE.full, TWO.full})
+            self.assertEqual(self.rows("statement"), [(each,) for each in sorted(memory.statements())])
+        again = self.reopened(memory)
+        self.assertEqual(sorted(again.statements()), ["peers.sqlite", "peers.sqlite-shm", "said"])
+
+    def test_folder_is_taken_away(self) -> None:
+        """While the whole folder is away what is learned is in RAM only, and told; it is written once that is back."""
+        memory, away = self.reopened(), self.folder.with_name("away")
+        memory.note_statement("before")
+        self.folder.rename(away)
+        with capturedLogs() as events:
+            memory.note_statement("meanwhile")
+            memory.note_proven(ONE, True)
+        self.assertEqual([each["log_level"] for each in events], [LogLevel.error])
+        self.assertIn("No such file", memory.trouble)
+        away.rename(self.folder)
+        with capturedLogs():
+            memory.catch_up()
+        self.assertEqual(memory.trouble, "")
+        again = self.reopened(memory)
+        self.assertEqual((sorted(again.statements()), again.ever_proven(ONE)), (["before", "meanwhile"], True))
+
     def test_never_waits(self) -> None:
         """A file that somebody else holds is waited for at start only: later everything else would wait with us."""
         self.assertEqual(self.reopened()._db.execute("PRAGMA busy_timeout").fetchone(), (0,))
