@@ -54,7 +54,17 @@ def unreachable(path: Path, error: OSError) -> NoDaemon:
         return Unanswered(f"this user may not use {path} ({cause}); {AS_ITS_USER}")
     if isinstance(error, TimeoutError | BlockingIOError):
         return silent(path, error)
+    if isinstance(error, BrokenPipeError | ConnectionResetError):
+        return closed(path)
     return NoDaemon(f"no humd answers on {path} ({cause}); {BY_HAND}")
+
+
+def closed(path: Path) -> Unanswered:
+    """Somebody was there, and hung up."""
+    return Unanswered(
+        f"the humd on {path} closed the connection without an answer: it ends, or has no descriptor left for another "
+        "(LimitNOFILE in its unit, or `ulimit -Hn`)"
+    )
 
 
 def silent(path: Path, error: OSError) -> Unanswered:
@@ -133,10 +143,10 @@ def _answers(
             try:
                 data = connection.recv(1 << 16)
             except OSError as error:
-                raise silent(path, error) from None
+                raise (closed(path) if isinstance(error, ConnectionResetError) else silent(path, error)) from None
             if not data:
                 if first:
-                    raise Unanswered(f"the humd on {path} closed the connection without an answer")
+                    raise closed(path)
                 return
             buffer += data
             continue

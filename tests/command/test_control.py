@@ -73,8 +73,15 @@ class ControlTests(CommandTestCase):
             fake.stop()
 
     def test_closed(self) -> None:
-        """A connection that ends before the answer is no daemon."""
+        """Who closes the connection before the answer, in whatever way, is there, and not taken for nobody."""
         self.assertIn("without an answer", self.absent(None))
+        for call, error in (
+            ("sendall", BrokenPipeError(32, "Broken pipe")),
+            ("recv", ConnectionResetError(104, "reset")),
+        ):
+            with mock.patch(f"socket.socket.{call}", side_effect=error):
+                told = str(self.assertRaises(Unanswered, ask_daemon, self.control, "status"))
+            self.assertIn("without an answer: it ends, or has no descriptor left", told)
 
     def test_of_another_user(self) -> None:
         """A socket that this user may not use is not taken for one that nobody serves, on either socket."""
