@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from ensemble import __version__
 from ensemble.command.control import AS_ITS_USER, NOT_FIRST
-from ensemble.command.findings import Finding, fail, ok, warn
+from ensemble.command.findings import LOSING_ITS_KEY, Finding, fail, ok, warn
 from ensemble.command.hints import near_only
 from ensemble.config import (
     KEY_KIN,
@@ -80,11 +80,17 @@ def openssl() -> list[Finding]:
     return [warn("package", what, "upgrade `cryptography`, to 45 at least, and `pyopenssl`")]
 
 
-def key(path: Path) -> tuple[HumdKey | None, Finding]:
-    """The key, where it can be used."""
+def key(path: Path, status: dict[str, Any] | None = None) -> tuple[HumdKey | None, Finding]:
+    """
+    The key, where it can be used.
+
+    :param status: of the daemon, where one answers.
+    """
     try:
         found = load(path)
     except KeyFileMissing:
+        if status is not None and status.get("key") == shown(path):
+            return None, fail("key", f"{shown(path)}, the key of the humd that runs, is gone", LOSING_ITS_KEY)
         return None, warn(
             "key", f"there is no key yet at {shown(path)}", "`ensemble init` (or the first start) makes one"
         )
@@ -144,12 +150,20 @@ def home(paths: Paths) -> list[Finding]:
     return [warn("state", what, mend)] if what else []
 
 
-def folder(path: Path, little: int = LITTLE_ROOM) -> Finding:
-    """The state dir; its disk counts as full where less than so many bytes are left."""
+def folder(path: Path, status: dict[str, Any] | None = None, little: int = LITTLE_ROOM) -> Finding:
+    """
+    The state dir.
+
+    :param status: of the daemon, where one answers.
+    :param little: its disk counts as full where less bytes are left.
+    """
     name = shown(path)
     try:
         found, disk = path.stat(), os.statvfs(path)
     except FileNotFoundError:
+        if status is not None and status.get("state_dir") == name:
+            what = f"{name}, the state dir of the humd that runs, is gone, and what it learns is kept nowhere"
+            return fail("state", what, "put a copy back, then restart humd")
         return warn("state", f"{name} is not there yet", "`ensemble init` (or the first start) makes it")
     except OSError as error:
         mend = "make it readable for this user, or choose another --state-dir"

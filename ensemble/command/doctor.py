@@ -31,9 +31,9 @@ def doctor(here: Here) -> int:
     """C{doctor}."""
     paths, too_long = here.paths_at_least()
     status, silent = here.status()
-    key, finding = checks.key(paths.key)
+    key, finding = checks.key(paths.key, status)
     findings = [checks.package(distributions()), *checks.openssl(), finding, *checks.seeds(paths.key)]
-    findings += [*checks.home(paths), checks.folder(paths.state_dir)]
+    findings += [*checks.home(paths), checks.folder(paths.state_dir, status)]
     if too_long is not None:
         findings.append(fail("thrum", f"its path has {too_long.length} bytes", "give a shorter one with --thrum"))
     else:

@@ -10,6 +10,9 @@ from attrs import asdict, evolve, frozen
 
 from ensemble.command.output import Screen, visible
 
+# Where the key of a humd that runs is gone.
+LOSING_ITS_KEY: Final = "put a copy back: a humd that starts without makes a new key, and has with it a new id"
+
 
 class Grade(StrEnum):
     """How bad it is."""

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ensemble.command.control import NoDaemon, Unanswered, ask_daemon
+from ensemble.command.control import DaemonRefused, NoDaemon, Unanswered, ask_daemon
+from ensemble.command.findings import LOSING_ITS_KEY
 from ensemble.command.here import Here, has_state_dir
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.unit import UNIT, unit_path
@@ -161,24 +162,31 @@ class _Places:
         try:
             return load(self.key)
         except KeyFileMissing as error:
-            raise KeyFileMissing(f"{error}; `ensemble init` makes one, --key names another") from None
+            mend = "`ensemble init` makes one, --key names another"
+            raise KeyFileMissing(f"{error}; {mend if self.running is None else LOSING_ITS_KEY}") from None
 
     def tell(self) -> dict[str, Any] | None:
         """
         Have the daemon say what is in the files; None where none has them.
 
         :raises Unanswered: there is one, and it does not answer.
+        :raises DaemonRefused: it said no.
         """
         if self.running is None:
             return None
         try:
             answer = ask_daemon(self._paths.control, "rekey")
         except Unanswered as error:
-            kept = f"the statement is in {shown(self.state_dir)}, and nobody was told"
-            raise Unanswered(f"{error}; {kept}: call this again, or restart the humd") from error
+            raise Unanswered(self._untold(error)) from error
+        except DaemonRefused as error:  # an older one, perhaps, has no such verb
+            raise DaemonRefused(error.qualifier, self._untold(error)) from error
         except NoDaemon:
             return None
         return {key: answer.get(key, []) for key in ("told", "deaf")}
+
+    def _untold(self, error: Exception) -> str:
+        kept = f"the statement is in {shown(self.state_dir)}, and nobody was told"
+        return f"{error}; {kept}: call this again, or restart the humd"
 
 
 def _told(told: dict[str, Any] | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -71,6 +72,18 @@ class DoctorTests(CommandTestCase):
         said = self.call("doctor").out
         self.assertRegex(said, r"fail +daemon +no humd answers on the control socket  -> systemctl --user start humd")
         self.assertEqual(said.splitlines()[-1], "2 to mend, 3 to look at")
+
+    def test_files_that_are_gone(self) -> None:
+        """Where a humd runs whose key is gone, or its whole state dir, nobody is told to make another."""
+        self.healthy(linked(), key=str(self.key))
+        self.key.unlink()
+        for kind in ("key", "state"):
+            found = [each for each in self.checks(expect=1) if each["check"] in ("key", kind)]
+            self.assertEqual({each["grade"] for each in found}, {"fail"})
+            for each in found:
+                self.assertIn("of the humd that runs, is gone", each["what"])
+                self.assertIn("put a copy back", each["mend"])
+            shutil.rmtree(self.key.parent, ignore_errors=True)
 
     def test_no_home(self) -> None:
         """Places below the current folder for want of a home are worth a look."""

@@ -63,6 +63,27 @@ class RotateTests(RekeyTestCase):
             self.assertIn(f"the statement is in {self.key.parent}, and nobody was told: call this again", said.err)
         self.assertTrue(list(self.key.parent.glob("revocation-*.json")))
 
+    def test_older_daemon(self) -> None:
+        """A daemon that knows no such verb, for it is older, told nobody: what was signed is said to be kept."""
+        said = {"ok": False, "qualifier": "not.supported", "message": "there is no verb 'rekey'"}
+        self.runs(rekey=said)
+        for call in (["rotate", "--json"], ["revoke", "--yes", "--json"]):
+            failed = self.call(*call)
+            self.assertEqual((failed.status, failed.failure["qualifier"]), (FAILED, "not.supported"))
+            self.assertIn(f"no verb 'rekey'; the statement is in {self.key.parent}, and", failed.failure["message"])
+            self.assertIn("or restart the humd", failed.failure["message"])
+
+    def test_key_that_is_gone(self) -> None:
+        """Where the key of a daemon that runs is gone, nobody is told to make another in its place."""
+        self.runs()
+        self.key.unlink()
+        for call in (["rotate"], ["revoke", "--yes"]):
+            said = self.call(*call)
+            self.assertEqual((said.status, said.out), (FAILED, ""))
+            self.assertIn("there is no key file", said.err)
+            self.assertIn("put a copy back", said.err)
+            self.assertNotIn("ensemble init", said.err)
+
     def test_of_another_state_dir(self) -> None:
         """A daemon with other files has nothing to do with it."""
         fake = self.runs(ALPHA.full, status=self.another())
@@ -135,11 +156,6 @@ class RotateTests(RekeyTestCase):
         """A daemon without links, or one that is older, is told of."""
         self.runs(rekey={"ok": True, "told": [], "deaf": []})
         self.assertIn("nobody is linked", self.call("rotate").out)
-
-    def test_older_daemon(self) -> None:
-        """A daemon that does not know the word is a failure that names it; what was signed stays."""
-        self.serve_control(status={"ok": True, "id": self.me.full})
-        self.assertEqual(self.call("rotate").status, FAILED)
 
 
 class RevokeTests(RekeyTestCase):
