@@ -51,6 +51,7 @@ from ensemble.tone import BadDocument, read_document, write_document
 _S = TypeVar("_S", Succession, Revocation)
 
 SUCCESSIONS: Final = "successions.json"
+REVOCATIONS: Final = "revocation-*.json"
 MAX_FILE: Final = 16 * 1024  # bytes of a file with statements
 KEY_KIN: Final = r"|\.next|\.old-[0-9a-f]{12}"  # what stands behind the name of the key in those of the others
 MINT_SECONDS: Final = 60.0  # longer than it takes to write a new key
@@ -103,10 +104,10 @@ def read_own_statements(state_dir: Path) -> OwnStatements:
     chain = tuple(_statement(path, value, Succession) for value in listed)
     if any(one.heir != two.who for one, two in pairwise(chain)):
         raise _damaged(path, "one does not begin where the one before it ended")
-    found = sorted(state_dir.glob("revocation-*.json"))
+    found = sorted(state_dir.glob(REVOCATIONS))
     if len(found) > MAX_REVOCATIONS:
         raise ConfigurationError(
-            f"{state_dir} has {len(found)} revocation-*.json, at most {MAX_REVOCATIONS} are told: move the oldest away"
+            f"{state_dir} has {len(found)} {REVOCATIONS}, at most {MAX_REVOCATIONS} are told: move the oldest away"
         )
     return OwnStatements(chain, tuple(map(read_revocation, found)))
 
@@ -188,9 +189,16 @@ def keep_revocation(state_dir: Path, revocation: Revocation) -> Path:
     """
     Put a revocation of a key of ours where the daemon finds it.
 
-    :raises ConfigurationError: it cannot be written.
+    :raises ConfigurationError: it cannot be written, or there are so many that no daemon would start with one more.
     """
     path = state_dir / f"revocation-{_short(revocation.who)}.json"
+    others = set(state_dir.glob(REVOCATIONS)) - {path}
+    if len(others) >= MAX_REVOCATIONS:
+        oldest = min(others, key=lambda each: read_revocation(each).issued)
+        raise ConfigurationError(
+            f"nothing was done: {state_dir} has {len(others)} {REVOCATIONS}, as many as are told; "
+            f"move the oldest away, {shown(oldest)}, and call this again"
+        )
     _write(path, revocation.to_tone())
     return path
 

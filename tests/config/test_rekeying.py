@@ -298,9 +298,13 @@ class RevocationTests(RekeyingTestCase):
         self.assertEqual((path.read_bytes(), read_revocation(path).issued), (before, NOW))
 
     def test_too_many(self) -> None:
-        """Only so many are told."""
-        for number in range(MAX_REVOCATIONS + 1):
-            keep_revocation(self.state, revoke(HumdKey.from_seed(bytes([number]) * 32), NOW))
+        """Only so many are told, so one more is not kept, for no humd would start with it; the same again may be."""
+        said = [revoke(HumdKey.from_seed(bytes([number]) * 32), NOW - number) for number in range(MAX_REVOCATIONS + 1)]
+        paths = [keep_revocation(self.state, each) for each in said[:-1]]
+        self.refused(lambda: keep_revocation(self.state, said[-1]), "nothing was done", f"oldest away, {paths[-1]}")
+        keep_revocation(self.state, said[0])
+        self.assertEqual(len(self.own().revocations), MAX_REVOCATIONS)
+        shutil.copy(paths[0], paths[0].with_name("revocation-copy.json"))
         self.refused(self.own, "move the oldest away")
 
 
