@@ -14,6 +14,7 @@ _interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
 if _interruptible:
     signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
 try:
+    from ensemble.command.control import NoDaemon
     from ensemble.command.here import PLACES, Here
     from ensemble.command.outcome import BROKEN_PIPE, INTERRUPTED, OK, BadUsage, verdict
     from ensemble.command.output import Screen, discard
@@ -83,5 +84,9 @@ def _do(words: Sequence[str], screen: Screen, environ: Mapping[str, str], stdin:
         raise BadUsage("name a command", parser.format_help())
     given = ((name, getattr(options, name, None)) for name in PLACES)
     screen.leads = {f"--{name.replace('_', '-')}": value for name, value in given if value}
-    status: int = options.run(Here(options, screen, environ, os.getuid(), stdin))
+    here = Here(options, screen, environ, os.getuid(), stdin)
+    try:
+        status: int = options.run(here)
+    except NoDaemon as error:
+        raise (here.lost(error) or error) from None
     return status

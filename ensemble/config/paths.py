@@ -20,6 +20,7 @@ results are absolute: a daemon changes its folder.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import sys
@@ -156,6 +157,28 @@ def served(paths: Paths, thrum: bool = True, peers: bool = True) -> Paths:
     if peers and there.peers_file.is_absolute() and there.peers_file.parent.is_dir():
         paths = evolve(paths, peers_file=there.peers_file)
     return paths
+
+
+def running(paths: Paths) -> int | None:
+    """
+    The process of the daemon that has this state dir and was told this socket, whether or not it serves it.
+
+    :returns: None also where nobody can tell.
+    """
+    process = None
+    try:
+        with open(paths.state_dir / LOCK, "rb", opener=at_once) as file:
+            said, thrum, *_ = file.read(_MAX_LOCK).split(b"\n")
+            if thrum != os.fsencode(paths.thrum):
+                return None
+            process = int(said)
+            os.kill(process, 0)  # first: where that one has ended our lock could be in the way of one that starts
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return process
+    except (OSError, OverflowError, ValueError):
+        pass
+    return None
 
 
 def shown(path: StrPath) -> str:

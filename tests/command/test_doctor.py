@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Sequence
@@ -11,8 +12,10 @@ from unittest import mock
 from ensemble import __version__
 from ensemble.command import checks
 from ensemble.command.control import AS_ITS_USER
+from ensemble.command.outcome import NO_DAEMON
 from ensemble.command.reach import Place
 from ensemble.config import MAX_THRUM
+from ensemble.daemon.state import StateLock
 from tests.command.calling import ALPHA, BETA, CommandTestCase, linked, status
 
 HINT = "tcp:192.0.2.2:14730"
@@ -98,6 +101,22 @@ class DoctorTests(CommandTestCase):
         peer = self.checks(expect=1)[-1]
         self.assertEqual((peer["grade"], peer["check"]), ("ok", "peer"))
         self.assertIn("tcp:192.0.2.2:14730 accepts connections", peer["what"])
+
+    def test_socket_that_is_gone(self) -> None:
+        """A humd that runs, and whose sockets somebody removed, is to be restarted: to start it does nothing."""
+        self.healthy(linked())
+        self.control.unlink()
+        lock = StateLock.take(self.key.parent, self.thrum, self.peers_file)
+        self.addCleanup(lock.release)
+        (found,) = [each for each in self.checks(expect=1) if each["check"] == "daemon"]
+        self.assertIn(f"process {os.getpid()}, lost its socket", found["what"])
+        self.assertEqual(found["mend"], "restart it")
+        self.thrum.unlink()
+        for words in (["status"], ["listen"], ["send", BETA.full, '{"chi":"pulse","sid":"1"}']):
+            said = self.call(*words)
+            self.assertEqual(said.status, NO_DAEMON)
+            self.assertIn("lost its socket", said.err)
+            self.assertNotIn("start one", said.err)
 
     def test_daemon_that_goes_away(self) -> None:
         """A humd that ends in the middle leaves the rows of the file to be judged."""

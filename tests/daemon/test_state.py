@@ -9,7 +9,7 @@ from unittest import mock
 
 from attrs import evolve
 
-from ensemble.config import LOCK, Paths, meant, served, shown
+from ensemble.config import LOCK, Paths, meant, running, served, shown
 from ensemble.daemon.state import StateDirLocked, StateLock, open_state
 from ensemble.errors import ConfigurationError
 from ensemble.identity import KeyFileError
@@ -133,6 +133,23 @@ class StateTests(HumdTestCase):
         (paths.state_dir / LOCK).unlink()
         os.mkfifo(paths.state_dir / LOCK)
         self.assertEqual(served(usual), usual, "and nobody hangs")
+
+    def test_running(self) -> None:
+        """Whoever has the lock runs, whatever became of its sockets; nobody does where it was let go of, or is torn."""
+        paths = self.paths()
+        self.assertIsNone(running(paths))
+        state = open_state(paths)
+        self.assertEqual(running(paths), os.getpid())
+        lock = paths.state_dir / LOCK
+        whole = lock.read_bytes()
+        self.assertIsNone(running(evolve(paths, thrum=THRUM)), "it was told another")
+        itself = b"%d\n" % os.getpid()
+        for said in (b"", b"x\n", b"%d\n" % 10**30, b"%d\n" % (2**31 - 1)):
+            lock.write_bytes(whole.replace(itself, said))
+            self.assertIsNone(running(paths), said)
+        lock.write_bytes(whole)
+        state.close()
+        self.assertIsNone(running(paths))
 
     def test_whose_peers_file(self) -> None:
         """The file of the daemon that was there last is the one that is meant, also while it is down."""
