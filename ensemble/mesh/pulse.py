@@ -19,6 +19,9 @@ from ensemble.mesh.liveness import Gone, Liveness
 from ensemble.protocols import Deadlines
 from ensemble.tone import Envelope
 
+LATE_SECONDS: Final = (
+    1.0  # behind its time a timer tells that we were stopped, or busy, and have read nothing meanwhile
+)
 ASK_AGAIN_SECONDS: Final = 3.0  # a pong may be left out, as one of many: then the next probe asks anew
 
 
@@ -40,6 +43,7 @@ class Pulse:
         "_has_ping",
         "_in_wire",
         "_live",
+        "_patience",
         "_probes",
         "_say",
         "_timer",
@@ -72,6 +76,7 @@ class Pulse:
         self._clock, self._wall_ms, self._has_ping = clock, wall_ms, has_ping
         self._say, self._when_taken, self._gone, self._arrived = say, when_taken, gone, arrived
         self._live = Liveness(clock.seconds(), has_ping, deadlines)
+        self._patience = deadlines.gone_after_seconds
         self._timer: IDelayedCall | None = None
         self._full = self._in_wire = False
         self._asked: str | None = None  # the rid of the ping that is unanswered
@@ -188,9 +193,14 @@ class Pulse:
             self._timer.cancel()
         self._timer = self._clock.callLater(max(0.0, deadline - self._clock.seconds()), self._due)
 
-    def _due(self) -> None:
-        self._timer = None
+    def _due(self, is_late: bool = False) -> None:
+        timer, self._timer = self._timer, None
         now = self._clock.seconds()
+        assert timer is not None
+        if not is_late and LATE_SECONDS < now - timer.getTime() < self._patience:
+            # What has come is read first.  After hours nothing of it tells that the peer is there still.
+            self._timer = self._clock.callLater(0, self._due, True)
+            return
         if self._live.is_under_way:
             self._live.arrived(self._arrived(), now)
         action = self._live.tick(now)

@@ -1,0 +1,65 @@
+"""The timer of a link's pings, where it fires late."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.mesh.pulse import Pulse
+from ensemble.protocols import DEADLINES
+
+IDLE, PATIENCE = DEADLINES.ping_after_seconds, DEADLINES.gone_after_seconds
+
+
+class LateTests(SynchronousTestCase):
+    """The process was stopped, the machine slept, or something took long."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.said: list[Mapping[str, Any]] = []
+        self.gone: list[str] = []
+        self.pulse = Pulse(
+            self.clock,
+            lambda: int(self.clock.seconds() * 1000),
+            True,
+            self.said.append,
+            lambda taken: taken(),
+            self.gone.append,
+            lambda: None,
+            DEADLINES,
+        )
+        self.clock.pump([1.0] * int(IDLE + PATIENCE - 1))
+        self.assertEqual([tone["chi"] for tone in self.said], ["ping"])
+
+    def stop(self, seconds: float, answered: bool) -> None:
+        """For so long, a second before the end of our patience; the answer is read behind the timers that are due."""
+        if answered:
+            self.clock.callLater(seconds - 0.5, self.pulse.heard)
+        self.clock.advance(seconds)
+
+    def test_answered(self) -> None:
+        """What has come meanwhile is read before it is judged."""
+        self.stop(20, answered=True)
+        self.assertEqual(self.gone, [])
+        self.clock.advance(IDLE)
+        self.assertEqual(len(self.said), 2)
+
+    def test_silent(self) -> None:
+        """Where nothing has, the peer is gone in the same turn."""
+        self.stop(20, answered=False)
+        self.assertEqual(self.gone, [f"no answer to a ping within {PATIENCE + 19:.1f} s"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_too_long(self) -> None:
+        """After a longer time than that the peer has given us up, whatever it had said before."""
+        self.stop(PATIENCE + 2, answered=True)
+        self.assertEqual(len(self.gone), 1)
+
+    def test_link_ends_meanwhile(self) -> None:
+        """Who reads may find the end of the link: nothing is judged then."""
+        self.clock.callLater(5, self.pulse.stop)
+        self.clock.advance(10)
+        self.assertEqual((self.gone, self.clock.getDelayedCalls()), ([], []))
