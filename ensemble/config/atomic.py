@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from shlex import quote
 from typing import Final
 
 from ensemble.errors import ConfigurationError
@@ -103,7 +104,7 @@ def alone(folder: StrPath, seconds: float | None = None) -> Iterator[None]:
             else:
                 break
         else:
-            place = os.fspath(folder)
+            place = quote(os.fspath(folder))
             raise ConfigurationError(
                 f"somebody else has held the lock on {place} for {seconds:g} s; try again (who may look into it "
                 f"can hold it: `fuser {place}` names the process, `chmod go= {place}` leaves other users out)"

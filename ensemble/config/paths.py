@@ -26,6 +26,7 @@ import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from attrs import evolve, field, frozen
@@ -209,7 +210,8 @@ def refuse_shared_state(folder: Path) -> None:
         )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigurationError(
-            f"others can write to the state dir {folder}; run `chmod go-w {folder}` or choose another with --state-dir"
+            f"others can write to the state dir {folder}; run `chmod go-w {quote(os.fspath(folder))}` "
+            "or choose another with --state-dir"
         )
 
 

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from shlex import quote
 from typing import Final
 
 from ensemble.errors import ConfigurationError
@@ -118,7 +119,7 @@ def load_or_mint(path: StrPath, entropy: Callable[[int], bytes] = os.urandom) ->
 
 def _judge_folder(folder: str) -> None:
     if others_write(os.stat(folder)):  # they could take the key away, and we would begin anew as somebody else
-        raise KeyFileError(f"others can write to {folder}, where the key file is: chmod go-w {folder}")
+        raise KeyFileError(f"others can write to {folder}, where the key file is: chmod go-w {quote(folder)}")
 
 
 def _judge(name: str, found: os.stat_result) -> None:
@@ -132,11 +133,11 @@ def _judge(name: str, found: os.stat_result) -> None:
     if found.st_uid != os.geteuid():
         raise KeyFileError(
             f"the key file {name} belongs to user {found.st_uid}, not to us ({os.geteuid()}): "
-            f"run as that user, or chown {os.geteuid()} {name}"
+            f"run as that user, or chown {os.geteuid()} {quote(name)}"
         )
     if stat.S_IMODE(found.st_mode) & _OTHERS:
         raise KeyFileError(
-            f"others can get at the key file {name} (mode {stat.S_IMODE(found.st_mode):04o}): chmod 600 {name}"
+            f"others can get at the key file {name} (mode {stat.S_IMODE(found.st_mode):04o}): chmod 600 {quote(name)}"
         )
 
 

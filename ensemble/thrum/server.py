@@ -14,6 +14,7 @@ import stat
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from shlex import quote
 from typing import Any, cast
 
 from twisted.application.service import Service
@@ -68,7 +69,7 @@ def prepare_directory(path: str) -> None:
     if others_write(found):
         raise ConfigurationError(
             f"others can write to {directory}, where the thrum socket should be; "
-            f"run `chmod go-w {directory}` or choose another path with --thrum"
+            f"run `chmod go-w {quote(directory)}` or choose another path with --thrum"
         )
 
 

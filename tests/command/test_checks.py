@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path
+from shlex import quote
 from unittest import mock
 
 from ensemble import __version__
@@ -58,7 +59,9 @@ class CheckTests(CommandTestCase):
         paths[0].chmod(0o640)
         paths[1].touch(0o600)
         paths[2].mkdir()
-        for path, mend in zip(paths, (f"chmod 600 {paths[0]}", "put the backup back", "make it readable"), strict=True):
+        for path, mend in zip(
+            paths, (f"chmod 600 {quote(str(paths[0]))}", "put the backup back", "make it readable"), strict=True
+        ):
             key, found = checks.key(path)
             self.assertIsNone(key)
             self.assertEqual(found.grade, Grade.FAIL)
@@ -106,7 +109,7 @@ class CheckTests(CommandTestCase):
         folder.mkdir()
         self.assertEqual(checks.folder(folder).grade, Grade.OK)
         folder.chmod(0o770)
-        self.assertIn(f"`chmod go-w {folder}`", checks.folder(folder).mend)
+        self.assertIn(f"`chmod go-w {quote(str(folder))}`", checks.folder(folder).mend)
         folder.chmod(0o700)
         with mock.patch("os.access", return_value=False):
             self.assertIn("cannot write", checks.folder(folder).what)

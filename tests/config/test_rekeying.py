@@ -136,7 +136,7 @@ class RotationTests(RekeyingTestCase):
         for mode in (0o770, 0o1770):
             self.state.chmod(mode)
             for step in (self.begin, self.finish):
-                self.refused(step, "others can write to the state dir", f"chmod go-w {self.state}")
+                self.refused(step, "others can write to the state dir", f"chmod go-w {shlex.quote(str(self.state))}")
         self.assertEqual(list(self.state.iterdir()), [self.key_file])
         self.state.chmod(0o700)
         self.begin()

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import stat
+from shlex import quote
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -227,7 +228,7 @@ class FailureTests(ProcessTestCase):
         key = folder.path / "key"
         key.write_bytes(b"\0" * 32)
         key.chmod(0o644)
-        self.assertIn(f"chmod 600 {key}", self.fails(folder, "--key", str(key)))
+        self.assertIn(f"chmod 600 {quote(str(key))}", self.fails(folder, "--key", str(key)))
 
     def test_live_socket(self) -> None:
         """The socket of a running humd is never taken away."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from shlex import quote
 from unittest import mock
 
 from attrs import evolve
@@ -31,7 +32,7 @@ class StateTests(HumdTestCase):
         for mode in (0o777, 0o1777, 0o1770):
             paths.state_dir.chmod(mode)
             error = self.assertRaises(ConfigurationError, open_state, paths)
-            self.assertIn(f"chmod go-w {paths.state_dir}", str(error))
+            self.assertIn(f"chmod go-w {quote(str(paths.state_dir))}", str(error))
         paths.state_dir.chmod(0o755)
         open_state(paths).close()
 

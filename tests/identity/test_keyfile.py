@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from shlex import quote
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -58,7 +59,7 @@ class LoadTests(KeyFileCase):
         for mode in (0o640, 0o604, 0o620, 0o601, 0o644):
             self.put(SEED, mode)
             error = self.assertRaises(KeyFileError, load, self.path)
-            self.assertIn(f"chmod 600 {self.path}", str(error))
+            self.assertIn(f"chmod 600 {quote(str(self.path))}", str(error))
 
     def test_not_ours(self) -> None:
         """A key of another user is refused, with the mend."""
@@ -66,7 +67,7 @@ class LoadTests(KeyFileCase):
         stranger = os.geteuid() + 1
         with patch("os.geteuid", lambda: stranger):
             error = self.assertRaises(KeyFileError, load, self.path)
-        self.assertIn(f"chown {stranger} {self.path}", str(error))
+        self.assertIn(f"chown {stranger} {quote(str(self.path))}", str(error))
 
     def test_not_a_file(self) -> None:
         """A folder or a FIFO of that name is refused at once."""

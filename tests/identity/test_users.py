@@ -8,6 +8,7 @@ import struct
 import sys
 import tempfile
 from pathlib import Path
+from shlex import quote
 from typing import Any
 from unittest import mock
 
@@ -76,7 +77,7 @@ class KeyFolderTests(SynchronousTestCase):
             folder.chmod(mode)
             for deed, name in ((load, "a.key"), (mint, "b.key")):
                 error = self.assertRaises(KeyFileError, deed, folder / name)
-                self.assertIn(f"chmod go-w {folder.absolute()}", str(error))
+                self.assertIn(f"chmod go-w {quote(str(folder.absolute()))}", str(error))
         self.assertEqual([each.name for each in folder.iterdir()], ["a.key"])
         folder.chmod(0o1777)
         load(folder / "a.key")
