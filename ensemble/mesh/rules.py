@@ -78,7 +78,9 @@ class Rules:
 
     def announce(self, statement: Statement) -> None:
         """Say something new of our own keys, on all links that are up or come up from now on."""
-        self.lineage.learn(statement, (), anybody=True)  # so that it is no news when it comes back
+        # It is no news when it comes back, and an earlier key of ours that is revoked is refused here, too.
+        if self.lineage.learn(statement, (), anybody=True) is Learned.NEW:
+            self._judge()
         if statement not in self.ours:
             self.ours.append(statement)
             if self.lineage.is_revoked(self._me):

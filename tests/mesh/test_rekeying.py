@@ -127,6 +127,18 @@ class LinkTests(RekeyTestCase):
         self.world.settle()
         self.assertEqual(self.count("learned"), 0)
 
+    def test_revoked_here(self) -> None:
+        """Whoever revokes an earlier key of its own refuses it from then on, and is offered no row for it."""
+        self.peer.judge_again(Policy(Level.PROVEN))
+        self.link(self.old)
+        self.assertEqual(self.linked(), [self.old])
+        self.peer.rules.announce(revoke(self.old, 1))
+        self.world.settle()
+        self.assertEqual(self.linked(), [])
+        cause = self.peer.rules.admits(self.old.humd_id(), True)
+        assert cause is not None
+        self.assertIn("its key was revoked", cause)
+
     def test_revoked(self) -> None:
         """A revoked id is told goodbye and why at once, is refused under C{any} too, and the log says why."""
         humd = self.link(self.old)
