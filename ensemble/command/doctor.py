@@ -179,6 +179,8 @@ def judge(
             f"{name}: not linked; none of its hints can be tried from here{failure}",
             f"give its row a hint that begins with {' or '.join(sorted(TRIED))}",
         )
+    if row.get("state") == "unknown":
+        return ok("peer", f"{name}: its row has no hint, so it must dial us")
     if not listening:
         return fail(
             "peer",
@@ -193,8 +195,11 @@ def judge(
 
 
 def _linked(name: str, row: dict[str, Any]) -> Finding:
-    trip = milliseconds(row.get("round_trip_ms"))
-    what = f"{name}: linked over {row.get('wire')} ({row.get('level')}), round trip {trip}"
+    what = f"{name}: linked over {row.get('wire')} ({row.get('level')})"
+    if row.get("unanswered"):
+        mend = "has this machine a network, and is its humd running? a link that stays silent is given up by itself"
+        return warn("peer", f"{what}, and no answer to a ping yet", mend)
+    what = f"{what}, round trip {milliseconds(row.get('round_trip_ms'))}"
     skew, slowed = row.get("skew_ms"), row.get("throttled")
     seconds = skew / 1000 if isinstance(skew, int | float) else 0.0
     if isinstance(skew, int | float):

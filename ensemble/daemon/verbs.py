@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError
+from twisted.python.failure import Failure
 
 from ensemble.config import read_own_statements, shown
 from ensemble.daemon.control import Answer, Refusal, Request, Verb, Watch
@@ -39,11 +40,21 @@ def verbs(humd: Humd) -> dict[str, Verb]:
 
 def _probe(humd: Humd, request: Request) -> Deferred[Answer]:
     wanted = _peer(humd, request)
-    links = [humd.ensemble.link_to(peer) for peer in humd.ensemble.peers() if wanted is None or peer == wanted]
+    peers = [peer for peer in humd.ensemble.peers() if wanted is None or peer == wanted]
+    links = {peer.full: link for peer in peers if (link := humd.ensemble.link_to(peer)) is not None}
     seconds = humd.settings.limits.probe_seconds
-    answers = [link.probe().addTimeout(seconds, humd.clock) for link in links if link is not None]
-    done = DeferredList(answers, consumeErrors=True)
-    return done.addCallback(lambda _: {"ok": True, "peers": peer_rows(humd, wanted)})
+    done = DeferredList([link.probe().addTimeout(seconds, humd.clock) for link in links.values()], consumeErrors=True)
+
+    def answer(results: list[tuple[bool, Any]]) -> Answer:
+        silent = {who for who, (_, cause) in zip(links, results, strict=True) if _timed_out(cause)}
+        rows = [{**row, "unanswered": row["id"] in silent} for row in peer_rows(humd, wanted)]
+        return {"ok": True, "peers": rows}
+
+    return done.addCallback(answer)
+
+
+def _timed_out(result: object) -> bool:
+    return isinstance(result, Failure) and result.check(TimeoutError) is not None
 
 
 def _forget(humd: Humd, request: Request) -> Answer:

@@ -40,6 +40,14 @@ class PeerTests(CommandTestCase):
             self.assertEqual("timedatectl" in found.mend, grade != "ok")
         self.assertIn("its clock +0.0 s", self.judge(linked(skew_ms=-12)).what)  # not -0.0
 
+    def test_silent(self) -> None:
+        """A link over which no ping is answered is not told as well, whatever it was when one was."""
+        found = self.judge(linked(unanswered=True))
+        self.assertEqual(found.grade, Grade.WARN)
+        self.assertIn("no answer to a ping", found.what)
+        self.assertNotIn("round trip", found.what)
+        self.assertEqual(self.judge(linked(unanswered=False)).grade, Grade.OK)
+
     def test_pace(self) -> None:
         """A peer that is slowed is worth a look, with the limits that it ran into; a clock comes first."""
         for stranger, who in ((False, "known"), (True, "stranger")):
@@ -163,3 +171,6 @@ class PeerTests(CommandTestCase):
         """Without a hint the peer must dial us; where we listen nowhere, too, nobody ever will."""
         self.assertEqual(self.judge(linked(state="down", hints=[])).grade, Grade.WARN)
         self.assertEqual(self.judge(linked(state="down", hints=[]), deaf="").grade, Grade.FAIL)
+        asleep = self.judge(linked(state="unknown", hints=[]), deaf="")  # no daemon says where it listens
+        self.assertEqual(asleep.grade, Grade.OK)
+        self.assertNotIn("listens nowhere", asleep.what)

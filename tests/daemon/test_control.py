@@ -177,6 +177,7 @@ class PeersTests(ControlTestCase):
         probed, status = self.asks.heard()
         self.assertEqual(probed["peers"][0]["round_trip_ms"], 0)
         self.assertEqual(probed["peers"][0]["skew_ms"], 0)
+        self.assertIs(probed["peers"][0]["unanswered"], False)
         self.assertIn("uptime_s", status)
 
     def test_probe_does_not_wait_for_ever(self) -> None:
@@ -188,6 +189,7 @@ class PeersTests(ControlTestCase):
         settle(self.reactor)
         (answer,) = self.asks.heard()
         self.assertIsNone(answer["peers"][0]["round_trip_ms"])
+        self.assertIs(answer["peers"][0]["unanswered"], True)
 
     def test_probe_of_one(self) -> None:
         """With a peer only that one is asked and shown; its alias does."""
