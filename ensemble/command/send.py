@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import chain
 from typing import Any, BinaryIO, Final
 from uuid import uuid4
@@ -96,6 +96,10 @@ def dress(tone: dict[str, Any], peer: HumdId, minter: RidMinter) -> dict[str, An
     return said
 
 
+class SendTimeout(CommandFailed):
+    """Nothing came for too long."""
+
+
 class Exchange:
     """What goes over one connection, and what comes back for it."""
 
@@ -125,20 +129,29 @@ class Exchange:
 
     def ask(self, said: dict[str, Any]) -> int:
         """
-        Send, and show all that answers.
+        Send, and show all that answers.  Whoever does not wait for its end has a worker work no longer.
 
         :raises CommandFailed: nothing came for too long.
         """
         self._send(said)
+        try:
+            return self._show(said)
+        except (KeyboardInterrupt, BrokenPipeError, SendTimeout):
+            if said["chi"] == "prompt":
+                with suppress(ThrumClosed):
+                    self._wire.send({"chi": "cancel", "sid": said["sid"], "to": said["to"], "rid": self._minter()})
+            raise
+
+    def _show(self, said: dict[str, Any]) -> int:
         keys, last = set(_keys(said).values()), ENDS.get(said["chi"])
         reader = Reader(self._here.screen)
         while True:
             tone = self._receive(self._seconds)
             if tone is None:
                 reader.end()
-                raise CommandFailed(
+                raise SendTimeout(
                     "send.timeout",
-                    f"no answer for {self._seconds:g} s; --timeout S waits longer, if it is still to come",
+                    f"no answer for {self._seconds:g} s; --timeout S waits longer",
                 )
             chi = tone.get("chi")
             if chi == "echo" or not keys & set(_keys(tone).values()):

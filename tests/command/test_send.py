@@ -270,6 +270,29 @@ class WaitTests(SendTestCase):
         self.assertEqual((said.status, said.out), (1, "hi \n"))
         self.assertIn("no answer for 0.2 s", said.err)
 
+    def test_given_up(self) -> None:
+        """Whoever waits no longer for the answer to a prompt has it cancelled; a tool-call has nothing to cancel."""
+        call = '{"chi":"tool-call","toolName":"add","args":{}}'
+        receive = ThrumSocket.receive
+
+        def ctrl_c(wire: ThrumSocket, until: float) -> None:
+            receive(wire, until)  # the breath: then the other side reads
+            raise KeyboardInterrupt
+
+        for tone, interrupted, heard in ((PROMPT, False, 2), (PROMPT, True, 2), (call, True, 1)):
+            fake = self.humd(lambda tone: [])
+            if interrupted:
+                with mock.patch.object(ThrumSocket, "receive", ctrl_c), self.assertRaises(KeyboardInterrupt):
+                    self.call("send", "beta", tone, "--wait")
+            else:
+                self.assertEqual(self.call("send", "beta", tone, "--wait", "--timeout", "0.1").status, 1)
+            fake.stop()
+            self.assertEqual(len(fake.heard), heard, fake.heard)
+            for cancel in fake.heard[1:]:
+                self.assertEqual(
+                    (cancel["chi"], cancel["sid"], cancel["to"]), ("cancel", fake.heard[0]["sid"], BETA.full)
+                )
+
     def test_one_after_the_other(self) -> None:
         """Of several tones each is sent when the one before is answered."""
         self.humd(self.answer)
