@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ensemble.command.control import dict_of, texts_of
 from ensemble.command.here import Here
-from ensemble.command.hints import near_only, trust_line
+from ensemble.command.hints import inside_only, near_only, trust_line
 from ensemble.command.outcome import OK
 from ensemble.command.output import duration
 from ensemble.config import read_own_statements, row_json, shown, without_home
@@ -84,7 +84,7 @@ def identify(here: Here) -> int:
         screen.line("For others, to run there, or as a row of their peers.json:")
         screen.line(f"  {trust_line(humd_id, hints)}")
         screen.line(f"  {row_json(humd_id, hints)}")
-        if hints and (near := near_only(hints)):
+        if hints and (near := near_only(hints) or inside_only(hints)):
             screen.line(f"  ({near})")
         if silent is not None:
             screen.note(f"its hints are empty, for {silent}")

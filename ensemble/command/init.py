@@ -20,7 +20,7 @@ from attrs import asdict, frozen
 
 from ensemble.command.control import texts_of
 from ensemble.command.here import Here, has_state_dir
-from ensemble.command.hints import near_only, of_listeners, trust_line
+from ensemble.command.hints import inside_only, near_only, of_listeners, trust_line
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.start import Manager
 from ensemble.command.unit import (
@@ -284,5 +284,6 @@ def _remarks(report: Report) -> list[str]:
         return [near]
     if report.guessed:
         wire = next(hint for hint in report.hints if not hint.startswith("tls-fp:")).partition(":")[0]
-        return [f"the address is what this machine calls itself; others may need another: --advertise {wire}:HOST:PORT"]
+        named = f"the address is what this machine calls itself; others may need another: --advertise {wire}:HOST:PORT"
+        return [inside for inside in (inside_only(report.hints),) if inside] + [named]
     return []

@@ -72,6 +72,20 @@ class IdTests(CommandTestCase):
             self.assertIs("\n  (only programs on this machine can reach" in self.call("id").out, said)
             fake.stop()
 
+    def test_inside_only(self) -> None:
+        """Of addresses that only a network behind a NAT knows it is said that the other side can do without them."""
+        hosts = ("192.168.7.23", "10.0.0.1", "100.64.0.9", "[fd00::1]", "[::ffff:10.0.0.1]")
+        for listening, said in (
+            *(([f"tls:{host}:1", "tls-fp:" + "ab" * 32], True) for host in hosts),
+            (["tls:192.168.7.23:1", "tls:198.51.100.1:1"], False),
+            (["tls:[2001:db8::1]:1"], False),
+            (["tls:a.example:1"], False),
+            ([], False),
+        ):
+            fake = self.serve_control(status=status(listening=listening))
+            self.assertIs("\n  (from outside this network nobody can dial" in self.call("id").out, said, listening)
+            fake.stop()
+
     def test_unwritten(self) -> None:
         """That something is in the RAM of the humd only is said, with the cause."""
         self.serve_control(status=status(unwritten="peers.sqlite cannot be written: disk full"))
