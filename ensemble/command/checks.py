@@ -38,6 +38,7 @@ from ensemble.identity import (
     HumdKey,
     KeyFileError,
     KeyFileMissing,
+    denied,
     leftovers,
     load,
     others_write,
@@ -167,7 +168,7 @@ def folder(path: Path, status: dict[str, Any] | None = None, little: int = LITTL
         return warn("state", f"{name} is not there yet", "`ensemble init` (or the first start) makes it")
     except OSError as error:
         mend = "make it readable for this user, or choose another --state-dir"
-        return fail("state", f"{name}: {error.strerror}", AS_ITS_USER if _of_another(path, error) else mend)
+        return fail("state", f"{name}: {denied(path, error)}", AS_ITS_USER if _of_another(path, error) else mend)
     if not stat.S_ISDIR(found.st_mode):
         return fail("state", f"{name} is no folder", "move it away, or choose another --state-dir")
     if disk.f_flag & os.ST_RDONLY:

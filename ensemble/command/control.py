@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ensemble.errors import EnsembleError
-from ensemble.identity import refuse_strangers
+from ensemble.identity import denied, refuse_strangers
 from ensemble.tone import BadDocument, read_document, write_document
 
 SECONDS: Final = 10.0  # that the daemon may take to answer
@@ -51,7 +51,7 @@ def unreachable(path: Path, error: OSError) -> NoDaemon:
     if isinstance(error, PermissionError) and error.errno is None:
         return Unanswered(f"{path}: {cause}; {NOT_FIRST if os.geteuid() else AS_ITS_USER}")
     if isinstance(error, PermissionError):
-        return Unanswered(f"this user may not use {path} ({cause}); {AS_ITS_USER}")
+        return Unanswered(f"this user may not use {path} ({denied(path, error)}); {AS_ITS_USER}")
     if isinstance(error, TimeoutError | BlockingIOError):
         return silent(path, error)
     if isinstance(error, BrokenPipeError | ConnectionResetError):

@@ -18,7 +18,7 @@ from attrs import frozen
 
 from ensemble.config import LOCK, OwnStatements, Paths, read_own_statements, refuse_shared_state, remove_seeds
 from ensemble.errors import ConfigurationError
-from ensemble.identity import HumdKey, load_or_mint, make_folders
+from ensemble.identity import HumdKey, denied, load_or_mint, make_folders
 from ensemble.mesh import PEERS_DATABASE, SqliteProofMemory
 
 
@@ -121,6 +121,6 @@ def _prepare(folder: Path) -> None:
         make_folders(folder)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot make the state dir {folder}: {error.strerror}; choose another with --state-dir"
+            f"cannot make the state dir {folder}: {denied(folder, error)}; choose another with --state-dir"
         ) from None
     refuse_shared_state(folder)

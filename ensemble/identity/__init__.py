@@ -44,7 +44,7 @@ from ensemble.identity.statements import (
     statement_from,
     succeed,
 )
-from ensemble.identity.users import others_write, refuse_strangers
+from ensemble.identity.users import denied, others_write, refuse_strangers
 
 __all__ = [
     "LISTENED",
@@ -80,6 +80,7 @@ __all__ = [
     "carried",
     "carrier_of",
     "certificate_of",
+    "denied",
     "fingerprint",
     "leaf_id",
     "leftovers",

@@ -18,7 +18,7 @@ from typing import Final
 from ensemble.errors import ConfigurationError
 from ensemble.identity.key import SEED_LENGTH, HumdKey
 from ensemble.identity.placing import StrPath, make_folders, make_temporary, put_in_place, sync_folder
-from ensemble.identity.users import others_write
+from ensemble.identity.users import denied, others_write
 
 _OTHERS: Final = 0o077
 
@@ -49,7 +49,7 @@ def load(path: StrPath) -> HumdKey:
     except FileNotFoundError:
         raise KeyFileMissing(f"there is no key file {name}") from None
     except OSError as error:
-        raise KeyFileError(f"cannot read the key file {name}: {error.strerror}") from error
+        raise KeyFileError(f"cannot read the key file {name}: {denied(name, error)}") from error
     try:
         _judge(name, os.fstat(handle))
         _judge_folder(os.path.dirname(os.path.abspath(name)))

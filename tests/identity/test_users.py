@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import pwd
 import socket
 import struct
 import sys
@@ -14,7 +16,7 @@ from unittest import mock
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from ensemble.identity import KeyFileError, load, mint, refuse_strangers
+from ensemble.identity import KeyFileError, denied, load, mint, refuse_strangers
 
 ELSEWHERE = 4711  # a user
 
@@ -65,6 +67,33 @@ class WhoServesTests(SynchronousTestCase):
         other: Any = Served(ELSEWHERE)
         with mock.patch("sys.platform", "plan9"):
             refuse_strangers(other, self.path)
+
+
+class DeniedTests(SynchronousTestCase):
+    """What is said where this user may not."""
+
+    def test_whose(self) -> None:
+        """The outermost thing of another that is in the way is named, with its owner; other causes stay as they are."""
+        folder = Path(self.mktemp()).absolute()
+        (folder / "hum").mkdir(parents=True)
+        key, no = folder / "hum" / "humd.key", PermissionError(errno.EACCES, "Permission denied")
+        theirs = mock.patch("os.geteuid", return_value=ELSEWHERE)
+        with theirs, mock.patch("os.access", lambda path, how: not path.startswith(str(folder))):
+            owner = pwd.getpwuid(os.stat(folder).st_uid).pw_name
+            self.assertEqual(denied(key, no), f"Permission denied, for {folder} belongs to {owner}")
+            with mock.patch("pwd.getpwuid", side_effect=KeyError):
+                self.assertIn("belongs to user ", denied(key, no))
+            self.assertEqual(denied(key, FileNotFoundError(errno.ENOENT, "gone")), "gone")
+        self.assertEqual(denied(key, no), "Permission denied")
+
+    def test_said(self) -> None:
+        """It is said of a key."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        refused = mock.patch("os.open", side_effect=PermissionError(errno.EACCES, "Permission denied"))
+        with refused, mock.patch("os.geteuid", return_value=ELSEWHERE), mock.patch("os.access", return_value=False):
+            error = self.assertRaises(KeyFileError, load, folder / "a.key")
+        self.assertRegex(str(error), "Permission denied, for .* belongs to ")
 
 
 class KeyFolderTests(SynchronousTestCase):
