@@ -91,7 +91,8 @@ def match(text: str, known: Sequence[Known]) -> HumdId:
             raise CommandFailed("peer.unknown", f"{text!r} is no id: its prefix is humd_, in lower case")
         raise CommandFailed(
             "peer.unknown",
-            f"{text!r} is no id: behind humd_ are 64 digits, 0 to 9 and a to f, or {MIN_PREFIX} of a known one",
+            f"{text!r} is no id: behind humd_ are 64 digits, 0 to 9 and a to f, without a blank or a line break, "
+            f"or {MIN_PREFIX} of a known one",
         )
     if prefix is None:
         names = ", ".join(sorted(each.alias for each in known if each.alias is not None))

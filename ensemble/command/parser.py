@@ -120,10 +120,11 @@ def build() -> Parser:
         "Make the row of a peer in peers.json, or change it, and have the humd read it at once. The rest of the file "
         "stays as it is.",
     )
-    one.add_argument("peer", metavar="PEER", help="full id; of a row that is there the alias, too")
+    one.add_argument("peer", metavar="PEER", type=str.strip, help="full id; of a row that is there the alias, too")
     one.add_argument(
         "hints",
         metavar="HINT",
+        type=str.strip,
         nargs="*",
         default=[],
         help="where to dial it, such as tls:192.0.2.10:14731; a tls-fp: takes the place of those that are there",
@@ -151,7 +152,7 @@ def build() -> Parser:
         "Remove the row of a peer from peers.json, and have the humd read it at once. The rest of the file stays as it "
         "is.",
     )
-    one.add_argument("peer", metavar="PEER", help="alias or id")
+    one.add_argument("peer", metavar="PEER", type=str.strip, help="alias or id")
 
     one = add(
         "send",
@@ -161,7 +162,9 @@ def build() -> Parser:
         "a tool-call are filled in where they are missing. Without --wait, status 0 says that this humd has queued the "
         "tone for the peer; what the peer makes of it, only --wait shows.",
     )
-    one.add_argument("peer", metavar="PEER", help="alias, id, or at least 6 hex digits of its beginning")
+    one.add_argument(
+        "peer", metavar="PEER", type=str.strip, help="alias, id, or at least 6 hex digits of its beginning"
+    )
     one.add_argument("tone", metavar="JSON", help="the tone; - reads one, or one on each line, from standard input")
     one.add_argument("--wait", action="store_true", help="show the reply, until its end")
     _timeout(one, "without a sign")

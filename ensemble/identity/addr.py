@@ -69,7 +69,10 @@ class Hint:
             raise BadHint(f"a hint of {len(text)} characters, limit {MAX_HINT}: {text[:40]!r}…")
         shape = _SHAPE.fullmatch(text)
         if shape is None or not text.isprintable():
-            raise BadHint(f"{text!r} is not <scheme>:<value>, for instance tcp:192.0.2.10:14730")
+            slip = "; a scheme is in lower case" if text[:1].isupper() else ""
+            if any(each.isspace() for each in text):
+                slip = ", and there is a blank in it"
+            raise BadHint(f"{text!r} is not <scheme>:<value>, for instance tls:192.0.2.10:14731{slip}")
         hint = cls(shape[1], shape[2])
         if hint.scheme in _WITH_HOST_PORT:
             hint.host_port()

@@ -29,6 +29,27 @@ class SkippedTests(TrustTestCase):
         self.assertTrue(said.err.endswith("has a row already; the row is skipped; mend it by hand\n"), said.err)
 
 
+class PastedTests(TrustTestCase):
+    """What comes out of a mail, or out of a chat."""
+
+    def test_blanks_at_the_ends(self) -> None:
+        """A blank or a line end around a word is nobody's intention."""
+        self.assertEqual(self.call("trust", f" {BETA.full}\n", " tls:192.0.2.7:1 ", "--alias", "beta").status, 0)
+        self.assertEqual(self.rows(), [{"humd_id": BETA.full, "hints": ["tls:192.0.2.7:1"], "alias": "beta"}])
+        self.assertEqual(self.call("untrust", "beta ").status, 0)
+
+    def test_blanks_inside(self) -> None:
+        """Inside one is named, and so is what else is easily overlooked."""
+        broken = f"{BETA.full[:40]}\n{BETA.full[40:]}"
+        self.assertIn("without a blank or a line break", self.call("trust", broken).err)
+        for hint, why in (
+            ("tls:192.0.2.7 :1", "tls:192.0.2.10:14731, and there is a blank in it"),
+            ("TLS:192.0.2.7:1", "a scheme is in lower case"),
+            ("192.0.2.7:1", "for instance tls:192.0.2.10:14731\n"),
+        ):
+            self.assertIn(why, self.call("trust", BETA.full, hint).err)
+
+
 class HeirTests(TrustTestCase):
     """BETA has the row, as ay, and goes on as ALPHA."""
 
