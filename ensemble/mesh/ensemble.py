@@ -116,7 +116,8 @@ class Ensemble(Service):
         self.history = self._members.history
         self.porch = self._reception.porch
         self._broadcast = Broadcast(self._members, self.turn)
-        self.rules = Rules(me, policy if policy is not None else Policy(), self.memory, self._counters, self._members)
+        policy, earlier = policy if policy is not None else Policy(), [each.who for each in succeeds]
+        self.rules = Rules(me, policy, self.memory, self._counters, self._members, earlier)
         self._links = Links(me, self._members, self._reception, self._inbound, self.refusals, self.rules, self._wall_ms)
 
     @classmethod

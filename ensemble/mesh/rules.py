@@ -8,8 +8,10 @@ may say whose heir it is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Final
 
+from attrs import evolve
 from twisted.logger import Logger
 
 from ensemble.identity import BadStatement, HumdId, Statement, statement_from
@@ -21,6 +23,11 @@ from ensemble.mesh.policy import KnownPeer, Policy
 from ensemble.mesh.proof_memory import ProofMemory
 from ensemble.protocols import REFUSALS, REKEY_FEATURE, Level
 from ensemble.tone import BadDocument, read_document, write_document
+
+EARLIER: Final = (
+    "it has an earlier key of this humd: an old copy of it runs there, or somebody took that key; "
+    "`ensemble revoke --yes --key` with the file of that key ends what it is worth elsewhere"
+)
 
 
 class Rules:
@@ -36,12 +43,20 @@ class Rules:
     log = Logger()
 
     def __init__(
-        self, me: HumdId, policy: Policy, memory: ProofMemory, counters: Counter[str], members: Membership
+        self,
+        me: HumdId,
+        policy: Policy,
+        memory: ProofMemory,
+        counters: Counter[str],
+        members: Membership,
+        earlier: Iterable[HumdId] = (),
     ) -> None:
+        """:param earlier: ids that we went by: whoever comes as one of them has an old key of ours."""
         self.lineage = Lineage()
         self.changed: list[Callable[[], None]] = []
         self.ours: list[Statement] = []
         self._me, self._memory, self._counters, self._members = me, memory, counters, members
+        self._earlier = dict.fromkeys(earlier, EARLIER)
         for text in memory.statements():
             self._remember(text)
         self.put_in_force(policy)
@@ -49,7 +64,8 @@ class Rules:
     def put_in_force(self, policy: Policy) -> None:
         """The owner's rules are these now."""
         self._wanted = policy
-        self.policy = self.lineage.judge(policy, self._memory.ever_proven)
+        judged = self.lineage.judge(policy, self._memory.ever_proven)
+        self.policy = evolve(judged, named={**judged.named, **self._earlier})
         self._memory.keep(self.policy.known)
 
     # LinkPolicy

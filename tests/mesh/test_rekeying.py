@@ -139,6 +139,17 @@ class LinkTests(RekeyTestCase):
         assert cause is not None
         self.assertIn("its key was revoked", cause)
 
+    def test_an_earlier_key_of_ours(self) -> None:
+        """Whoever comes with a key that was ours is named as that, and is offered no row."""
+        known = Policy(Level.PROVEN, admit_any=False)
+        humd = self.ensemble_of(self.new, succeeds=(succeed(self.old, self.new, 1),), policy=known)
+        for _ in range(2):
+            cause = humd.rules.admits(self.old.humd_id(), True)
+            assert cause is not None
+            self.assertIn("an earlier key of this humd", cause)
+            self.assertNotIn("ensemble trust", cause)
+            humd.judge_again(known)
+
     def test_revoked(self) -> None:
         """A revoked id is told goodbye and why at once, is refused under C{any} too, and the log says why."""
         humd = self.link(self.old)
