@@ -29,7 +29,8 @@ class StateDirLocked(ConfigurationError):
 class StateLock:
     """The lock, held until L{release} or the end of the process."""
 
-    def __init__(self, handle: int) -> None:
+    def __init__(self, path: Path, handle: int) -> None:
+        self._path = path
         self._handle: int | None = handle
 
     @classmethod
@@ -63,12 +64,19 @@ class StateLock:
             os.ftruncate(handle, 0)
             places, itself = (os.fsencode(thrum), os.fsencode(peers_file)), os.fstat(handle).st_ino
             os.pwrite(handle, b"%d\n%s\n%s\n%d\n" % (os.getpid(), *places, itself), 0)
-        return cls(handle)
+        return cls(path, handle)
 
     @property
     def held(self) -> bool:
         """Until L{release}."""
         return self._handle is not None
+
+    def is_in_place(self) -> bool:
+        """False once somebody else has a lock of that name: the folder was moved away, and there is another."""
+        try:
+            return self._handle is not None and os.path.samestat(os.stat(self._path), os.fstat(self._handle))
+        except FileNotFoundError:
+            return True
 
     def release(self) -> None:
         """Let go (idempotent).  The file stays: to remove it would let two hold two of the same name."""
@@ -110,7 +118,8 @@ def open_state(paths: Paths, entropy: Callable[[int], bytes] = os.urandom) -> St
         key, minted = load_or_mint(paths.key, entropy)
         remove_seeds(paths.key)
         own = read_own_statements(paths.state_dir)
-        return State(lock, key, minted, SqliteProofMemory(paths.state_dir / PEERS_DATABASE), own)
+        memory = SqliteProofMemory(paths.state_dir / PEERS_DATABASE, ours=lock.is_in_place)
+        return State(lock, key, minted, memory, own)
     except BaseException:
         lock.release()
         raise

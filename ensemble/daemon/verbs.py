@@ -100,7 +100,7 @@ def _revoke(humd: Humd, request: Request) -> Answer:
         raise Refusal(
             UNWRITTEN,
             f"{statement.who} is refused from now on, but only until this humd ends, as it is not written: "
-            f"{shown(memory.trouble)}; make room there, then call this again",
+            f"{shown(memory.trouble)}; mend that, then call this again",
         )
     return {"ok": True, "peer": statement.who.full, "known": outcome is Learned.KNOWN}
 

@@ -200,14 +200,21 @@ class SqliteProofMemory(RamProofMemory):
 
     log = Logger()
 
-    def __init__(self, path: Path, max_strangers: int = MAX_STRANGERS, max_hellos: int = MAX_HELLOS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        max_strangers: int = MAX_STRANGERS,
+        max_hellos: int = MAX_HELLOS,
+        ours: Callable[[], bool] = lambda: True,
+    ) -> None:
         """
         Open the file, or make it (mode 0600).
 
+        :param ours: asked where the file is gone: is what is at its place still for us to write?
         :raises ConfigurationError: it cannot be used; the text says what to do.
         """
         super().__init__(max_strangers, max_hellos)
-        self._path = path
+        self._path, self._ours = path, ours
         self._turn = 0  # strangers are loaded in the order in which they proved
         self._behind = False  # the file misses something
         self._file: os.stat_result | None = None  # what is open; None: nothing that can be used
@@ -292,6 +299,8 @@ class SqliteProofMemory(RamProofMemory):
 
     def _begin_anew(self) -> None:
         """Somebody took the file away.  SQLite would go on in it, where nobody finds what is written."""
+        if not self._ours():
+            raise ConfigurationError("another humd has its state dir there now: restart this one where its own is")
         self._behind, self._file = True, None
         self._db.close()  # first, for it removes the -wal file of that name
         file = self._connect()

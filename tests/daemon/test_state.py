@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from shlex import quote
 from unittest import mock
 
 from attrs import evolve
+from twisted.logger import capturedLogs
 
 from ensemble.config import LOCK, Paths, meant, running, served, shown
 from ensemble.daemon.state import StateDirLocked, StateLock, open_state
 from ensemble.errors import ConfigurationError
-from ensemble.identity import KeyFileError
+from ensemble.identity import HumdKey, KeyFileError
 from tests.daemon.memory import HumdTestCase
 
 THRUM, PEERS = Path("/run/thrum.sock"), Path("/etc/peers.json")
@@ -134,6 +136,26 @@ class StateTests(HumdTestCase):
         (paths.state_dir / LOCK).unlink()
         os.mkfifo(paths.state_dir / LOCK)
         self.assertEqual(served(usual), usual, "and nobody hangs")
+
+    def test_another_in_its_place(self) -> None:
+        """Where the folder is moved away and another humd has one there, its memory is not written over."""
+        paths, (ours, theirs) = self.paths(), (HumdKey.generate().humd_id() for _ in range(2))
+        state = open_state(paths)
+        self.addCleanup(state.close)
+        paths.state_dir.rename(paths.state_dir.with_name("moved"))
+        other = open_state(paths)
+        other.memory.note_proven(theirs, True)
+        with capturedLogs():
+            state.memory.note_proven(ours, True)
+        self.assertIn("another humd has its state dir there", state.memory.trouble)
+        other.close()
+        other = open_state(paths)
+        self.assertEqual([other.memory.ever_proven(who) for who in (ours, theirs)], [False, True])
+        other.close()
+        shutil.rmtree(paths.state_dir)
+        paths.state_dir.with_name("moved").rename(paths.state_dir)
+        state.memory.catch_up()
+        self.assertEqual(state.memory.trouble, "")
 
     def test_running(self) -> None:
         """Whoever has the lock runs, whatever became of its sockets; nobody does where it was let go of, or is torn."""
