@@ -51,8 +51,10 @@ class Listening:
             raise ConfigurationError(
                 f"--listen {description}: a port is a number up to {MAX_PORT}; for instance --listen tls:14731"
             )
-        host = named.get("interface", bare[1] if len(bare) > 1 else "")
-        return cls(wire_of(description), host or ("::" if scheme.endswith("6") else "0.0.0.0"), int(port))
+        is_ipv6 = scheme.endswith("6")
+        second = "" if is_ipv6 else "".join(bare[1:2])  # what Twisted has there of tcp6 is the backlog
+        host = named.get("interface", second) or ("::" if is_ipv6 else "0.0.0.0")
+        return cls(wire_of(description), host, int(port))
 
 
 def wire_of(description: str) -> str:

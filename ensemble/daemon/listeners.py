@@ -173,7 +173,7 @@ def endpoint_of(reactor: Any, description: str) -> IStreamServerEndpoint:
             except TypeError:
                 pass  # it names its own, by place
         return endpoint
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError):  # the last is of a \ with nothing behind it
         raise ConfigurationError(
             f"--listen {description}: no endpoint of Twisted's is written so; for instance "
             "tcp:14730:interface=127.0.0.1, or tcp6:14730:interface=\\:\\:1 (each colon of an address behind a \\)"

@@ -147,6 +147,7 @@ class OptionTests(TapTestCase):
             (["--listen", "tcp:1:colour=red"], "colour"),
             (["--listen", "tcp6:1:interface=::1"], r"or tcp6:14730:interface=\:\:1 ("),
             (["--advertise", "nowhere"], "--advertise nowhere: 'nowhere' is not <scheme>:<value>, for instance "),
+            (["--listen", "tcp:1:interface=x\\"], "no endpoint of Twisted's is written so"),
             (["--listen", "tcp:0"] * (MAX_LISTEN + 1), f"{MAX_LISTEN} times"),
             (["--advertise", "tcp:a:1"] * (MAX_ADVERTISE + 1), f"{MAX_ADVERTISE} times"),
         ):
