@@ -153,9 +153,12 @@ def judge(
         if row.get("state") == "unknown":
             return ok("peer", f"{name}: {open_hints[0]} accepts connections")
         if row.get("waits"):
-            what = f"{name}: {open_hints[0]} accepts connections; our dial waits until others have ended{failure}"
-            mend = mend or "rows that lead nowhere take turns: remove them, or allow more with --limit pending_dials=…"
-            return warn("peer", what, mend)
+            what = f"{name}: {open_hints[0]} accepts connections; our dial waits for its turn{failure}"
+            usual = (
+                "rows that lead nowhere take turns: remove them, or allow more with --limit pending_dials=…; "
+                "so do descriptors that are used up"
+            )
+            return warn("peer", what, mend or usual)
         if not row.get("last_failure") and row.get("redial_in_s") is not None and (away := since_lost(row)):
             return warn("peer", f"{name}: {open_hints[0]} accepts connections; {away}", mend)
         paste = trust_line(own, listening) if own is not None else "what `ensemble id` shows"

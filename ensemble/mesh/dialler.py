@@ -263,7 +263,7 @@ class Dialler(Service):
         return redial is not None and redial.dials
 
     def waits(self, peer: HumdId) -> bool:
-        """True where C{peer} would be dialled now, and others are: as many at once as may be."""
+        """True where C{peer} would be dialled now, and it is not its turn yet."""
         redial = self._redials.get(peer)
         return redial is not None and redial.waits
 

@@ -88,6 +88,21 @@ class DoctorTests(CommandTestCase):
                 self.assertIn("put a copy back", each["mend"])
             shutil.rmtree(self.key.parent, ignore_errors=True)
 
+    def test_files_of_another(self) -> None:
+        """What is not there, and which the humd that answers has elsewhere, is only to be made."""
+        self.healthy(linked(), key="/elsewhere/humd.key", state_dir="/elsewhere")
+        shutil.rmtree(self.key.parent)
+        found = {each["check"]: each for each in self.checks("--thrum", str(self.thrum), expect=0)}
+        for check in ("key", "state"):
+            self.assertEqual((found[check]["grade"], "ensemble init" in found[check]["mend"]), ("warn", True), check)
+
+    def test_openssl(self) -> None:
+        """It is told where strangers may choose what takes long."""
+        self.healthy()
+        with mock.patch("OpenSSL.SSL.OPENSSL_VERSION_NUMBER", 0x30400070):
+            found = [each["grade"] for each in self.checks(expect=0) if each["check"] == "package"]
+        self.assertIn("warn", found)
+
     def test_no_home(self) -> None:
         """Places below the current folder for want of a home are worth a look."""
         del self.environ["HOME"]

@@ -92,8 +92,10 @@ class PeerTests(CommandTestCase):
         waits = linked(state="dialling", waits=True)
         found = self.judge(waits, trouble="")
         self.assertEqual(found.grade, Grade.WARN)
-        self.assertTrue(found.what.endswith("accepts connections; our dial waits until others have ended"))
-        self.assertIn("--limit pending_dials=", found.mend)
+        self.assertTrue(found.what.endswith("accepts connections; our dial waits for its turn"))
+        for cause in ("--limit pending_dials=", "descriptors"):
+            self.assertIn(cause, found.mend)
+        self.assertEqual(self.judge({**waits, "mend": "trust the heir"}, trouble="").mend, "trust the heir")
         self.assertEqual(self.judge(waits, trouble="refused").grade, Grade.FAIL)
 
     def test_known_mend(self) -> None:

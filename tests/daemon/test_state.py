@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -173,6 +174,9 @@ class StateTests(HumdTestCase):
         lock.write_bytes(whole)
         state.close()
         self.assertIsNone(running(paths))
+        with lock.open() as onlooker:
+            fcntl.flock(onlooker, fcntl.LOCK_SH)
+            self.assertIsNone(running(paths), "another one looks just now")
 
     def test_whose_peers_file(self) -> None:
         """The file of the daemon that was there last is the one that is meant, also while it is down."""
