@@ -104,7 +104,7 @@ class CheckTests(CommandTestCase):
 
     def test_state_dir(self) -> None:
         """The state dir must be a folder of ours that nobody else writes to."""
-        folder = self.home / "state"
+        folder = self.home / "the state"
         self.assertEqual(checks.folder(folder).grade, Grade.WARN)
         folder.mkdir()
         self.assertEqual(checks.folder(folder).grade, Grade.OK)

@@ -66,7 +66,7 @@ class RekeyingTestCase(SynchronousTestCase):
     """A machine with a key."""
 
     def setUp(self) -> None:
-        self.state = Path(tempfile.mkdtemp())
+        self.state = Path(tempfile.mkdtemp(prefix="hum d-"))
         self.addCleanup(shutil.rmtree, self.state)
         self.key_file, self.next = self.state / "humd.key", self.state / "humd.key.next"
         self.random = Random(1)

@@ -81,7 +81,7 @@ class HumdTestCase(SynchronousTestCase):
 
     def folder(self) -> Path:
         """A fresh one, with a path short enough for a socket."""
-        folder = Path(tempfile.mkdtemp(prefix="humd-", dir="/tmp"))
+        folder = Path(tempfile.mkdtemp(prefix="hum d-", dir="/tmp"))
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         return folder
 

@@ -23,7 +23,7 @@ def seed(count: int) -> bytes:
 
 class KeyFileCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.folder = Path(self.mktemp())
+        self.folder = Path(f"{self.mktemp()} b")
         self.folder.mkdir()
         self.path = self.folder / "humd.key"
 

@@ -99,7 +99,7 @@ class DeniedTests(SynchronousTestCase):
 class KeyFolderTests(SynchronousTestCase):
     def test_where_others_can_take_it_away(self) -> None:
         """No key is made or read in a folder where others could put another in its place."""
-        folder = Path(self.mktemp())
+        folder = Path(f"{self.mktemp()} b")
         folder.mkdir()
         mint(folder / "a.key")
         for mode in (0o777, 0o770):
