@@ -50,7 +50,7 @@ class PeerRow:
     :ivar relays: may deliver tones of others.
     :ivar plain: may be linked over plain TCP although it has secure hints.
     :ivar follow: the id that it says it goes on as has its rights.
-    :ivar secure: it names a secure hint, which may be one that was left out.
+    :ivar secure: it names a secure hint, be it one that was left out.
     """
 
     humd_id: HumdId
@@ -65,7 +65,7 @@ class PeerRow:
     @property
     def secure_only(self) -> bool:
         """Links over plain wires are refused, in both directions (wire-0.8 section 3)."""
-        return not self.plain and (self.secure or any(map(names_secure, self.hints)))
+        return self.secure and not self.plain
 
 
 @frozen

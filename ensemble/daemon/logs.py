@@ -215,7 +215,7 @@ class _KeptLogFile(LogFile):
             else:
                 self.reopen()
         except OSError:
-            self._file, self.closed = os.fdopen(before, "rb+", 0), False
+            self._file = os.fdopen(before, "rb+", 0)
         else:
             os.close(before)
 

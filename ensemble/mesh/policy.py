@@ -26,7 +26,7 @@ class KnownPeer:
     """
     One row of ``peers.json``, as the mesh sees it.
 
-    :ivar secure: it names a secure hint that is not among C{hints}, for it could not be read.
+    :ivar secure: it names a secure hint, be it one that was left out of C{hints}.
     :ivar follow: an id that its id says it goes on as has its rights (C{docs/rekeying.rst}).
     :ivar heir_of: the id whose row this was; None for a row of the file.
     """

@@ -302,7 +302,7 @@ class SqliteProofMemory(RamProofMemory):
         if not self._ours():
             raise ConfigurationError("another humd has its state dir there now: restart this one where its own is")
         self._behind, self._file = True, None
-        self._db.close()  # first, for it removes the -wal file of that name
+        self._db.close()  # first: SQLite may remove the -wal file of that name then
         file = self._connect()
         self._db.execute("PRAGMA busy_timeout = 0")
         self._make_tables()
@@ -312,7 +312,7 @@ class SqliteProofMemory(RamProofMemory):
     def _is_gone(self) -> bool:
         try:
             return self._file is None or not os.path.samestat(os.stat(self._path), self._file)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return True
 
     def _make_tables(self) -> None:

@@ -19,9 +19,8 @@ from ensemble.mesh.liveness import Gone, Liveness
 from ensemble.protocols import Deadlines
 from ensemble.tone import Envelope
 
-LATE_SECONDS: Final = (
-    1.0  # behind its time a timer tells that we were stopped, or busy, and have read nothing meanwhile
-)
+# A timer that is as late tells that we were stopped, or busy, and have read nothing meanwhile.
+LATE_SECONDS: Final = 1.0
 ASK_AGAIN_SECONDS: Final = 3.0  # a pong may be left out, as one of many: then the next probe asks anew
 
 

@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from ensemble.daemon.descriptors import KEPT_FROM_DIALS, Descriptors
 from ensemble.daemon.humd import Humd
+from ensemble.daemon.report import peer_rows
 from ensemble.daemon.settings import Settings
 from ensemble.daemon.state import StateDirLocked, open_state
 from ensemble.errors import ConfigurationError
@@ -73,8 +74,9 @@ class StartTests(HumdTestCase):
         settings = self.settings()
         settings.paths.peers_file.parent.mkdir(parents=True)
         self.write_peers(settings, {"humd_id": "humd_" + "ab" * 32, "hints": ["tcp:192.0.2.1:1"]})
-        self.humd(settings, descriptors=descriptors)
+        humd = self.humd(settings, descriptors=descriptors)
         self.assertEqual(self.reactor.tcpClients, [])
+        self.assertEqual([row["waits"] for row in peer_rows(humd)], [True])
         following[0] -= 1
         self.reactor.advance(1)
         self.assertEqual(len(self.reactor.tcpClients), 1)
@@ -137,7 +139,8 @@ class StartTests(HumdTestCase):
 
         def meanwhile(path: str) -> None:
             with mock.patch.multiple("ensemble.config.atomic", LOCK_SECONDS=0.001, LOCK_PAUSE=0.001):  # one try
-                self.assertRaisesRegex(ConfigurationError, "somebody else has held the lock", rival.startService)
+                told = f"somebody else has held the lock .*`chmod go= '{thrum.parent}'`"
+                self.assertRaisesRegex(ConfigurationError, told, rival.startService)
             os.unlink(path)
 
         with mock.patch("ensemble.thrum.server._unlink_dead", side_effect=meanwhile) as removal:

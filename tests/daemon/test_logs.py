@@ -20,6 +20,7 @@ from twisted.python import log as legacy
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from ensemble.daemon.descriptors import Descriptors
 from ensemble.daemon.logs import LogPlan, is_journal, json_line, level_of, make_observer, text_line, unknown_level
 from ensemble.errors import ConfigurationError
 
@@ -231,7 +232,9 @@ class PlanTests(SynchronousTestCase):
         self.patch(reactor, "callFromThread", called.append)
         assert callable(ours)
         ours(signal.SIGUSR1, None)
+        spare = Descriptors().used()
         called[0]()
+        self.assertEqual(Descriptors().used(), spare)
         self.assertTrue(os.path.exists(f"{path}.1"))
         os.rename(path, f"{path}-moved")
         ours(signal.SIGUSR1, None)

@@ -157,6 +157,11 @@ time.time = lambda: wall() - 86400 * os.path.exists({str(folder.path / "back")!r
         self.assertGreater(status["links"]["pending"], 50)
         daemon.thrum().say({"chi": "hello", "hive": "x"})
 
+    def test_select(self) -> None:
+        """With the select reactor it counts on no more descriptors than that can watch, whatever the limit."""
+        daemon = self.daemon(first="from twisted.internet import selectreactor; selectreactor.install()")
+        self.assertLessEqual(daemon.ask("status")["descriptors"]["soft"], 1024)
+
 
 class BackgroundTests(ProcessTestCase):
     """Without C{-n}."""

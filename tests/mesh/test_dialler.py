@@ -67,6 +67,13 @@ class DiallerTests(DiallerTestCase):
         room.clear()
         dialler.set_peers([self.row("tcp:gone.test:1")])
         self.assertTrue(dialler.waits(self.other.me))
+        room.append(1)
+        dialler.set_peers([self.row("tcp:slow:1", "tcp:slow:2")])
+        self.world.advance(0.01)
+        room.clear()
+        self.world.advance(1)
+        self.assertFalse(dialler.waits(self.other.me), "one of its hints is being dialled")
+        dialler.set_peers([self.row("tcp:gone.test:1")])
         dialler.set_peers([])
         self.assertFalse(dialler.waits(self.other.me))
 

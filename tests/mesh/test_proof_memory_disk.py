@@ -132,6 +132,14 @@ class DiskTests(SqliteCase):
             self.assertEqual(memory.trouble, "")
             self.assertEqual({who for who, *_ in self.rows("proven")}, {ONE.full, TWO.full})
             self.assertEqual(self.rows("statement"), [(each,) for each in sorted(memory.statements())])
+        older = self.folder / "older"
+        SqliteProofMemory(older).close()
+        older.replace(self.path)
+        for name in ("peers.sqlite-wal", "peers.sqlite-shm"):
+            self.folder.joinpath(name).unlink()
+        with capturedLogs():
+            memory.note_proven(THREE, True)
+        self.assertEqual({who for who, *_ in self.rows("proven")}, {ONE.full, TWO.full, THREE.full})
         again = self.reopened(memory)
         self.assertEqual(sorted(again.statements()), ["peers.sqlite", "peers.sqlite-shm", "said"])
 

@@ -58,6 +58,27 @@ class LateTests(SynchronousTestCase):
         self.stop(PATIENCE + 2, answered=True)
         self.assertEqual(len(self.gone), 1)
 
+    def test_how_late(self) -> None:
+        """A second tells; what is less is the reactor's usual."""
+        for seconds, gone in ((2.2, 0), (1.8, 1)):
+            self.setUp()
+            self.stop(seconds, answered=True)
+            self.assertEqual(len(self.gone), gone, seconds)
+
+    def test_busy(self) -> None:
+        """Who is busy all the time waits for one more turn of the reactor, and then judges."""
+        gone: list[int] = []
+
+        def busy() -> None:
+            gone.append(len(self.gone))
+            self.clock.rightNow += 2.0
+            if len(gone) < 3:
+                self.clock.callLater(0, busy)
+
+        self.clock.callLater(1.5, busy)
+        self.clock.advance(5)
+        self.assertEqual(gone, [0, 1, 1])
+
     def test_link_ends_meanwhile(self) -> None:
         """Who reads may find the end of the link: nothing is judged then."""
         self.clock.callLater(5, self.pulse.stop)
