@@ -132,6 +132,8 @@ class DoctorTests(CommandTestCase):
             self.assertEqual(said.status, NO_DAEMON)
             self.assertIn("lost its socket", said.err)
             self.assertNotIn("start one", said.err)
+        said = self.call("trust", BETA.full, HINT)
+        self.assertIn("lost its socket, unless it starts or ends just now: restart it: it will read the file", said.err)
 
     def test_daemon_that_goes_away(self) -> None:
         """A humd that ends in the middle leaves the rows of the file to be judged."""
