@@ -132,6 +132,7 @@ class DoctorTests(CommandTestCase):
             self.assertEqual(said.status, NO_DAEMON)
             self.assertIn("lost its socket", said.err)
             self.assertNotIn("start one", said.err)
+        self.assertIn("its hints are empty, for the humd that runs", self.call("id").err)
         said = self.call("trust", BETA.full, HINT)
         self.assertIn("lost its socket, unless it starts or ends just now: restart it: it will read the file", said.err)
 
