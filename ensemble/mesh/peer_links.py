@@ -16,7 +16,7 @@ Dialled at once.  The link that the smaller id dialled I{wins}, the other I{lose
     follows  both up: stop reading the winner; go on writing where we wrote first
              the leader's goodbye read: ours on the loser; write on the winner; read the winner
     leads    the follower's goodbye read: close the loser; read the winner
-    follows  close the loser: after the leader, or 10 s later
+    follows  close the loser, after the leader
 
 A goodbye is the last line of its side on the loser, so who has read it has read all that came before, and only then
 reads what the other wrote next, on the winner.  The leader may speak first because it knows that the other has the
@@ -26,7 +26,8 @@ that dial.
 
 Where it ends in another way, whoever wrote on the link that broke tells a loss, and nobody else: a side that forgets
 the asks of the other without need leaves it waiting for ever.  The follower's answer is the one line whose fate its
-writer could not see; so it lets the leader close first, and where the loser breaks instead, it gives up both links.
+writer could not see; so it lets the leader close first, and where the loser breaks instead, or the leader leaves it
+open, it gives up both links.  A close of its own would look orderly here though the leader had cut its end unread.
 
 Without a goodbye nobody knows where the other spoke first: if tones were read on the loser, the winner is not read.
 
@@ -109,7 +110,7 @@ class _Leaving:
 
     until: float
     closed: bool  # by us, in order
-    at_stake: bool  # an unclean end would mean that the other side has not read all of ours
+    at_stake: bool  # any end but an orderly one of theirs means that the other side may not have read all of ours
 
 
 class PeerLinks(Generic[L]):
@@ -268,14 +269,14 @@ class PeerLinks(Generic[L]):
         for link, leaving in list(self._leaving.items()):
             if now < leaving.until:
                 continue
-            if not leaving.closed:
+            if not leaving.closed and not leaving.at_stake:
                 leaving.closed, leaving.until = True, now + self._close_seconds
                 actions.append(CloseDrained(link))
                 continue
             del self._leaving[link]
             actions.append(CloseNow(link))
             if leaving.at_stake:
-                actions += self._lose_all("the link that it moved from could not be drained", now)
+                actions += self._lose_all("the link that it moved from was not closed in time", now)
         state = self._state
         if isinstance(state, _One) and state.held_until is not None and now >= state.held_until:
             actions += [CloseNow(dial) for dial in self._dials]

@@ -23,6 +23,7 @@ from ensemble.mesh.link_actions import (
     WriteOn,
 )
 from ensemble.protocols import DEADLINES
+from ensemble.testing import World
 from tests.mesh.one_side import LOST, Side, follower_with_two, leader_with_two
 
 DUPLICATE = GoodbyeReason.DUPLICATE
@@ -160,23 +161,21 @@ class FollowerTests(SynchronousTestCase):
         self.assertEqual(side.lost("ours", clean=False), [])
 
     def test_leader_does_not_close(self) -> None:
-        """A loser that the leader leaves open is closed by us, first in order, then by force."""
+        """A loser that the leader leaves open costs both links: it may have cut its end without reading ours."""
         side = follower_with_two()
         side.read("ours")
         self.assertEqual(side.after(WATCH_SECONDS - 0.01), [])
-        self.assertEqual(side.after(0.01), [CloseDrained("ours")])
-        self.assertEqual(side.lost("ours"), [])
-        self.assertTrue(side.links.up)
+        lost = [WriteOn(None), PeerLost("the link that it moved from was not closed in time")]
+        self.assertEqual(side.after(0.01), [CloseNow("ours"), CloseNow("theirs"), *lost])
+        self.assertEqual((side.links.links(), side.links.next_deadline()), ([], None))
 
-    def test_loser_cannot_be_drained(self) -> None:
-        """Tones of ours that never leave the loser cost both links, so that the other side learns of it."""
+    def test_leader_does_not_close_after_a_loss(self) -> None:
+        """Where a loss was told meanwhile nothing is at stake: it is closed by us, first in order, then by force."""
         side = follower_with_two()
         side.read("ours")
-        side.after(WATCH_SECONDS)
-        actions = side.after(DEADLINES.link_close_seconds)
-        self.assertEqual(actions[:3], [CloseNow("ours"), CloseNow("theirs"), WriteOn(None)])
-        self.assertIsInstance(actions[3], PeerLost)
-        self.assertFalse(side.links.up)
+        self.assertEqual(side.lost("theirs"), LOST)
+        self.assertEqual(side.after(WATCH_SECONDS), [CloseDrained("ours")])
+        self.assertEqual(side.after(DEADLINES.link_close_seconds), [CloseNow("ours")])
 
     def test_loser_breaks_after_our_answer(self) -> None:
         """An unclean end of the loser means that the leader may not have read all: both sides tell a loss."""
@@ -187,16 +186,13 @@ class FollowerTests(SynchronousTestCase):
         self.assertIsInstance(actions[2], PeerLost)
 
     def test_loser_breaks_after_a_loss(self) -> None:
-        """Where a loss was told meanwhile, the loser's unclean end tells nothing more, nor does a slow close."""
-        for end in (
-            lambda side: side.lost("ours", clean=False),
-            lambda side: side.after(DEADLINES.link_close_seconds + 1.0),
-        ):
+        """Where a loss was told meanwhile, the loser's unclean end tells nothing more."""
+        for seconds in (0.0, WATCH_SECONDS):
             side = follower_with_two()
             side.read("ours")
-            side.after(WATCH_SECONDS)
             self.assertEqual(side.lost("theirs"), LOST)
-            self.assertNotIn(PeerLost, [type(action) for action in end(side)])
+            side.after(seconds)
+            self.assertEqual(side.lost("ours", clean=False), [])
 
     def test_goodbye_before_the_winner(self) -> None:
         """Where the winner is not up yet tones are held, and go there once it is; that is no loss."""
@@ -354,3 +350,28 @@ class CommittedDialTests(SynchronousTestCase):
             side = Side(leads)
             side.links.dial_committed("ours too", side.now)
             self.assertEqual(side.up(link, bye=bye), [WriteOn(link), PeerUp(link)])
+
+
+class StillNetworkTests(SynchronousTestCase):
+    """In an ensemble: the loser's connection stands still from the moment that the follower wrote on it."""
+
+    def test_tone_on_the_loser(self) -> None:
+        """The leader cuts the loser unread, which the follower does not see: it tells a loss, as the leader does."""
+        world = World()
+        leader, follower = sorted((world.humd(), world.humd()), key=lambda humd: humd.me)
+        loser, winner = world.join(follower, leader), world.join(leader, follower)
+        loser.delay(0.2)
+        winner.delay(0.2)
+        while not follower.linked(leader.me):
+            world.advance(0.1)
+        loser.near.partition(True)  # behind its proof
+        follower.route({"chi": "perf-mark", "to": leader.me.full})
+        world.advance(0.5)
+        loser.far.partition(True)  # behind the leader's goodbye
+        world.advance(SETTLE_SECONDS)
+        self.assertEqual([humd.counters["peers.lost"] for humd in (leader, follower)], [0, 0])
+        world.advance(WATCH_SECONDS)
+        loser.heal()
+        world.settle()
+        self.assertEqual([humd.counters["peers.lost"] for humd in (leader, follower)], [1, 1])
+        self.assertEqual(leader.counters["tones.received"], 0)
