@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ensemble.command.control import dict_of, texts_of
-from ensemble.command.here import SOCKET_GONE, Here
+from ensemble.command.here import Here, socket_gone
 from ensemble.command.hints import inside_only, near_only, trust_line
 from ensemble.command.outcome import OK
 from ensemble.command.output import duration
-from ensemble.config import read_own_statements, row_json, running, shown, without_home
+from ensemble.config import read_own_statements, row_json, shown, without_home
 from ensemble.errors import ConfigurationError
 from ensemble.identity import HumdId, HumdKey, KeyFileError, KeyFileMissing, certificate_of, fingerprint, load
 
@@ -88,8 +88,8 @@ def identify(here: Here) -> int:
             screen.line(f"  ({near})")
         if silent is not None:
             screen.note(f"its hints are empty, for {silent}")
-        elif status is None and (process := running(paths)) is not None:
-            screen.note(f"its hints are empty, for {SOCKET_GONE.format(process=process)}")
+        elif status is None and (gone := socket_gone(paths)):
+            screen.note(f"its hints are empty, for {gone}")
         elif status is None:
             screen.note(
                 "its hints are empty, for no humd answers to say where it listens: start it with --listen tls:14731 "

@@ -13,14 +13,14 @@ from typing import Any, Final
 from ensemble.command import checks
 from ensemble.command.control import DaemonRefused, NoDaemon, Unanswered, ask_daemon, dict_of, texts_of
 from ensemble.command.findings import Finding, Grade, count, fail, ok, show, warn
-from ensemble.command.here import SOCKET_GONE, Here
+from ensemble.command.here import Here, socket_gone
 from ensemble.command.hints import ONLY_IPV6, is_loopback, near_only, trust_line
 from ensemble.command.naming import rows_of
 from ensemble.command.outcome import FAILED, OK
 from ensemble.command.output import brief
 from ensemble.command.peers import CONTESTED, milliseconds, since_lost, unknown_row
 from ensemble.command.reach import TRIED, Reached, reach
-from ensemble.config import Paths, PeersFile, running, shown
+from ensemble.config import Paths, PeersFile, shown
 from ensemble.identity import HumdId
 
 SKEW_WARN: Final = 5.0  # seconds
@@ -223,8 +223,8 @@ def _daemon(
     if silent is not None:
         what, _, mend = str(silent).partition("; ")
         return [fail("daemon", what, mend)]
-    if status is None and (process := running(paths)) is not None:
-        what, _, mend = SOCKET_GONE.format(process=process).partition(": ")
+    if status is None and (gone := socket_gone(paths)):
+        what, _, mend = gone.partition(": ")
         return [fail("daemon", what, mend)]
     if status is None:
         return [

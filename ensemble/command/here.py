@@ -10,15 +10,13 @@ from typing import Any, BinaryIO, Final
 
 from attrs import evolve, frozen
 
-from ensemble.command.control import BY_HAND, DaemonRefused, NoDaemon, Unanswered, ask_daemon, unreachable
+from ensemble.command.control import BY_HAND, BY_UNIT, DaemonRefused, NoDaemon, Unanswered, ask_daemon, unreachable
 from ensemble.command.output import Screen
+from ensemble.command.unit import has_unit
 from ensemble.config import Paths, ThrumPathTooLong, meant, running, served, shown
 from ensemble.errors import ConfigurationError
 
 PLACES: Final = ("state_dir", "key", "peers", "thrum")  # options that say where the humd is
-SOCKET_GONE: Final = (
-    "the humd that runs, process {process}, lost its socket, unless it starts or ends just now: restart it"
-)
 _NOWHERE: Final = "/dev/null"  # where no socket can be
 
 
@@ -142,22 +140,29 @@ class Here:
         try:
             return ask_daemon(paths.control, do, **more)
         except NoDaemon as error:
-            if (lost := self.lost(error)) is not None:
-                raise lost from None
             if not isinstance(error, Unanswered) and paths.peers_file != self.paths_given().peers_file:
                 # Who starts it again is to name the file that it had.
                 self.screen.leads = {**self.screen.leads, "--peers": str(paths.peers_file)}
             raise
 
-    def lost(self, error: NoDaemon) -> NoDaemon | None:
-        """What is to be said instead where nobody answers, and the humd runs all the same."""
-        process = running(self.paths()) if BY_HAND in str(error) else None
-        return None if process is None else NoDaemon(str(error).replace(BY_HAND, SOCKET_GONE.format(process=process)))
+    def how_to_start(self) -> str:
+        """For whoever finds no humd."""
+        if gone := socket_gone(self.paths()):
+            return gone
+        return BY_UNIT if not self.screen.leads and has_unit(self.environ, self.uid) else BY_HAND
 
     def below_home(self, place: str) -> str:
         """A path as people write it: C{~} for their home."""
         home = self.environ.get("HOME", "").rstrip("/")
         return f"~{place[len(home) :]}" if home and place.startswith(f"{home}/") else place
+
+
+def socket_gone(paths: Paths) -> str:
+    """What is to be said, with the mend, where nobody answers and the humd runs all the same; else empty."""
+    process = running(paths)
+    if process is None:
+        return ""
+    return f"the humd that runs, process {process}, lost its socket, unless it starts or ends just now: restart it"
 
 
 def _is_of(paths: Paths) -> bool:

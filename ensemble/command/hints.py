@@ -37,15 +37,14 @@ def trust_line(humd_id: HumdId, hints: Iterable[str]) -> str:
 
 def near_only(hints: Iterable[str]) -> str:
     """What is to be said of hints that lead to this machine only from itself; empty where one may from elsewhere."""
-    places = [hint for hint in hints if not hint.startswith("tls-fp:")]
-    if not all(map(is_loopback, places)):
+    if not all(map(is_loopback, _places(hints))):
         return ""
     return "only programs on this machine can reach that address" + (f"; {ONLY_IPV6}" if is_ipv6_only() else "")
 
 
 def inside_only(hints: Iterable[str]) -> str:
     """What is to be said of hints that only a network of its own can dial; empty where others may, too."""
-    places = [hint for hint in hints if not hint.startswith("tls-fp:")]
+    places = _places(hints)
     if not places or not all(map(is_inside, places)):
         return ""
     return (
@@ -71,6 +70,10 @@ def is_inside(text: str) -> bool:
     """Whether a hint is an address of those that networks behind a NAT, or of their own, have."""
     ip = _address(_host(text))
     return ip is not None and any(ip in each for each in _INSIDE if each.version == ip.version)
+
+
+def _places(hints: Iterable[str]) -> list[str]:
+    return [hint for hint in hints if not hint.startswith("tls-fp:")]
 
 
 def _host(text: str) -> str:

@@ -285,5 +285,5 @@ def _remarks(report: Report) -> list[str]:
     if report.guessed:
         wire = next(hint for hint in report.hints if not hint.startswith("tls-fp:")).partition(":")[0]
         named = f"the address is what this machine calls itself; others may need another: --advertise {wire}:HOST:PORT"
-        return [inside for inside in (inside_only(report.hints),) if inside] + [named]
+        return list(filter(None, (inside_only(report.hints), named)))
     return []

@@ -14,12 +14,10 @@ _interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
 if _interruptible:
     signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
 try:
-    from ensemble.command.control import NoDaemon
     from ensemble.command.here import PLACES, Here
     from ensemble.command.outcome import BROKEN_PIPE, INTERRUPTED, OK, BadUsage, verdict
     from ensemble.command.output import Screen, discard
     from ensemble.command.parser import build
-    from ensemble.command.unit import has_unit
     from ensemble.errors import EnsembleError
 finally:
     if _interruptible:
@@ -62,7 +60,6 @@ def run(words: Sequence[str], environ: Mapping[str, str], stdin: BinaryIO, out: 
     :raises BrokenPipeError: nobody reads the output any more.
     """
     screen = Screen(out, err, environ, "--json" in words)
-    screen.has_unit = lambda: has_unit(environ, os.getuid())
     try:
         status = _do(words, screen, environ, stdin)
         screen.flush()
@@ -85,8 +82,6 @@ def _do(words: Sequence[str], screen: Screen, environ: Mapping[str, str], stdin:
     given = ((name, getattr(options, name, None)) for name in PLACES)
     screen.leads = {f"--{name.replace('_', '-')}": value for name, value in given if value}
     here = Here(options, screen, environ, os.getuid(), stdin)
-    try:
-        status: int = options.run(here)
-    except NoDaemon as error:
-        raise (here.lost(error) or error) from None
+    screen.how_to_start = here.how_to_start
+    status: int = options.run(here)
     return status

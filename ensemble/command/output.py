@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any, Final, TextIO
 from unicodedata import combining, east_asian_width
 
-from ensemble.command.control import BY_HAND, BY_UNIT
+from ensemble.command.control import BY_HAND
 from ensemble.config import CONTROLS, CONTROLS_BUT_LINES, escaped_json, pasteable
 from ensemble.errors import EnsembleError
 from ensemble.tone import BadDocument, write_document
@@ -100,13 +100,13 @@ class Screen:
 
     :ivar json: a program reads.
     :ivar leads: the options that say where the humd is, as they were given.
-    :ivar has_unit: whether a unit runs the humd that is meant where there are none; looked at where that is to be told.
+    :ivar how_to_start: says it of the humd that is meant; looked at where that is to be told.
     """
 
     def __init__(self, out: TextIO, err: TextIO, environ: Mapping[str, str], json: bool = False) -> None:
         self.json = json
         self.leads: Mapping[str, str] = {}
-        self.has_unit: Callable[[], bool] = lambda: False
+        self.how_to_start: Callable[[], str] = lambda: BY_HAND
         self._out, self._err = out, err
         self._colour = not json and wants_colour(out, environ)
 
@@ -125,8 +125,8 @@ class Screen:
 
     def told(self, text: str) -> str:
         """The text, with commands that lead to the same humd as this one, or start it."""
-        if BY_HAND in text and not self.leads and self.has_unit():
-            text = text.replace(BY_HAND, BY_UNIT)
+        if BY_HAND in text:
+            text = text.replace(BY_HAND, self.how_to_start())
         return pasteable(text, self.leads)
 
     def command(self, line: str) -> str:

@@ -199,9 +199,15 @@ class SilentListenerTests(TestCase):
 
     async def test_no_answer(self) -> None:
         """A listener that never answers holds a dial only until its deadline; the connection is dropped."""
-        stranger, timers = Stranger(), Timers()
-        hello: Deferred[bytes] = Deferred()
-        stranger.dataReceived = lambda data: None if hello.called else hello.callback(data)  # type: ignore[method-assign]
+        timers, hello = Timers(), Deferred[None]()
+
+        class Hearing(Stranger):
+            def dataReceived(self, data: bytes) -> None:
+                if not self.received:
+                    hello.callback(None)
+                super().dataReceived(data)
+
+        stranger = Hearing()
         hint = await self.listen(stranger)
         dialling = TlsTransport(timers, ALICE).connect(HumdAddr(BOB.humd_id(), (hint,)), timeout=3)
         await hello
