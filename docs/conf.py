@@ -28,6 +28,3 @@ html_theme_options = {
     "fixed_sidebar": True,
     "page_width": "1080px",
 }
-
-# docs/man/NAME.rst is the manual page NAME(1):  python -m sphinx -b man docs docs/_build/man
-man_pages = [(f"man/{page.stem}", page.stem, "", [author], 1) for page in sorted((HERE / "man").glob("*.rst"))]

@@ -45,7 +45,7 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = (
         "Link this machine to other humds, and serve the local programs that join over the thrum socket. "
-        "SIGHUP reads the peers file again; SIGTERM says goodbye and ends. See docs/daemon.rst."
+        "SIGHUP reads the peers file again; SIGTERM says goodbye and ends. See humd(1)."
     )
 
     optParameters = [
