@@ -73,6 +73,7 @@ def trust(here: Here) -> int:
         if heir is None or heir.before != error.owner:
             raise
         raise ConfigurationError(_hand_over(heir)) from None
+    began = time.monotonic()
     daemon = _put_in_force(here, peer, edit)
     for hint in wish.hints:
         if hint.partition(":")[0] not in _USED:
@@ -87,7 +88,10 @@ def trust(here: Here) -> int:
     if options.wait:
         if not daemon:
             raise NoDaemon("without a humd there is no link to wait for")
-        _wait(here, peer, options.timeout)
+        row = _wait(here, peer, options.timeout)
+        new = [hint for hint in _hints(edit.after, edit.before) if not hint.startswith("tls-fp:")]
+        if new and float(row.get("since_s") or 0) > time.monotonic() - began:
+            here.screen.note(f"this link was up before; {', '.join(new)}: not tried, for it is dialled when that ends")
     _document(here, peer, edit, daemon=daemon, linked=True if options.wait else None)
     return OK
 
@@ -222,10 +226,11 @@ def _reload(here: Here, edit: Edit) -> dict[str, Any]:
     return answer
 
 
-def _wait(here: Here, peer: HumdId, seconds: float) -> None:
+def _wait(here: Here, peer: HumdId, seconds: float) -> dict[str, Any]:
     """
     Until the peer is linked, telling why not yet each time that the cause changes.
 
+    :returns: its row of C{peers}.
     :raises CommandFailed: the time is up.
     """
     until, told = time.monotonic() + seconds, ""
@@ -243,7 +248,7 @@ def _wait(here: Here, peer: HumdId, seconds: float) -> None:
             if not here.screen.json:
                 as_whom = f" as {row.get('id')}" if heir else ""
                 here.screen.line(f"Linked over {row.get('wire')} ({row.get('level')}){as_whom}.")
-            return
+            return row
         if time.monotonic() >= until:
             raise CommandFailed("trust.not-linked", f"no link within {seconds:g} s{_why_not(row, told)}")
         failure = str(row.get("last_failure") or "")

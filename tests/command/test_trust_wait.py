@@ -31,7 +31,7 @@ class WaitTests(TrustTestCase):
         """It waits until the peer is linked, and tells each new cause why it is not yet once."""
         slow = linked(state="dialling", last_failure="nobody listens")
         other = linked(state="dialling", last_failure="a wrong pin\x1b")
-        self.answers(linked(state="dialling"), slow, slow, other, other, linked(wire="tls"))
+        self.answers(linked(state="dialling"), slow, slow, other, other, linked(wire="tls", since_s=0.1))
         said = self.call("trust", BETA.full, PLACE, "--wait")
         self.assertEqual(said.status, 0)
         self.assertEqual(said.out.splitlines()[-2:], ["The humd has read it.", "Linked over tls (proven)."])
@@ -40,6 +40,18 @@ class WaitTests(TrustTestCase):
         )
         self.answers_again(linked())
         self.assertIs(self.call("trust", BETA.full, PLACE, "--wait", "--json").document["linked"], True)
+
+    def test_up_before(self) -> None:
+        """A link that is older than the hint shows nothing of it, and that is said; a pin alone is judged at once."""
+        self.answers(linked())
+        said = self.call("trust", BETA.full, PLACE, "--wait")
+        self.assertEqual(
+            (said.status, said.err),
+            (0, f"ensemble: this link was up before; {PLACE}: not tried, for it is dialled when that ends\n"),
+        )
+        self.answers_again(linked())
+        self.assertEqual(self.call("trust", BETA.full, PLACE, "--wait").err, "")
+        self.assertEqual(self.call("trust", BETA.full, f"tls-fp:{'0' * 64}", "--wait").err, "")
 
     def test_heir(self) -> None:
         """Where the row says follow, the link of the heir is the one that was waited for."""
