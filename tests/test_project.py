@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
 import os
 import re
@@ -9,9 +10,12 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from ensemble.daemon.counters import COUNTERS
+from ensemble.mesh import Limits
 from tests.test_architecture import GROUND, MAY_IMPORT, ROOT, SOURCE_FOLDERS, imports_of, sources
 
 # Distribution: the name it is imported by, where the two differ.
@@ -173,3 +177,30 @@ class SecurityPageTests(SynchronousTestCase):
             for part in rest:
                 found = getattr(found, part, None)
             self.assertIsNotNone(found, name)
+
+
+class PictureTests(SynchronousTestCase):
+    """What the pictures of the documentation say."""
+
+    def test_each_is_seen_and_said(self) -> None:
+        """A page shows each of them, with words for who cannot see it."""
+        pages = "".join(path.read_text() for path in (ROOT / "docs").glob("*.rst"))
+        pictures = sorted((ROOT / "docs/pictures").glob("*.svg"))
+        self.assertGreater(len(pictures), 3)
+        for picture in pictures:
+            self.assertRegex(pages, rf"image:: pictures/{picture.name}\n   :alt: ...")
+            self.assertEqual(
+                [part.tag.rpartition("}")[2] for part in ElementTree.parse(picture).getroot()][:1], ["title"]
+            )
+
+    def test_limits(self) -> None:
+        """The limits and the counters that are drawn are there."""
+        drawn = (ROOT / "docs/pictures/limits.svg").read_text()
+        names = set(re.findall(r">([^<]+)</text>", drawn))
+        limits = {word for name in names for word in re.findall(r"\b[a-z]+_[a-z_]+\b", name)}
+        self.assertLessEqual(limits, {limit.name for limit in Limits.about()})
+        self.assertGreater(len(limits), 7)
+        counters = {word for name in names for word in re.findall(r"\b[a-z]+\.[a-z*-]+", name)}
+        self.assertGreater(len(counters), 4)
+        for counter in counters - {"queue.full"}:
+            self.assertTrue(fnmatch.filter(COUNTERS, counter), counter)
