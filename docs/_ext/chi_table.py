@@ -60,7 +60,7 @@ def qualifier_page() -> str:
 def limits_page() -> str:
     """Every limit that C{--limit} sets."""
     cells = [
-        (f"``{one.name}``", f"{one.default} {one.unit}", f"{one.least} to {one.most}", one.meaning)
+        (f"``{one.name}``", f"{one.default:,} {one.unit}", f"{one.least:,} to {one.most:,}", one.meaning)
         for one in Limits.about()
     ]
     return "\n".join(table("26 18 20 36", ("Name", "Default", "Range", "What it bounds"), cells))
