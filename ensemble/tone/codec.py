@@ -34,6 +34,7 @@ from ensemble.errors import EnsembleError, LocalWireError
 from ensemble.tone.strict import (
     FEW,
     MARKS,
+    PLAINER,
     TAKEN_OUT,
     TOO_DEEP,
     MalformedTone,
@@ -271,7 +272,7 @@ def _refuse(error: Exception) -> NoReturn:
         raise MalformedTone("it is not UTF-8") from None
     if isinstance(error, RecursionError):
         raise MalformedTone(TOO_DEEP) from None
-    raise MalformedTone(str(error)) from None
+    raise MalformedTone(PLAINER.get(str(error), str(error))) from None
 
 
 # writing

@@ -23,6 +23,11 @@ class MalformedTone(RemoteWireError):
 
 
 TOO_DEEP: Final = f"more than {MAX_DEPTH} containers inside each other"
+# Behind half of a surrogate pair msgspec wants the other half, so a line that is whole to the eye is "truncated", too,
+# where its last text ends so, as a piece that was cut out of a longer text may.
+PLAINER: Final = {
+    "Input data was truncated": "JSON is malformed: it ends too early, or a text in it with half of a surrogate pair"
+}
 FEW: Final = 2 * MAX_DEPTH
 """Bytes: no more of them are neither the brackets of a line that is too deep, nor the digits of a number too large."""
 

@@ -52,6 +52,12 @@ class RefusedTests(SynchronousTestCase):
                 self.assertTrue(str(caught.exception))
                 self.assertLess(len(str(caught.exception)), 200)
 
+    def test_half_a_character_is_named(self) -> None:
+        """A line that ends in half of a surrogate pair is whole to the eye: the error says what to look for."""
+        for reader in (peek, decode, read):
+            with self.assertRaisesRegex(MalformedTone, "ends too early, or a text in it with half of a surrogate"):
+                reader(b'{"chi":"x","delta":"\\ud83d"}')
+
     def test_not_json(self) -> None:
         """What JSON's grammar does not allow is refused."""
         self.refuse(
