@@ -178,6 +178,9 @@ class INode(Interface):
     def client_said(client: IClient, envelope: Envelope, line: bytes) -> None:
         """One validated tone from a program, already echoed; it may be past its C{dusk}."""
 
+    def client_garbled(client: IClient, envelope: Envelope, cause: str) -> None:
+        """A line from a program is no tone, for C{cause}; C{envelope} is what could still be read of it."""
+
     def client_has_room(client: IClient) -> None:
         """A queue that was congested is at most half full again."""
 

@@ -82,6 +82,18 @@ class Replies:
         ask = None if served is None else _match_peer(served, envelope)
         return [self._tell.drop("replies.unmatched")] if ask is None else self._expire(ask, envelope)
 
+    def garbled_by_bee(self, client_id: str, envelope: Envelope, cause: str) -> list[Output]:
+        """A local client's reply is no tone: as one that cannot be handed over, for its asker would never miss it."""
+        served = self._servers.get(client_id)
+        ask = None if served is None else _match_bee(served, envelope)
+        if ask is None or not ask.open or envelope.chi in DROPPABLE:
+            return []
+        dropped = self._tell.drop("replies.broken")
+        message = f"a part of the answer is no tone ({cause}): the program that answers has to be mended"
+        # Behind its last word nobody works on it, and an orphan would have the sid for ever.
+        over = envelope.chi in _TERMINAL
+        return [dropped, *self._tell.fail(ask, Qualifier.TONE_MALFORMED, message, server_gone=over)]
+
     def _pass_on(self, ask: Ask, envelope: Envelope, line: bytes, now: float) -> list[Output]:
         asker = ask.asker
         context: Context = ask

@@ -54,6 +54,9 @@ class Node(Service):
         else:
             self._do(self.routes.from_client(client.client_id, envelope, line, self._clock.seconds()), client)
 
+    def client_garbled(self, client: IClient, envelope: Envelope, cause: str) -> None:
+        self._do(self.routes.garbled_by_client(client.client_id, envelope, cause), None)
+
     def client_has_room(self, client: IClient) -> None:
         self._room(client.client_id)
 

@@ -24,8 +24,10 @@ from ensemble.errors import RemoteWireError
 from ensemble.interfaces import IClient, INode, IWire, IWireSink
 from ensemble.protocols import BudgetExceeded, Deadlines, LineBudget, Outbox, Turn, UnfinishedLine
 from ensemble.tone import (
+    ABSENT,
     NEVER_ANSWERED,
     THRUM_VERSION,
+    Envelope,
     MalformedTone,
     Qualifier,
     encode,
@@ -70,6 +72,7 @@ class Session:
         self._held: list[bytes] = []
         self._gone = self._shed = False
         self._closing: IDelayedCall | None = None
+        self._slip: tuple[Envelope, str, IDelayedCall] | None = None  # the latest line, which is no tone; not told yet
 
     def begin(self) -> None:
         """Greet the program and listen to it."""
@@ -149,6 +152,7 @@ class Session:
         self._turn.handle(self._receive, lines)
 
     def _receive(self, lines: list[bytes]) -> None:
+        self._tell_slip()
         for at, envelope in enumerate(peek_each(lines)):
             if not self._reading:
                 self._held.extend(lines[at:])
@@ -158,6 +162,8 @@ class Session:
             line = lines[at]
             if isinstance(envelope, MalformedTone):
                 self._malformed(line, envelope)
+                if at + 1 < len(lines):
+                    self._tell_slip()
                 continue
             rid, chi = envelope.rid, envelope.chi
             if rid is not None and chi != "echo" and chi != "log":
@@ -217,14 +223,23 @@ class Session:
     def _malformed(self, line: bytes, error: MalformedTone) -> None:
         self._counters["thrum.malformed"] += 1
         found = salvage(line)
-        if found.chi in NEVER_ANSWERED and found.rid is None:
-            return
-        self.deliver(
-            encode(
-                error_tone(Qualifier.TONE_MALFORMED, str(error), rid=found.rid, sid=found.sid, call_id=found.call_id)
-            ),
-            droppable=True,
-        )
+        if found.rid is not None or found.chi not in NEVER_ANSWERED:
+            told = error_tone(Qualifier.TONE_MALFORMED, str(error), rid=found.rid, sid=found.sid, call_id=found.call_id)
+            self.deliver(encode(told), droppable=True)
+        if found.chi:
+            call_id = ABSENT if found.call_id is None else found.call_id
+            read = Envelope(chi=found.chi, rid=found.rid, sid=found.sid, raw_call_id=call_id)
+            self._slip = read, str(error), self._clock.callLater(0, self._tell_slip)
+
+    def _tell_slip(self) -> None:
+        """Before what comes behind it; but where the connection ended in that line, the loss is told instead."""
+        slip, self._slip = self._slip, None
+        if slip is not None:
+            read, cause, later = slip
+            if later.active():
+                later.cancel()
+            if not self._gone:
+                self._node.client_garbled(self, read, cause)
 
     def _echo(self, rid: str, dusk: int | None) -> None:
         """The receipt; of a tone past its dusk it says so, and the node tells whoever waits."""
@@ -243,5 +258,6 @@ class Session:
             if self._outbox.dropped:
                 self._counters["thrum.dropped"] += self._outbox.dropped
             self.log.debug("local client {client} is gone: {reason}", client=self.client_id, reason=reason)
+            self._tell_slip()
             self._ended(self)
             self._node.client_left(self)
