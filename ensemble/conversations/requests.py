@@ -14,7 +14,9 @@ from ensemble.conversations.telling import Teller
 from ensemble.hives import Roster
 from ensemble.identity import BadHumdId, HumdId
 from ensemble.tone import (
+    ABSENT,
     LINK_CHI,
+    MAX_TEXT,
     NEVER_ANSWERED,
     NEVER_ANSWERED_PEER,
     REPLIES,
@@ -60,6 +62,11 @@ _FULL: Final = _Refusal(
 )
 _CROWDED: Final = _Refusal(
     Qualifier.QUEUE_FULL, "all who ask this humd have too much open together: ask again later, or with shorter keys"
+)
+
+
+_UNNAMED: Final = _Refusal(
+    Qualifier.TONE_MALFORMED, f"a `callId` must be a string of at most {MAX_TEXT} characters: the result goes by it"
 )
 
 
@@ -233,6 +240,10 @@ class Requests:
 
     def _ask(self, asker: Side, server: Side, kind: Kind, envelope: Envelope, line: bytes, now: float) -> list[Output]:
         """Remember who asks whom, and hand the line over."""
+        # A call without a name wants no result; one with a name that is none waits for what could not find it.
+        named = envelope.rid or envelope.call_id is not None
+        if kind is Kind.CALL and not named and envelope.raw_call_id not in (ABSENT, None):
+            return self._tell.answer(asker, envelope, *_UNNAMED)
         found = self._remember(asker, server, kind, envelope, now)
         if isinstance(found, _Refusal):
             return self._tell.answer(asker, envelope, *found)

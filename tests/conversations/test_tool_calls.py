@@ -46,6 +46,20 @@ class ForagerTests(DeskTestCase):
         self.assertEqual(to(self.desk.said("a", "tool-call", sid="s", toolName="read")), ["f"])
         self.assertEqual(self.desk.routes.known_asks, 0)
 
+    def test_a_call_whose_name_is_none(self) -> None:
+        """One whose callId finds no result is refused, unless it has a rid: its caller would wait for ever."""
+        names: tuple[object, ...] = (7, 0, True, {}, "c" * 4097)
+        for name in names:
+            for more in ({"toolName": "read"}, {"to": P.full}):
+                found = self.desk.said("a", "tool-call", callId=name, sid="s", **more)
+                self.assertEqual(errors(found), [("a", "tone.malformed", {"sid": "s"})])
+            found = self.desk.heard(P, "tool-call", callId=name, sid="s", toolName="read")
+            self.assertEqual(errors(found), [(P, "tone.malformed", {"sid": "s"})])
+        self.assertEqual(to(self.desk.said("a", "tool-call", callId=7, rid="r", toolName="read")), ["f"])
+        self.assertEqual(to(self.desk.said("f", "tool-result", callId=7, rid="r")), ["a"])
+        self.assertEqual(to(self.desk.said("a", "tool-call", callId=None, toolName="read")), ["f"])
+        self.assertEqual(self.desk.routes.open_asks, 0)
+
     def test_a_call_with_only_the_sid_of_a_prompt(self) -> None:
         """Nor for one whose sid leads to the prompt in progress: what the peer says under it is the prompt's answer."""
         self.desk.said("a", "prompt", rid="r", sid="s", to=P.full)
