@@ -90,9 +90,7 @@ class Replies:
             return []
         dropped = self._tell.drop("replies.broken")
         message = f"a part of the answer is no tone ({cause}): the program that answers has to be mended"
-        # Behind its last word nobody works on it, and an orphan would have the sid for ever.
-        over = envelope.chi in _TERMINAL
-        return [dropped, *self._tell.fail(ask, Qualifier.TONE_MALFORMED, message, server_gone=over)]
+        return [dropped, *self._break(ask, envelope, Qualifier.TONE_MALFORMED, message)]
 
     def _pass_on(self, ask: Ask, envelope: Envelope, line: bytes, now: float) -> list[Output]:
         asker = ask.asker
@@ -112,7 +110,14 @@ class Replies:
         dropped = self._tell.drop("tones.expired")
         if envelope.chi in DROPPABLE:
             return [dropped]
-        return [dropped, *self._tell.fail(ask, Qualifier.TONE_EXPIRED, "a part of the answer came after its dusk")]
+        return [
+            dropped,
+            *self._break(ask, envelope, Qualifier.TONE_EXPIRED, "a part of the answer came after its dusk"),
+        ]
+
+    def _break(self, ask: Ask, envelope: Envelope, qualifier: Qualifier, message: str) -> list[Output]:
+        """A reply of the server is lost.  Behind its last word nobody works on it: an orphan would never end."""
+        return self._tell.fail(ask, qualifier, message, server_gone=envelope.chi in _TERMINAL)
 
     def _ends(self, ask: Ask, envelope: Envelope) -> bool:
         """True where this terminal reply, matched to C{ask}, ends it."""

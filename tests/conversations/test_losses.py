@@ -335,6 +335,7 @@ class DuskTests(WorkerTestCase):
             found = self.desk.said("w", chi, sid="s", **self.past())
             self.assertEqual(errors(found), [(P, "tone.expired", {"rid": chi, "sid": "s"})])
             self.assertEqual(self.desk.said("w", "chunk", sid="s"), [])
+        self.assertEqual(self.desk.routes.known_asks, 0)  # it has said its last word: nobody waits for another
 
     def test_a_peers_reply(self) -> None:
         """The same for a reply of a peer; one that nobody asked for is dropped as ever."""
