@@ -40,6 +40,8 @@ from ensemble.tone import Qualifier
 
 def no_link(peer: HumdId) -> UnknownPeer:
     """The error for a tone to whom no link leads."""
+    if peer.is_short:  # as our tables have it, where a linked one stands too
+        return UnknownPeer(f"{peer.short} is only the beginning of an id: put all of it (`ensemble peers --json`)")
     return UnknownPeer(f"no link to {peer.full}; `ensemble peers` tells why: is it in peers.json, and running?")
 
 

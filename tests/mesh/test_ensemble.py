@@ -105,6 +105,7 @@ class LinkTests(SynchronousTestCase):
             self.assertRaises(Untargeted, self.a.route, {"chi": "prompt", "to": to})
         for stranger in (self.world.key().humd_id().full, self.a.me.full, self.b.me.short):
             self.assertRaises(UnknownPeer, self.a.route, {"chi": "prompt", "to": stranger})
+        self.assertRaisesRegex(UnknownPeer, "only the beginning", self.a.route, {"chi": "x", "to": self.b.me.short})
         tone = {"chi": "prompt", "to": self.b.me.full, "text": "x" * 1_000_000}
         for _ in range(8):
             self.a.route(tone)
