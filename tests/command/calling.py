@@ -158,8 +158,9 @@ class FakeSocket:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
+            lines = connection.makefile("rb")  # before who is greeted can stop us: it is open until we end
             connection.sendall(self.greeting)
-            for line in connection.makefile("rb"):
+            for line in lines:
                 request = read_document(line)
                 self.heard.append(request)
                 for said in self.answer(request):
