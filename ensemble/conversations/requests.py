@@ -222,12 +222,10 @@ class Requests:
         if server is None:
             server = self._roster.without_catalogue("tool-call", but=asker)
         if server is None:
-            return self._tell.answer(
-                asker,
-                envelope,
-                Qualifier.ROUTE_NO_BEE,
-                f"no bee here offers the tool {_quote(tool)}: start the forager that does, or put its humd into `to`",
-            )
+            message = "the call names no tool: put its name, a string, into `toolName`"
+            if isinstance(tool, str):
+                message = f"no bee here offers the tool {_quote(tool)}: start one that does, or put its humd into `to`"
+            return self._tell.answer(asker, envelope, Qualifier.ROUTE_NO_BEE, message)
         return self._ask(asker, server, Kind.CALL, envelope, line, now)
 
     def _other_end(self, caller: Side, sid: str | None) -> Side | None:

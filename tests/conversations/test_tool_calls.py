@@ -33,6 +33,7 @@ class ForagerTests(DeskTestCase):
         self.assertEqual(to(self.desk.said("a", "tool-call", callId="2", toolName=None, name="read")), ["f"])
         for n, tool in enumerate(("nothing", 5, ["read"], None)):
             found = self.desk.said("a", "tool-call", callId=f"x{n}", toolName=tool)
+            self.assertIn("names no tool" if n else "the tool 'nothing'", found[0][1]["message"])
             self.assertEqual(errors(found), [("a", "route.no-bee", {"callId": f"x{n}"})])
 
     def test_a_result_by_rid(self) -> None:
