@@ -206,5 +206,11 @@ class UnitTests(SynchronousTestCase):
         variables = dict.fromkeys(("base", "installed_base", "platbase", "installed_platbase"), "/no") | {
             "userbase": str(base)
         }
-        with mock.patch("sys.executable", "/no/bin/python"), mock.patch.dict(sysconfig.get_config_vars(), variables):
+        get_path = sysconfig.get_path
+
+        # Given with the question: Python 3.13 makes its own variables anew where `base` is not `sys.prefix`.
+        def elsewhere(name: str, scheme: str) -> str:
+            return get_path(name, scheme, vars=dict(variables))
+
+        with mock.patch("sys.executable", "/no/bin/python"), mock.patch("sysconfig.get_path", elsewhere):
             self.assertEqual(twistd(), base / "bin" / "twistd")
