@@ -25,6 +25,9 @@ EXPORTER_LABEL: Final = b"EXPORTER-hum-ensemble"
 EXPORTER_LENGTH: Final = 32  # bytes
 RECORD: Final = 2**14  # bytes of plaintext in one record, at most (RFC 8446 5.1)
 LEAST_RECORD: Final = 22  # bytes of a record besides its plaintext (RFC 8446 5.2), where nothing is padded
+# SSL_OP_NO_TX_CERTIFICATE_COMPRESSION and SSL_OP_NO_RX_..., which pyOpenSSL does not name (RFC 8879).  The OpenSSL of a
+# distribution can do it, and then a kilobyte of a peer's would be a chain of a hundred, for which it takes a megabyte.
+_NO_COMPRESSION: Final = 1 << 32 | 1 << 33
 _CURVES: Final = {408, 1087, 1088}  # OpenSSL's names for keys of ECDSA, Ed25519 and Ed448
 _RSA: Final = {6, 912}  # and of RSA, of those that sign with PSS alone
 _OVERHEAD: Final = 256  # bytes that sealing adds to one record, at most (RFC 8446 5.2)
@@ -238,7 +241,7 @@ def _context(key: HumdKey, verify: _Verify) -> SSL.Context:
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
     context.set_max_proto_version(SSL.TLS1_3_VERSION)
-    context.set_options(SSL.OP_NO_TICKET)
+    context.set_options(SSL.OP_NO_TICKET | _NO_COMPRESSION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle link holds none
     context.set_verify(SSL.VERIFY_PEER, verify)

@@ -81,6 +81,12 @@ class ShakingTests(SynchronousTestCase):
         self.assertIsNotNone(stranger.resume)
         self.assertEqual((flights[1], verified[1]), (flights[0], 2 * verified[0]))
 
+    def test_nothing_is_compressed(self) -> None:
+        """Where OpenSSL could, certificates are not (RFC 8879): the bytes of a handshake bound what it costs."""
+        fresh = TlsSessions(ALICE)  # of one in use pyOpenSSL tells nothing
+        for context in (fresh._dialling, fresh._listening):
+            self.assertEqual(context.set_options(0) >> 32 & 0b11, 0b11)
+
     def test_no_name(self) -> None:
         """A dialler says the same name to everybody, as 0.7.0 does, so that whoever listens learns nothing of whom."""
         dialling = ALICES.dial(everybody)
