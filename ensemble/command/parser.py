@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -29,6 +30,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """:raises BadUsage: always."""
         raise BadUsage(message, self.format_usage())
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse passes over what cannot be written; unbuffered, the help would be lost without a word.
+        if message:
+            (file or sys.stderr).write(message)
 
 
 class FirstParser(Parser):

@@ -49,6 +49,12 @@ class MainTests(CommandTestCase):
         self.assertEqual(said, f"ensemble {__version__} (thrum 0.8.0)\n")
         self.assertEqual(VERSION + "\n", said)
 
+    def test_nobody_reads_the_version(self) -> None:
+        """That it cannot be written is not passed over, unbuffered neither, when it shows at once."""
+        with mock.patch("sys.stdout") as stdout:
+            stdout.write.side_effect = BrokenPipeError
+            self.assertRaises(BrokenPipeError, self.call, "--version")
+
     def test_bad_usage(self) -> None:
         """Every call that makes no sense ends with 2, and its last line says why; nothing goes to standard output."""
         for words, why in (
@@ -243,11 +249,17 @@ class ProcessTests(CommandTestCase):
         if not os.path.exists("/dev/full"):
             raise SkipTest("there is no /dev/full")
         self.serve_control(status=status())
-        for words in (("--help",), ("status",), ("status", "--json"), ("completion", "bash")):
+        for words, unbuffered in (
+            (("--help",), ""),
+            (("--help",), "1"),
+            (("status",), ""),
+            (("status", "--json"), ""),
+            (("completion", "bash"), ""),
+        ):
             with open("/dev/full", "wb") as full:
                 done = subprocess.run(
                     [sys.executable, "-c", RUN, *words],
-                    env={**os.environ, **self.environ},
+                    env={**os.environ, **self.environ, "PYTHONUNBUFFERED": unbuffered},
                     stdout=full,
                     stderr=subprocess.PIPE,
                     timeout=60,
