@@ -60,7 +60,11 @@ def twistd() -> Path:
     for folder in folders:
         if (found := folder / "twistd").is_file():
             return found
-    raise ConfigurationError(f"there is no twistd in {folders[0]}: install Twisted there, or run that ensemble's init")
+    # A virtualenv with --system-site-packages may have Twisted and no twistd; pip takes it for installed, unless told.
+    raise ConfigurationError(
+        f"there is no twistd in {folders[0]}: install Twisted there (where the system has it: "
+        "`pip install --ignore-installed --no-deps twisted`), or run that ensemble's init"
+    )
 
 
 class Specifier(str):

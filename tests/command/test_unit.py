@@ -189,14 +189,16 @@ class UnitTests(SynchronousTestCase):
         self.assertIsNone(unit_path({"HOME": "", "XDG_CONFIG_HOME": "relative"}))
 
     def test_twistd(self) -> None:
-        """It is the one beside this python; where there is none the error names the folder."""
+        """It is the one beside this python; where there is none the error names the folder, and what puts one there."""
         self.assertTrue(twistd().is_absolute())
         self.assertTrue(twistd().exists())
         with (
             mock.patch("sys.executable", "/no/bin/python"),
             mock.patch("sysconfig.get_path", return_value="/no/scripts"),
         ):
-            self.assertIn("/no/bin", str(self.assertRaises(ConfigurationError, twistd)))
+            told = str(self.assertRaises(ConfigurationError, twistd))
+        self.assertIn("/no/bin", told)
+        self.assertIn("`pip install --ignore-installed", told)
 
     def test_twistd_of_one_user(self) -> None:
         """After `pip install --user` it is not beside python."""
