@@ -27,6 +27,11 @@ WEEK: Final = 604_800  # seconds, the most: beyond some centuries the system kno
 class Parser(argparse.ArgumentParser):
     """Raises instead of ending the process: a program may want to read the error as JSON."""
 
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **options)
+        # Python 3.14 colours a usage where standard output is a terminal; that of an error goes to standard error.
+        self.color = False
+
     def error(self, message: str) -> NoReturn:
         """:raises BadUsage: always."""
         raise BadUsage(message, self.format_usage())

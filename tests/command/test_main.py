@@ -55,6 +55,12 @@ class MainTests(CommandTestCase):
             stdout.write.side_effect = BrokenPipeError
             self.assertRaises(BrokenPipeError, self.call, "--version")
 
+    def test_no_colour(self) -> None:
+        """Help and usage have none, on no Python: a usage goes to another stream than what may be a terminal."""
+        with mock.patch.dict(os.environ, {"FORCE_COLOR": "1"}):
+            said = build().format_help() + self.call().err + self.call("id", "--dance").err
+        self.assertNotIn("\x1b", said)
+
     def test_bad_usage(self) -> None:
         """Every call that makes no sense ends with 2, and its last line says why; nothing goes to standard output."""
         for words, why in (
