@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import ConnectError
@@ -47,7 +48,7 @@ async def ask(reactor: IReactorTime, arguments: argparse.Namespace) -> None:
     await client.gone
 
 
-def main(reactor: IReactorTime, *words: str) -> Deferred[None]:
+def main(reactor: Any, *words: str) -> Deferred[None]:
     """Read the options and run."""
     parser = argparse.ArgumentParser(description="ask a humd's worker")
     parser.add_argument("question")
@@ -55,11 +56,15 @@ def main(reactor: IReactorTime, *words: str) -> Deferred[None]:
     parser.add_argument("--to", help="full id of the humd that is to answer; the default is this one")
     parser.add_argument("--model", default="echo", help="the model to ask (default: echo)")
     arguments = parser.parse_args(list(words))
-    return ensureDeferred(ask(reactor, arguments)).addErrback(told)
+    stopping: list[bool] = []
+    reactor.addSystemEventTrigger("before", "shutdown", stopping.append, True)
+    return ensureDeferred(ask(reactor, arguments)).addErrback(told, stopping)
 
 
-def told(failure: Failure) -> None:
+def told(failure: Failure, stopping: list[bool]) -> None:
     """One line for what went wrong."""
+    if stopping:  # by Ctrl-C, and then the connection is lost for no other reason
+        raise SystemExit(130)
     print(failure.getErrorMessage(), file=sys.stderr)
     raise SystemExit(1)
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater, react
+from twisted.python.failure import Failure
 
 from ensemble.config import Paths
 from ensemble.thrum.client import ThrumClient, connect
@@ -50,15 +52,21 @@ async def work(reactor: IReactorTime, arguments: argparse.Namespace) -> None:
             )
 
 
-def main(reactor: IReactorTime, *words: str) -> Deferred[None]:
+def main(reactor: Any, *words: str) -> Deferred[None]:
     """Read the options and run."""
     parser = argparse.ArgumentParser(description="a worker that says the prompt back")
     parser.add_argument("--thrum", help="the humd's socket; the default is the humd's own")
     parser.add_argument("--model", default="echo", help="the model to serve (default: echo)")
     parser.add_argument("--pause", type=float, default=0.05, help="seconds between words (default: 0.05)")
     arguments = parser.parse_args(list(words))
-    gone = ensureDeferred(work(reactor, arguments))
-    return gone.addErrback(lambda failure: sys.exit(f"echo bee: {failure.getErrorMessage()}"))
+    stopping: list[bool] = []
+    reactor.addSystemEventTrigger("before", "shutdown", stopping.append, True)
+
+    def ended(failure: Failure) -> None:
+        if not stopping:  # by Ctrl-C, and then the connection is lost for no other reason
+            sys.exit(f"echo bee: {failure.getErrorMessage()}")
+
+    return ensureDeferred(work(reactor, arguments)).addErrback(ended)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -97,7 +98,7 @@ class EndToEndTests(SynchronousTestCase):
         self.assertIs(self.beta.document("peers", "--forget", "alpha")["known"], False)
 
     def test_question_and_answer(self) -> None:
-        """A question by alias is answered piece by piece, and a tap on the other side sees it arrive."""
+        """A question by alias is answered piece by piece; a tap there sees it; Ctrl-C ends the worker in silence."""
         bee = self.alpha.begin("--pause", "0", program=(str(ECHO_BEE),))
         assert bee.stdout is not None
         self.assertIn("serving", bee.stdout.readline())
@@ -113,6 +114,8 @@ class EndToEndTests(SynchronousTestCase):
         tone = json.loads(seen)
         self.assertEqual((tone["text"], tone["from"]), ("two machines met", self.beta.id.full))
         self.assertEqual(tap.returncode, 0)
+        bee.send_signal(signal.SIGINT)
+        self.assertEqual((bee.communicate(timeout=PATIENCE), bee.returncode), (("", ""), 0))
 
     def wait_for_worker(self) -> None:
         # The bee has written its hello; each question gives the humd a turn in which to read it.
