@@ -199,13 +199,19 @@ def _ask_daemon(given: Mapping[str, Sequence[str]]) -> None:
     Have the daemon look at them: it alone knows what it takes.
 
     :raises BadUsage: it would not start with them.
+    :raises ConfigurationError: it cannot be run.
     """
     if not any(given.values()):
         return
     if not all("=" in limit for limit in given[LIMIT]):
         raise BadUsage("--limit needs NAME=VALUE; `twistd humd --limit help` lists them")
     words = [str(twistd()), "humd", *_words(given), "--version"]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True)
+    try:
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True)
+    except OSError as error:  # as one that an upgrade of the system left behind
+        raise ConfigurationError(
+            f"cannot run {words[0]}: {error.strerror}; is the Python there that its first line names?"
+        ) from None
     if done.returncode:
         said = done.stderr.strip().splitlines()
         raise BadUsage(

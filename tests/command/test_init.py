@@ -145,6 +145,17 @@ class InitTests(InitTestCase):
             self.assertIn(why, said.err)
         self.assertFalse(self.key.exists())
 
+    def test_twistd_without_its_python(self) -> None:
+        """A twistd whose Python is gone is named, and nothing is made."""
+        program = self.home / "twistd"
+        program.write_text("#!/no/python\n")
+        program.chmod(0o700)
+        with mock.patch("ensemble.command.init.twistd", return_value=program):
+            said = self.call("init", "--listen", "tcp:1")
+        self.assertEqual(said.status, 1)
+        self.assertIn(f"cannot run {program}: No such file or directory; is the Python there", said.err)
+        self.assertFalse(self.key.exists())
+
     def test_other_options(self) -> None:
         """The daemon's other options reach the unit, too, and hold until others are given."""
         words = ("--auth", "signed", "--admit", "any", "--max-tone", "8192", "--log-format", "json")
