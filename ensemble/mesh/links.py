@@ -72,26 +72,25 @@ class Links:
         :returns: fires when none of them is left.  Those that take too long are cut, and those that are not gone then
             either, for their transports cannot be cut, are not waited for.
         """
-        leaving, gone = list(self), Deferred[None]()
-        self._leaving.append((set(leaving), gone))
+        links = list(self)
+        gone: Deferred[None] = Deferred()
+        leaving = (set(links), gone)
+        self._leaving.append(leaving)
 
         def cut() -> None:
-            for link in leaving:
+            for link in links:
                 link.abort()
 
-        def stop(result: T) -> T:
-            for timer in timers:
-                if timer.active():
-                    timer.cancel()
+        def over(result: T) -> T:
+            self._leaving.remove(leaving)
+            if cutting.active():
+                cutting.cancel()
             return result
 
-        timers = [
-            clock.callLater(STOP_SECONDS, cut),
-            clock.callLater(STOP_SECONDS + CUT_SECONDS, self._told, gone),
-        ]
-        if not leaving:
-            self._told(gone)
-        return gone.addBoth(stop)
+        cutting = clock.callLater(STOP_SECONDS, cut)
+        if not links:
+            gone.callback(None)
+        return gone.addTimeout(STOP_SECONDS + CUT_SECONDS, clock, lambda *_: None).addBoth(over)
 
     # LinkOwner
 
@@ -195,8 +194,4 @@ class Links:
         for leaving, gone in list(self._leaving):
             leaving.discard(link)
             if not leaving:
-                self._told(gone)
-
-    def _told(self, gone: Deferred[None]) -> None:
-        self._leaving = [each for each in self._leaving if each[1] is not gone]
-        gone.callback(None)
+                gone.callback(None)
