@@ -71,6 +71,8 @@ L = TypeVar("L", bound=Hashable)
 class _Down:
     """No link."""
 
+    held_until = None
+
 
 @define(eq=False)
 class _One(Generic[L]):
@@ -93,7 +95,7 @@ class _Two(Generic[L]):
     winner: Up[L]
     loser: Up[L]
     first: Up[L]
-    until: float
+    held_until: float
 
 
 @frozen(eq=False)
@@ -102,6 +104,7 @@ class _Moving(Generic[L]):
 
     loser: Up[L]
     since: float
+    held_until: float
 
 
 @define(eq=False)
@@ -219,7 +222,7 @@ class PeerLinks(Generic[L]):
                 return [*self._answer(link, now, False, []), *self._tell("the link that it moved to is gone", now)]
             if self._order.outlived(up):
                 return self._lose_all("the link that it moved to is gone", now)
-            self._state = _Moving(up, now)
+            self._state = _Moving(up, now, now + MOVE_SECONDS)
             return self._answer(link, now, wrote, [WriteOn(None)])
         return self._lose_all("it said goodbye to the link that stays", now)
 
@@ -278,27 +281,20 @@ class PeerLinks(Generic[L]):
             if leaving.at_stake:
                 actions += self._lose_all("the link that it moved from was not closed in time", now)
         state = self._state
-        if isinstance(state, _One) and state.held_until is not None and now >= state.held_until:
+        if state.held_until is None or now < state.held_until:
+            return actions
+        if isinstance(state, _One):
             actions += [CloseNow(dial) for dial in self._dials]
             self._dials.clear()
-            actions += self._release()
-        elif isinstance(state, _Two) and now >= state.until:
-            actions += self._part(state, "two links to it could not be made one in time", now)
-        elif isinstance(state, _Moving) and now >= state.since + MOVE_SECONDS:
-            actions += self._lose_all("the link that it moved to did not come up", now)
-        return actions
+            return actions + self._release()
+        if isinstance(state, _Two):
+            return actions + self._part(state, "two links to it could not be made one in time", now)
+        return actions + self._lose_all("the link that it moved to did not come up", now)
 
     def next_deadline(self) -> float | None:
         """When to call L{tick}; None while nothing is due."""
-        due = [leaving.until for leaving in self._leaving.values()]
-        state = self._state
-        if isinstance(state, _One) and state.held_until is not None:
-            due.append(state.held_until)
-        elif isinstance(state, _Two):
-            due.append(state.until)
-        elif isinstance(state, _Moving):
-            due.append(state.since + MOVE_SECONDS)
-        return min(due, default=None)
+        due = (self._state.held_until, *(leaving.until for leaving in self._leaving.values()))
+        return min((until for until in due if until is not None), default=None)
 
     # inside
 
