@@ -19,7 +19,7 @@ Hints are hearsay until the handshake: they say where to knock, never who is the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import AddressValueError, IPv6Address
 from itertools import islice
 from typing import Any, Final
@@ -186,23 +186,14 @@ class HumdAddr:
         Hint.parse(text)
         return self if text in self.hints else evolve(self, hints=(*self.hints, text))
 
-    def of(self, *schemes: str) -> tuple[Hint, ...]:
-        """The readable hints of these schemes: in the order of the schemes, then in their own."""
-        found: dict[str, list[Hint]] = {scheme: [] for scheme in schemes}
-        for text in self.hints:
-            if text.partition(":")[0] in found and (hint := Hint.try_parse(text)) is not None:
-                found[hint.scheme].append(hint)
-        return tuple(hint for scheme in schemes for hint in found[scheme])
+    def of(self, scheme: str) -> Iterator[Hint]:
+        """The readable hints of a scheme, in their order."""
+        ours = (text for text in self.hints if text.startswith(f"{scheme}:"))
+        return (hint for text in ours if (hint := Hint.try_parse(text)) is not None)
 
     def first(self, scheme: str) -> Hint | None:
         """The first readable hint of a scheme: the one that counts."""
-        found = self.of(scheme)
-        return found[0] if found else None
-
-    @property
-    def secure_hints(self) -> tuple[Hint, ...]:
-        """Those over which what is read is known to come from who was proved, in the order in which they race."""
-        return self.of(*SECURE_SCHEMES)
+        return next(self.of(scheme), None)
 
     def to_json(self) -> dict[str, Any]:
         """``{"id": …, "hints": […]}``, ready for the codec."""

@@ -146,13 +146,6 @@ class HumdAddrTests(SynchronousTestCase):
         self.assertEqual(addr.first("tcp"), Hint("tcp", "a:1"))
         self.assertIsNone(addr.first("udp"))
 
-    def test_secure_hints(self) -> None:
-        """The secure hints come in the order in which they race, each scheme in its own order."""
-        addr = HumdAddr(ME, (f"onion:{ONION}:1", "tls:a:1", "tcp:a:1", "udp:a:1", "tls:b:1"))
-        self.assertEqual(
-            [str(hint) for hint in addr.secure_hints], ["udp:a:1", "tls:a:1", "tls:b:1", f"onion:{ONION}:1"]
-        )
-
     def test_ceilings(self) -> None:
         """An address has at most 32 hints, none longer than a hint may be."""
         full = HumdAddr(ME, [f"tcp:a:{port}" for port in range(1, MAX_HINTS + 1)])

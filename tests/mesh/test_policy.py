@@ -28,6 +28,9 @@ class RowTests(SynchronousTestCase):
         plain = KnownPeer(ALICE, hints, plain=True)
         self.assertEqual([str(hint) for hint in plain.dial_order({"tcp", "tls"})], ["tls:b:2", "tcp:a:1"])
         self.assertFalse(KnownPeer(ALICE, hints[:2]).needs_secure)
+        onion = f"onion:{'a' * 56}.onion:1"
+        many = KnownPeer(ALICE, (onion, "tls:a:1", "tcp:a:1", "udp:a:1", "tls:b:1")).dial_order({"onion", "tls", "udp"})
+        self.assertEqual([str(hint) for hint in many], ["udp:a:1", "tls:a:1", "tls:b:1", onion])
 
     def test_a_secure_hint_that_cannot_be_read(self) -> None:
         """A secure hint with a slip in it, or left out of the row for one, keeps plain wires out all the same."""
