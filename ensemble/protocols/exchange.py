@@ -189,13 +189,17 @@ def _say_hello(steps: Steps, core: Core, now_ms: int) -> bytes:
     return mine
 
 
+def say_nothing(steps: Steps, core: Core) -> bytes:
+    return b""
+
+
 def _keep(steps: Steps, core: Core, proving: _Proving) -> _Proving:
     return proving
 
 
 builder = TypeMachineBuilder(Steps, Core)
 fresh = builder.state("fresh")  # dialler
-listening = builder.state("listening")  # listener
+listening = builder.state("listening", say_nothing)  # listener; carries no hello of ours yet
 greeting = builder.state("greeting", _say_hello)  # dialler; carries our hello
 asking = builder.state("asking", _keep)  # dialler: waits for the listener's proof
 ready = builder.state("ready", _keep)  # dialler: waits for its owner
@@ -208,16 +212,8 @@ listening.upon(Steps.opened).loop().returns(None)
 
 
 @pep614(greeting.upon(Steps.hello_came).loop())
-def judge_listener(steps: Steps, core: Core, mine: bytes, line: bytes, now_ms: int) -> None:
-    _judge(steps, core, line, now_ms, mine)
-
-
 @pep614(listening.upon(Steps.hello_came).loop())
-def judge_dialler(steps: Steps, core: Core, line: bytes, now_ms: int) -> None:
-    _judge(steps, core, line, now_ms, None)
-
-
-def _judge(steps: Steps, core: Core, line: bytes, now_ms: int, mine: bytes | None) -> None:
+def judge(steps: Steps, core: Core, mine: bytes, line: bytes, now_ms: int) -> None:
     try:
         hello = read_hello(line)
         if hello.succeeds:
@@ -227,7 +223,7 @@ def _judge(steps: Steps, core: Core, line: bytes, now_ms: int, mine: bytes | Non
         steps.refused(Refused.because(error.kind, str(error), error.claimed))
         return
     greeted = _Greeted(hello, line, level)
-    if mine is None:
+    if not mine:
         mine = core.hello(now_ms, level is not Level.PROVEN)
     if core.key is not None and hello.offer is not None:
         steps.proof_wanted(core.proving(greeted, mine, core.key, hello.offer))
@@ -241,7 +237,7 @@ def rise(steps: Steps, core: Core, sent: bytes, greeted: _Greeted, mine: bytes) 
 
 
 @pep614(listening.upon(Steps.admitted).to(done))
-def answer_and_rise(steps: Steps, core: Core, greeted: _Greeted, mine: bytes) -> None:
+def answer_and_rise(steps: Steps, core: Core, sent: bytes, greeted: _Greeted, mine: bytes) -> None:
     core.say(mine)
     core.come_up(greeted)
 
@@ -250,7 +246,7 @@ greeting.upon(Steps.proof_wanted).to(asking).returns(None)
 
 
 @pep614(listening.upon(Steps.proof_wanted).to(answering))
-def answer_and_prove(steps: Steps, core: Core, proving: _Proving) -> None:
+def answer_and_prove(steps: Steps, core: Core, sent: bytes, proving: _Proving) -> None:
     core.say(proving.transcript.my_hello)
     core.say(proof_line(proving.key, proving.transcript))
 
@@ -282,24 +278,16 @@ def rise_proven(steps: Steps, core: Core, before: _Proving, proving: _Proving) -
     core.come_up(proving.greeted)
 
 
-@pep614(listening.upon(Steps.other_came).loop())
-def hold(steps: Steps, core: Core, line: bytes, now_ms: int) -> None:
-    core.held.append(line)
-
-
 @pep614(greeting.upon(Steps.other_came).loop())
-def hold_too(steps: Steps, core: Core, mine: bytes, line: bytes, now_ms: int) -> None:
+@pep614(listening.upon(Steps.other_came).loop())
+def hold(steps: Steps, core: Core, mine: bytes, line: bytes, now_ms: int) -> None:
     core.held.append(line)
-
-
-@pep614(listening.upon(Steps.proof_came).loop())
-def reject_early_proof(steps: Steps, core: Core, line: bytes, now_ms: int) -> None:
-    steps.refused(Refused.because("no-hello", "a proof came before the hello that it proves"))
 
 
 @pep614(greeting.upon(Steps.proof_came).loop())
-def reject_early_proof_too(steps: Steps, core: Core, mine: bytes, line: bytes, now_ms: int) -> None:
-    reject_early_proof(steps, core, line, now_ms)
+@pep614(listening.upon(Steps.proof_came).loop())
+def reject_early_proof(steps: Steps, core: Core, mine: bytes, line: bytes, now_ms: int) -> None:
+    steps.refused(Refused.because("no-hello", "a proof came before the hello that it proves"))
 
 
 @pep614(asking.upon(Steps.hello_came).loop())
@@ -314,20 +302,16 @@ def reject_talk(steps: Steps, core: Core, proving: _Proving, line: bytes, now_ms
     steps.refused(Refused.because("no-proof", cause, proving.transcript.peer))
 
 
-@pep614(listening.upon(Steps.refused).to(closed))
-def refuse(steps: Steps, core: Core, refused: Refused) -> None:
+def refuse(steps: Steps, core: Core, carried: object, refused: Refused) -> None:
     core.held.clear()
     core.events.append(refused)
 
 
-def refuse_too(steps: Steps, core: Core, carried: object, refused: Refused) -> None:
-    refuse(steps, core, refused)
-
-
-greeting.upon(Steps.refused).to(closed)(refuse_too)
-asking.upon(Steps.refused).to(closed)(refuse_too)
-ready.upon(Steps.refused).to(closed)(refuse_too)
-answering.upon(Steps.refused).to(closed)(refuse_too)
+listening.upon(Steps.refused).to(closed)(refuse)
+greeting.upon(Steps.refused).to(closed)(refuse)
+asking.upon(Steps.refused).to(closed)(refuse)
+ready.upon(Steps.refused).to(closed)(refuse)
+answering.upon(Steps.refused).to(closed)(refuse)
 
 # The owner may give us what it has read already.
 closed.upon(Steps.hello_came).loop().returns(None)

@@ -25,7 +25,7 @@ from ensemble.errors import LocalWireError
 from ensemble.identity import HumdId, HumdKey, Succession
 from ensemble.protocols.admission import Admission, HandshakeMemory, LinkPolicy, Refused
 from ensemble.protocols.capabilities import PeerCapabilities
-from ensemble.protocols.exchange import Core, Event, Send, fresh, listening, machine
+from ensemble.protocols.exchange import Core, Event, Send, fresh, listening, machine, say_nothing
 from ensemble.protocols.hello import DEFAULT_FEATURES, DEFAULT_MAX_TONE, PROOF_FEATURE, HelloClock
 from ensemble.protocols.proof import Role
 from ensemble.tone import MalformedTone, peek
@@ -99,7 +99,8 @@ class Handshake:
                 memory=memory,
             ),
         )
-        self._steps = machine(self._core, fresh if role is Role.DIALLER else listening)
+        dials = role is Role.DIALLER
+        self._steps = machine(self._core, fresh) if dials else machine(self._core, listening, say_nothing)
         self._received = 0  # bytes
 
     def start(self, now_ms: int) -> list[bytes]:
