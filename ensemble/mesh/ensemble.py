@@ -201,7 +201,7 @@ class Ensemble(Service):
             role=Role.DIALLER if wire.dialled else Role.LISTENER,
             key=key if key is not None else self.key,
             me=self.me,
-            policy=self.rules,
+            policy=lambda: self.policy,
             secure=wire.secure,
             expected=expected,
             leaf=wire.leaf,

@@ -1,14 +1,14 @@
 """
 The rules in force: what the owner wants of peers, and what statements of theirs about their keys make of that.
 
-It is what a handshake asks, anew for every hello: the owner may have changed the rules meanwhile, or that very hello
-may say whose heir it is.
+A handshake asks for them anew for every hello: the owner may have changed the rules meanwhile, or that very hello may
+say whose heir it is.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from attrs import evolve
@@ -21,7 +21,7 @@ from ensemble.mesh.link import Link
 from ensemble.mesh.membership import Membership
 from ensemble.mesh.policy import KnownPeer, Policy
 from ensemble.mesh.proof_memory import ProofMemory
-from ensemble.protocols import REFUSALS, REKEY_FEATURE, Level
+from ensemble.protocols import REFUSALS, REKEY_FEATURE
 from ensemble.tone import BadDocument, read_document, write_document
 
 EARLIER: Final = (
@@ -32,7 +32,7 @@ EARLIER: Final = (
 
 class Rules:
     """
-    A C{LinkPolicy} that changes.
+    The policy of one ensemble, as it changes.
 
     :ivar policy: in force now.
     :ivar lineage: what is known of keys.
@@ -67,21 +67,6 @@ class Rules:
         judged = self.lineage.judge(policy, self._memory.ever_proven)
         self.policy = evolve(judged, named={**judged.named, **self._earlier})
         self._memory.keep(self.policy.known)
-
-    # LinkPolicy
-
-    @property
-    def known(self) -> Container[HumdId]:
-        """The ids that have a row, or the row of whom they go on for."""
-        return self.policy.known
-
-    def level_for(self, claimed: HumdId) -> Level:
-        """See L{Policy.level_for}."""
-        return self.policy.level_for(claimed)
-
-    def admits(self, claimed: HumdId, wire_secure: bool) -> str | None:
-        """See L{Policy.admits}."""
-        return self.policy.admits(claimed, wire_secure)
 
     # statements
 

@@ -8,7 +8,7 @@ costly signature comes last.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final, Protocol
 
 from attrs import frozen
@@ -87,7 +87,7 @@ class SomebodyElse(LinkRefused):
 
 
 class LinkPolicy(Protocol):
-    """What the owner wants of peers.  Asked anew for every hello."""
+    """What the owner wants of peers."""
 
     @property
     def known(self) -> Container[HumdId]:
@@ -128,7 +128,7 @@ class Admission:
     nonce: str
     instance: str | None
     secure: bool
-    policy: LinkPolicy
+    policy: Callable[[], LinkPolicy]
     memory: HandshakeMemory
 
     def wanted(self, peer: HumdId) -> Level:
@@ -137,7 +137,7 @@ class Admission:
 
         Who proved once is never again taken for less: else whoever sits on the wire strips the features and replays.
         """
-        return Level.PROVEN if self.memory.ever_proven(peer) else self.policy.level_for(peer)
+        return Level.PROVEN if self.memory.ever_proven(peer) else self.policy().level_for(peer)
 
     def judge(self, hello: Hello, now_ms: int) -> Level:
         """
@@ -161,7 +161,7 @@ class Admission:
             raise BadHello(f"it says it is {claimed}, its certificate is that of {self.leaf}", claimed, "other-leaf")
         if hello.nonce == self.nonce:
             raise BadHello("it sent our own nonce back", claimed, "reflected")
-        denied = self.policy.admits(claimed, self.secure)
+        denied = self.policy().admits(claimed, self.secure)
         if denied is not None:
             raise BadHello(denied, claimed, "not-admitted")
 
@@ -174,7 +174,7 @@ class Admission:
         claimed = hello.humd_id
         if self.memory.ever_proven(claimed):
             raise BadHello("it proved itself before, and now does not", claimed, "downgraded")
-        wanted = self.policy.level_for(claimed)
+        wanted = self.policy().level_for(claimed)
         if wanted is Level.PROVEN and not self.can_prove:
             raise BadHello("only a proven link is admitted, and we have no key to prove with", claimed, "no-key")
         if wanted is Level.PROVEN:

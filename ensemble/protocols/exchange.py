@@ -258,7 +258,7 @@ def verify_proof(steps: Steps, core: Core, proving: _Proving, line: bytes, now_m
     if not is_proof(line, proving.public, proving.transcript):
         steps.refused(Refused.because("bad-proof", "its proof is not one of this handshake", peer))
         return
-    core.admission.memory.note_proven(peer, peer in core.admission.policy.known)
+    core.admission.memory.note_proven(peer, peer in core.admission.policy().known)
     steps.proved(proving)
 
 

@@ -44,7 +44,7 @@ class Handshake:
         role: Role,
         key: HumdKey | None,
         me: HumdId,
-        policy: LinkPolicy,
+        policy: Callable[[], LinkPolicy],
         memory: HandshakeMemory,
         hello_clock: HelloClock,
         nonce: str,
@@ -62,6 +62,7 @@ class Handshake:
         """
         :param key: ours, or None: then we neither sign nor prove.
         :param me: our id; that of ``key`` where there is one.
+        :param policy: the one in force; asked anew for every hello.
         :param hello_clock: one for all the links of an ``Ensemble``.
         :param nonce: 64 lowercase hex, fresh for this link.
         :param instance: 32 lowercase hex, the same for all the links of an ``Ensemble``.

@@ -135,7 +135,7 @@ class LinkTests(RekeyTestCase):
         self.peer.rules.announce(revoke(self.old, 1))
         self.world.settle()
         self.assertEqual(self.linked(), [])
-        cause = self.peer.rules.admits(self.old.humd_id(), True)
+        cause = self.peer.policy.admits(self.old.humd_id(), True)
         assert cause is not None
         self.assertIn("its key was revoked", cause)
 
@@ -144,7 +144,7 @@ class LinkTests(RekeyTestCase):
         known = Policy(Level.PROVEN, admit_any=False)
         humd = self.ensemble_of(self.new, succeeds=(succeed(self.old, self.new, 1),), policy=known)
         for _ in range(2):
-            cause = humd.rules.admits(self.old.humd_id(), True)
+            cause = humd.policy.admits(self.old.humd_id(), True)
             assert cause is not None
             self.assertIn("an earlier key of this humd", cause)
             self.assertNotIn("ensemble trust", cause)

@@ -107,7 +107,7 @@ class Humd:
             role=role,
             key=self.key,
             me=self.id,
-            policy=self.rules,
+            policy=lambda: self.rules,
             memory=self.memory,
             hello_clock=self.clock,
             expected=expected,
