@@ -47,13 +47,6 @@ class Turn:
                 if self._call is None:
                     self._call = self._clock.callLater(0, self._ended)
 
-    def flush_now(self) -> None:
-        """Do not wait for the end of the turn."""
-        call, self._call = self._call, None
-        if call is not None and call.active():
-            call.cancel()
-        self._flush()
-
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
         for outbox in dirty:

@@ -153,7 +153,7 @@ class Alike(TestCase):
                 number += 1
                 self.a.ensemble.route({"chi": "perf-mark", "n": number, "to": others[1].ensemble.me.full})
                 wanted[1].append(number)
-            self.a.ensemble.turn.flush_now()
+            self.a.ensemble.turn._flush()
         await self.arena.until(lambda: [len(tap._lines) for tap in taps] == [len(numbers) for numbers in wanted])
         for numbers, tap in zip(wanted, taps, strict=True):
             self.assertEqual([(await tap.get())["n"] for _ in numbers], numbers)

@@ -109,20 +109,13 @@ class OutboxTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual([writes.batches for _, writes in boxes], [[[b"x", b"y"]]] * 5)
 
-    def test_flush_now(self) -> None:
-        """The end of the turn can be had at once, and then no timer is left."""
-        outbox, writes = self.outbox()
-        outbox.push(b"x")
-        self.turn.flush_now()
-        self.assertEqual((writes.lines, self.clock.getDelayedCalls()), ([b"x"], []))
-
     def test_writes_are_small(self) -> None:
         """No write has more than 64 lines or, but for a single longer line, 64 KiB."""
         outbox, writes = self.outbox(10**7)
         lines = [b"%d" % number for number in range(150)] + [bytes(30_000)] * 5 + [bytes(200_000)] + [b"z"]
         for line in lines:
             outbox.push(line)
-        self.turn.flush_now()
+        self.clock.advance(0)
         self.assertEqual(writes.lines, lines)
         self.assertLessEqual(max(map(len, writes.batches)), 64)
         for batch in writes.batches:
@@ -134,11 +127,11 @@ class OutboxTests(SynchronousTestCase):
         writes.full_after = 1
         for number in range(100):
             outbox.push(b"%d" % number)
-        self.turn.flush_now()
+        self.clock.advance(0)
         self.assertEqual(len(writes.lines), 64)
         outbox.push(b"more")
         self.assertEqual(self.clock.getDelayedCalls(), [])  # a full wire costs no turns
-        self.turn.flush_now()
+        self.clock.advance(0)
         self.assertEqual(len(writes.lines), 64)
         writes.full_after = None
         outbox.drained()
@@ -163,7 +156,7 @@ class OutboxTests(SynchronousTestCase):
         outbox, writes = self.outbox(10)
         self.assertTrue(outbox.push(bytes(50)))
         self.assertFalse(outbox.push(b"x"))
-        self.turn.flush_now()
+        self.clock.advance(0)
         self.assertEqual(writes.lines, [bytes(50)])
 
     def test_droppable_oldest_first(self) -> None:
@@ -205,7 +198,7 @@ class OutboxTests(SynchronousTestCase):
         for line in lines:
             outbox.push(line, droppable=True)
         writes.full_after = 40
-        self.turn.flush_now()
+        self.clock.advance(0)
         sent, last = len(writes.lines), bytes(outbox.limit - outbox.size)  # one byte more than fits, with its LF
         self.assertEqual(sent, 40 * 64)
         self.assertTrue(outbox.push(last))
@@ -258,9 +251,9 @@ class OutboxTests(SynchronousTestCase):
         outbox, writes = self.outbox(4)
         outbox.push(b"abc")
         self.assertFalse(outbox.push(b"d"))
-        self.turn.flush_now()
+        self.clock.advance(0)
         self.assertTrue(outbox.push(b"e"))
-        self.turn.flush_now()
+        self.clock.advance(0)
         self.assertEqual(writes.lines, [b"abc", b"e"])
 
     def test_when_empty(self) -> None:

@@ -18,7 +18,8 @@ class NoteTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.notes: list[int] = []
-        self.turn = Turn(Clock())
+        self.clock = Clock()
+        self.turn = Turn(self.clock)
         self.writes = Writes()
         self.outbox = Outbox(self.writes, self.turn, LIMIT, note=self.notes.append)
         self.writes.outbox = self.outbox
@@ -27,7 +28,7 @@ class NoteTests(SynchronousTestCase):
         """Where the wire takes all at the end of each turn, nothing is noted."""
         for _ in range(100):
             self.outbox.push(b"x" * 999)
-            self.turn.flush_now()
+            self.clock.advance(0)
         self.assertEqual(self.notes, [])
 
     def test_what_stays(self) -> None:
@@ -52,7 +53,7 @@ class NoteTests(SynchronousTestCase):
             self.writes.full_after = 1
             self.outbox.push(b"x" * MAX_WRITE_BYTES)
             self.outbox.push(b"more")
-            self.turn.flush_now()
+            self.clock.advance(0)
             self.assertEqual((self.notes[-1], self.outbox.size), (MAX_WRITE_BYTES + 1 + 5, 5))
             self.writes.full_after = None
             getattr(self.outbox, end)()
@@ -60,7 +61,7 @@ class NoteTests(SynchronousTestCase):
         self.setUp()
         self.writes.full_after = 1
         self.outbox.push(b"x" * (MAX_WRITE_BYTES - 1))
-        self.turn.flush_now()
+        self.clock.advance(0)
         self.assertEqual(self.notes, [])
 
     def test_within_a_turn(self) -> None:
@@ -89,7 +90,7 @@ class NoteTests(SynchronousTestCase):
         outbox = self.outbox = Outbox(self.writes, self.turn, LIMIT, note=shed)
         self.assertTrue(outbox.push(b"x" * NOTE_EVERY))
         self.assertEqual(outbox.size, 4)
-        self.turn.flush_now()
+        self.clock.advance(0)
         self.assertEqual(self.writes.lines, [b"bye"])
 
     def test_blocks_are_noted(self) -> None:

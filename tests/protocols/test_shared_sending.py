@@ -89,7 +89,7 @@ class SharedSendingTests(SharedCase):
         self.ends[0].plug.room, self.ends[1].plug.room = 2, 0
         self.share(b"one")
         self.share(b"two")
-        self.turn.flush_now()
+        self.clock.advance(0)
         self.assertEqual([end.plug.sent for end in self.ends], [b"on", b"", b"one\ntwo\n"])
         self.share(b"three")
         self.end_turn()
@@ -124,7 +124,7 @@ class SharedSendingTests(SharedCase):
 
         self.patch(first, "wire_full", close_the_others)
         self.share(b"one")
-        self.turn.flush_now()
+        self.clock.advance(0)
         self.clock.advance(0)
         for end in self.ends:
             end.go_on(1000)
@@ -139,7 +139,7 @@ class SharedSendingTests(SharedCase):
             if closed:
                 self.ends[closed].outbox.flush()
                 self.ends[closed].wire.close()
-            self.turn.flush_now()
+            self.clock.advance(0)
             self.assertEqual([self.ends[at].said for at in (cut, closed, other)], [[], [b"one"], [b"one"]])
 
     def test_full_meanwhile(self) -> None:
@@ -174,7 +174,7 @@ class SharedSendingTests(SharedCase):
             self.outboxes.insert(at, writes.outbox)
             for line in (b"one", b"two"):
                 self.share(line)
-                self.turn.flush_now()
+                self.clock.advance(0)
             self.assertEqual(writes.batches, [[b"one"], [b"two"]])
         self.assertEqual([end.said for end in self.ends], [[b"one", b"two"] * 2] * 3)
 
@@ -207,7 +207,7 @@ class AnyScheduleTests(SharedCase):
             elif step == "push" and end.outbox.push(line):
                 wanted[at].append(line)
             elif step == "turn":
-                self.turn.flush_now()
+                self.clock.advance(0)
             elif step == "end":
                 self.end_turn()
             elif step == "room":
@@ -250,7 +250,7 @@ class AnyScheduleTests(SharedCase):
             elif step == "push" and end.outbox.push(line):
                 pushed.append(line)
             elif step == "turn":
-                self.turn.flush_now()
+                self.clock.advance(0)
             elif step == "end":
                 self.end_turn()
             elif step == "drain":
