@@ -14,6 +14,7 @@ from ensemble.tone import (
     Envelope,
     MalformedTone,
     Qualifier,
+    Salvaged,
     error_tone,
     salvage,
     stamp,
@@ -65,17 +66,16 @@ class Inbound:
         if line.find(b'"rid"') < 0:
             return 1
         found = salvage(line)
-        if found.rid is not None and found.chi not in NEVER_ANSWERED_PEER:
-            self._answer(
-                peer,
-                error_tone(Qualifier.TONE_MALFORMED, str(error), rid=found.rid, sid=found.sid, call_id=found.call_id),
-            )
+        if found.rid is not None:
+            self._tell(peer, found, Qualifier.TONE_MALFORMED, str(error))
         return min(ANSWERED + len(line) // 8, SEARCHED)
 
     def refuse(self, peer: HumdId, envelope: Envelope, qualifier: Qualifier, message: str) -> None:
         """Count a refusal; answered unless the tone is of a kind that never is."""
         self._refusals.refused(f"tones.refused.{qualifier.value}", message, peer.full, level=LogLevel.debug)
-        if envelope.chi not in NEVER_ANSWERED_PEER:
-            self._answer(
-                peer, error_tone(qualifier, message, rid=envelope.rid, sid=envelope.sid, call_id=envelope.call_id)
-            )
+        self._tell(peer, envelope, qualifier, message)
+
+    def _tell(self, peer: HumdId, failed: Envelope | Salvaged, qualifier: Qualifier, message: str) -> None:
+        if failed.chi not in NEVER_ANSWERED_PEER:
+            tone = error_tone(qualifier, message, rid=failed.rid, sid=failed.sid, call_id=failed.call_id)
+            self._answer(peer, tone)

@@ -66,13 +66,6 @@ def error_tone(
     :param message: for people: what went wrong and how to mend it.
     :param rid: of the failed tone, as C{sid} and C{call_id}; what it did not have is left out.
     """
-    tone: dict[str, Any] = {"chi": Chi.ERROR.value}
-    if rid is not None:
-        tone["rid"] = rid
-    if sid is not None:
-        tone["sid"] = sid
-    if call_id is not None:
-        tone["callId"] = call_id
-    tone["qualifier"] = qualifier.value
-    tone["message"] = message
-    return tone
+    failed = {"chi": Chi.ERROR.value, "rid": rid, "sid": sid, "callId": call_id}
+    tone = {name: text for name, text in failed.items() if text is not None}
+    return {**tone, "qualifier": qualifier.value, "message": message}
