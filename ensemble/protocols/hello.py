@@ -248,13 +248,13 @@ def read_hello(line: bytes) -> Hello:
     features = _features(tone, claimed)
     public = _public(tone, claimed)
     nonce = _hex(tone, "nonce", _NONCE, claimed)
-    signed_at, signature = tone.get("signed_at"), tone.get("signature")
+    signed_at = tone.get("signed_at")
     return Hello(
         humd_id=claimed,
         public=public,
         capabilities=PeerCapabilities.from_hello(tone),
         signed_at=signed_at if type(signed_at) is int else None,
-        signature=bytes.fromhex(signature) if isinstance(signature, str) and _SIGNATURE.fullmatch(signature) else None,
+        signature=signature_in(tone),
         features=features,
         offer=_offer(public, nonce, claimed) if PROOF_FEATURE in features else None,
         nonce=nonce,
@@ -263,6 +263,12 @@ def read_hello(line: bytes) -> Hello:
         succeeds=chain_in(tone.get("succeeds"), claimed),
         is_old=all(tone.get(name) is None for name in ("features", "nonce", "instance", "max_tone")),
     )
+
+
+def signature_in(tone: dict[str, Any]) -> bytes | None:
+    """The C{signature} of a hello, or of a proof; None where it is absent or unreadable."""
+    said = tone.get("signature")
+    return bytes.fromhex(said) if isinstance(said, str) and _SIGNATURE.fullmatch(said) else None
 
 
 def _claimed(tone: dict[str, Any]) -> HumdId:

@@ -9,16 +9,13 @@ under a hello of which one byte was changed.
 from __future__ import annotations
 
 import hashlib
-import re
 from enum import Enum
-from typing import Final
 
 from attrs import field, frozen
 
 from ensemble.identity import HumdId, HumdKey, Use, signed_bytes, verify
+from ensemble.protocols.hello import signature_in
 from ensemble.tone import decode, encode
-
-_SIGNATURE: Final = re.compile(r"[0-9a-fA-F]{128}")
 
 
 class Role(Enum):
@@ -85,7 +82,5 @@ def is_proof(line: bytes, public: bytes, transcript: Transcript) -> bool:
 
     :raises MalformedTone: the line is no tone.
     """
-    signature = decode(line).get("signature")
-    if not isinstance(signature, str) or _SIGNATURE.fullmatch(signature) is None:
-        return False
-    return verify(public, transcript.theirs(), bytes.fromhex(signature))
+    signature = signature_in(decode(line))
+    return signature is not None and verify(public, transcript.theirs(), signature)
