@@ -308,11 +308,10 @@ class Link:
             if self.state is State.GONE or self._handshake is None:
                 return  # also where the line itself was what ended it: it may change the rules
             if isinstance(event, ReadyToProve):
-                assert self._handshake is not None and self.peer is not None
-                if self._owner.link_may_prove(self.peer):
+                if self._owner.link_may_prove(event.peer):
                     self._handle(self._handshake.prove())
                 else:
-                    self._refuse(Refused("another link to it is up", "dial.superseded", "", self.peer))
+                    self._refuse(Refused("another link to it is up", "dial.superseded", "", event.peer))
             elif isinstance(event, Refused):
                 self._refuse(event)
             elif not isinstance(event, Send):
