@@ -7,22 +7,20 @@ import sys
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import ConnectionRefusedError
-from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver
 from twisted.internet.task import deferLater
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
-from zope.interface import implementer
 
 from ensemble.errors import LinkRefused
 from ensemble.identity import Hint, HumdAddr, HumdId
 from ensemble.interfaces import IWire
 from ensemble.protocols import Deadlines, LineBudget, StreamWire, TcpTransport
 from tests.protocols.recording import RecordingSink
+from tests.protocols.test_names import NamingReactor, Threads
 
 BOB = HumdId.parse("humd_" + "bb" * 32)
 
@@ -36,39 +34,10 @@ def a_name_of_ours() -> str:
     return "localhost"
 
 
-@implementer(IHostnameResolver)
-class Names:
-    """Resolves when told to."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.receivers: list[Any] = []
-
-    def resolveHostName(self, receiver: Any, hostName: str, portNumber: int = 0, *more: Any) -> Any:
-        self.asked.append(hostName)
-        self.receivers.append(receiver)
-        receiver.resolutionBegan(self)
-        return self
-
-    def answer(self, *addresses: object) -> None:
-        for address in addresses:
-            self.receivers[0].addressResolved(address)
-        self.receivers[0].resolutionComplete()
-
-
-@implementer(IReactorPluggableNameResolver)
-class NamingReactor(MemoryReactorClock):
-    """A memory reactor that knows names."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.nameResolver = Names()  # Twisted's name for it
-
-
 class DialTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor: Any = NamingReactor()
-        self.names: Any = self.reactor.nameResolver
+        self.threads = self.reactor.nameResolver = Threads()  # Twisted's name for it
         self.transport = TcpTransport(self.reactor, max_line=7)
 
     def dial(self, hint: str) -> Deferred[IWire]:
@@ -98,14 +67,13 @@ class DialTests(SynchronousTestCase):
             wire = self.successResultOf(dialling)
             self.assertEqual((wire.dialled, wire.kind, wire.max_line), (True, "tcp", 7))
             self.assertEqual(wire.peer.hints[1], hint)  # type: ignore[union-attr]
-        self.assertEqual(self.names.asked, [])
+        self.assertEqual(self.threads.busy, {})
         self.assertNoTimers()
 
     def test_names(self) -> None:
         """A name is dialled at each of its addresses, the next when the first is slow, and the first to answer wins."""
         dialling = self.dial("tcp:bob.example:14730")
-        self.names.answer(IPv6Address("TCP", "2001:db8::7", 14730), IPv4Address("TCP", "192.0.2.7", 14730))
-        self.assertEqual(self.names.asked, ["bob.example"])
+        self.threads.answer("bob.example", "2001:db8::7", "192.0.2.7")
         self.assertEqual([client[0] for client in self.reactor.tcpClients], ["2001:db8::7"])
         self.reactor.advance(0.5)
         self.assertEqual([client[0] for client in self.reactor.tcpClients], ["2001:db8::7", "192.0.2.7"])
@@ -132,7 +100,7 @@ class DialTests(SynchronousTestCase):
     def test_unknown_name(self) -> None:
         """A name that does not resolve is refused by name."""
         dialling = self.dial("tcp:nobody.example:1")
-        self.names.answer()
+        self.threads.answer("nobody.example")
         self.assertIn("nobody.example", self.refusal(dialling))
         self.assertNoTimers()
 
@@ -168,7 +136,7 @@ class DialTests(SynchronousTestCase):
             dialling.cancel()
             self.failureResultOf(dialling, CancelledError)
             self.assertNoTimers()
-        self.names.answer(IPv4Address("TCP", "192.0.2.8", 14730))
+        self.threads.answer("bob.example", "192.0.2.8")
         self.assertEqual([client[0] for client in self.reactor.tcpClients], ["192.0.2.7"])
         self.assertTrue(self.reactor.connectors[0].stoppedConnecting)
 
