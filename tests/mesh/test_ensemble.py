@@ -10,7 +10,6 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import LinkRefused, LocalWireError, QueueFull, ToneTooLarge, UnknownPeer, Untargeted
-from ensemble.identity import HumdId
 from ensemble.mesh import Ensemble, GoodbyeReason, Policy, TapClosed, ensemble as ensemble_module
 from ensemble.protocols import InMemoryEndpoint, PeerCapabilities
 from ensemble.testing import World
@@ -152,15 +151,14 @@ class LinkTests(SynchronousTestCase):
 
     def test_held_tones_are_not_lost_silently(self) -> None:
         """When the link never comes up, each tone that waited for it is told."""
-        told: list[Any] = []
-        self.a.listener = Told(told)
+        diary = Diary(self.a)
         self.b.policy = Policy(admit_any=False)
         link = self.world.join(self.a, self.b)
         self.a.route({"chi": "prompt", "to": self.b.me.full})
         self.world.settle()
         for up in link.up:
             self.failureResultOf(up, LinkRefused)
-        self.assertEqual([what for what, *_ in told], ["undelivered"])
+        self.assertEqual([what for what, *_ in diary.told], ["undelivered"])
 
     def test_no_link_to_ourselves(self) -> None:
         """A wire that is said to lead to our own id is refused before a word is said."""
@@ -235,12 +233,11 @@ class LinkTests(SynchronousTestCase):
     def test_remove_peer_says_goodbye(self) -> None:
         """A removed peer is gone on both sides, and the other knows why."""
         self.world.link(self.a, self.b)
-        told: list[Any] = []
-        self.b.listener = Told(told)
+        diary = Diary(self.b)
         self.a.remove_peer(self.b.me)
         self.world.settle()
         self.assertEqual((self.a.peers(), self.b.peers()), ([], []))
-        self.assertEqual(told, [("lost", self.a.me, "it said goodbye: removed")])
+        self.assertEqual((diary.told, diary.losses), ([("lost",)], [(self.a.me, "it said goodbye: removed")]))
 
     def test_remove_peer_never_for_another_link(self) -> None:
         """Whoever is told C{duplicate} waits for another link, and there is none: it is refused, and nothing ends."""
@@ -253,12 +250,11 @@ class LinkTests(SynchronousTestCase):
     def test_stop_says_goodbye(self) -> None:
         """Stopping fires once every link is closed; the other side sees a shutdown, and no timer is left."""
         self.world.link(self.a, self.b)
-        told: list[Any] = []
-        self.b.listener = Told(told)
+        diary = Diary(self.b)
         stopped = self.a.stopService()
         self.world.settle()
         self.successResultOf(stopped)
-        self.assertEqual(told, [("lost", self.a.me, "it said goodbye: shutdown")])
+        self.assertEqual((diary.told, diary.losses), ([("lost",)], [(self.a.me, "it said goodbye: shutdown")]))
         self.world.advance(60)
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
@@ -307,28 +303,6 @@ class LinkTests(SynchronousTestCase):
         self.world.settle()
         self.successResultOf(probe)
         self.assertEqual((link.round_trip, link.skew_ms), (0.0, 90_000))
-
-
-class Told:
-    """A listener that writes down what it is told."""
-
-    def __init__(self, told: list[Any]) -> None:
-        self._told = told
-
-    def tone_arrived(self, peer: HumdId, envelope: Any, line: bytes) -> None:
-        self._told.append(("tone", peer, envelope.chi))
-
-    def peer_up(self, peer: HumdId) -> None:
-        self._told.append(("up", peer))
-
-    def peer_lost(self, peer: HumdId, reason: str) -> None:
-        self._told.append(("lost", peer, reason))
-
-    def peer_has_room(self, peer: HumdId) -> None:
-        self._told.append(("room", peer))
-
-    def undelivered(self, peer: HumdId, line: bytes, qualifier: Any) -> None:
-        self._told.append(("undelivered", peer, qualifier.value))
 
 
 class TapTests(SynchronousTestCase):

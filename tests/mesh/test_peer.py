@@ -25,6 +25,7 @@ class Diary:
 
     def __init__(self, ensemble: Ensemble) -> None:
         self.told: list[tuple[Any, ...]] = []
+        self.losses: list[tuple[HumdId, str]] = []
         self.on_lost: Any = lambda peer: None
         ensemble.listener = self
 
@@ -36,6 +37,7 @@ class Diary:
 
     def peer_lost(self, peer: HumdId, reason: str) -> None:
         self.told.append(("lost",))
+        self.losses.append((peer, reason))
         self.on_lost(peer)
 
     def peer_has_room(self, peer: HumdId) -> None:
