@@ -28,7 +28,7 @@ from ensemble.identity import HumdId
 from ensemble.mesh import Tap
 from ensemble.protocols import StreamWire, Turn
 from ensemble.tone import IllegalTone
-from tests.protocols.tls_far import Socket, System
+from tests.protocols.pretended import Socket, System
 
 PEER = HumdId(b"\x01" * 32)
 VERBS = ("now", "later", "big", "huge", "refuse", "bug", "odd", "tap", "hang-up", "unknown")

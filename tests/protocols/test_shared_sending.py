@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as st
 from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.protocols import Block, Outbox, StreamWire, Turn, outbox as module
+from tests.protocols.pretended import Socket, System
 from tests.protocols.recording import RecordingSink
 from tests.protocols.test_outbox import Writes
-from tests.protocols.test_stream_writing import Socket
 
 
 class End(RecordingSink):
@@ -19,9 +20,8 @@ class End(RecordingSink):
 
     def __init__(self, clock: Clock, turn: Turn, limit: int = 10_000) -> None:
         super().__init__()
-        self.socket = Socket(MemoryReactorClock())
-        self.plug = self.socket.plug
-        self.plug.room = 1_000_000
+        self.system = System()
+        self.socket = Socket(MemoryReactorClock(), self.system, Protocol())
         self.wire = StreamWire(clock)
         self.wire.makeConnection(self.socket)
         self.outbox = Outbox(self.wire, turn, limit)
@@ -38,13 +38,13 @@ class End(RecordingSink):
     @property
     def said(self) -> list[bytes]:
         """The whole lines that reached the socket; it must end with one."""
-        *lines, rest = self.plug.sent.split(b"\n")
+        *lines, rest = bytes(self.system.taken).split(b"\n")
         assert rest == b"", rest
-        return list(lines)
+        return lines
 
     def go_on(self, room: int) -> object:
         """The socket has room again, and the reactor asks whoever waits for that; what became of the connection."""
-        self.plug.room = room
+        self.system.room = room
         return self.socket.doWrite() if self.socket in self.socket.reactor.getWriters() else None
 
 
@@ -86,11 +86,11 @@ class SharedSendingTests(SharedCase):
 
     def test_cut_short(self) -> None:
         """What one socket does not take holds up no other; the line that was cut goes on, and only then it is full."""
-        self.ends[0].plug.room, self.ends[1].plug.room = 2, 0
+        self.ends[0].system.room, self.ends[1].system.room = 2, 0
         self.share(b"one")
         self.share(b"two")
         self.clock.advance(0)
-        self.assertEqual([end.plug.sent for end in self.ends], [b"on", b"", b"one\ntwo\n"])
+        self.assertEqual([end.system.taken for end in self.ends], [b"on", b"", b"one\ntwo\n"])
         self.share(b"three")
         self.end_turn()
         self.assertEqual([end.events for end in self.ends], [["wire_full"], ["wire_full"], []])
@@ -102,7 +102,7 @@ class SharedSendingTests(SharedCase):
 
     def test_failure(self) -> None:
         """A socket that fails in the middle disturbs none of the others; its transport meets the error and ends it."""
-        self.ends[1].plug.broken = True
+        self.ends[1].system.reset = True
         self.share(b"one")
         self.end_turn()
         self.share(b"two")
@@ -113,7 +113,7 @@ class SharedSendingTests(SharedCase):
     def test_told_that_one_is_full(self) -> None:
         """Whoever is told of a full wire may close another whose line was cut, too: that line still leaves whole."""
         first, second, third = self.ends
-        first.plug.room, second.plug.room = 1, 2
+        first.system.room, second.system.room = 1, 2
         full = first.wire_full
 
         def close_the_others() -> None:
@@ -211,7 +211,7 @@ class AnyScheduleTests(SharedCase):
             elif step == "end":
                 self.end_turn()
             elif step == "room":
-                end.plug.room = amount
+                end.system.room = amount
             elif step == "drain":
                 end.go_on(amount)
             elif step == "want":
@@ -230,7 +230,7 @@ class AnyScheduleTests(SharedCase):
                     self.clock.advance(0)
             self.clock.advance(0)
         self.assertEqual([end.said for end in self.ends], wanted)
-        self.assertEqual([end.wire.sent for end in self.ends], [len(end.plug.sent) for end in self.ends])
+        self.assertEqual([end.wire.sent for end in self.ends], [len(end.system.taken) for end in self.ends])
 
     @given(st.lists(st.tuples(st.sampled_from(["share", "share", "push", "turn", "end", "drain"]), st.integers(0, 30))))
     def test_pressure(self, steps: list[tuple[str, int]]) -> None:
@@ -240,7 +240,7 @@ class AnyScheduleTests(SharedCase):
         self.block = None
         end = End(self.clock, self.turn, limit=60)
         self.outboxes = [end.outbox]
-        end.plug.room = 0
+        end.system.room = 0
         shared, pushed = [], []
         for number, (step, amount) in enumerate(steps):
             line = b"%d:" % number + b"x" * amount

@@ -2,64 +2,18 @@
 
 from __future__ import annotations
 
-from errno import ECONNRESET, EWOULDBLOCK
-from typing import Any, cast
+from typing import Any
 
-from twisted.internet.address import IPv6Address
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactor
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
 from ensemble.protocols import (
     StreamWire,
 )
+from tests.protocols.pretended import Socket, System
 from tests.protocols.streaming import StreamWireCase
-
-
-class Plug:
-    """
-    What the system gives for a socket, without one.
-
-    :ivar room: bytes that it takes before it blocks.
-    :ivar broken: sending fails.
-    """
-
-    def __init__(self) -> None:
-        self.sent, self.room, self.broken = b"", 1000, False
-
-    def setblocking(self, on: bool) -> None:
-        """It never blocks."""
-
-    def setsockopt(self, *_: int) -> None:
-        """It has none."""
-
-    def fileno(self) -> int:
-        return 1
-
-    def send(self, data: bytes) -> int:
-        if self.broken:
-            raise ConnectionResetError(ECONNRESET, "reset")
-        taken = bytes(data[: self.room])
-        if not taken:
-            raise BlockingIOError(EWOULDBLOCK, "no room")
-        self.sent += taken
-        self.room -= len(taken)
-        return len(taken)
-
-
-class Socket(Connection):
-    """The transport of a socket, with a L{Plug} for it."""
-
-    def __init__(self, reactor: Any) -> None:
-        self.plug: Any = Plug()
-        super().__init__(cast(Any, self.plug), Protocol(), reactor)
-        self.reactor: Any = reactor
-        self.connected = 1
-
-    def getPeer(self) -> IPv6Address:
-        return IPv6Address("TCP", "2001:db8::7", 1)
 
 
 class WritingTests(StreamWireCase):
@@ -81,34 +35,34 @@ class WritingTests(StreamWireCase):
         producer.stopProducing()
         self.assertEqual(self.sink.events, ["wire_full", "wire_drained"])
 
-    def socket_wire(self) -> tuple[StreamWire, Socket, Plug]:
-        socket = Socket(MemoryReactor())
+    def socket_wire(self) -> tuple[StreamWire, Socket, System]:
+        socket = Socket(MemoryReactor(), System(), Protocol())
         wire = StreamWire(self.clock)
         wire.makeConnection(socket)
         wire.start(self.sink)
-        return wire, socket, socket.plug
+        return wire, socket, socket.system
 
     def test_sent_at_once(self) -> None:
         """What a socket takes is sent before write returns; the reactor is not troubled, nobody told."""
-        wire, socket, plug = self.socket_wire()
+        wire, socket, system = self.socket_wire()
         wire.write([b"one", b"two"])
         wire.write([b"three"])
-        self.assertEqual((plug.sent, self.sink.events), (b"one\ntwo\nthree\n", []))
+        self.assertEqual((system.taken, self.sink.events), (b"one\ntwo\nthree\n", []))
         self.assertEqual(socket.reactor.getWriters(), [])
 
     def test_not_overtaken(self) -> None:
         """What somebody wrote to the transport before it was a wire's, as a header, leaves first."""
-        socket = Socket(MemoryReactor())
+        socket = Socket(MemoryReactor(), System(), Protocol())
         socket.write(b"PROXY\n")
         wire = StreamWire(self.clock)
         wire.makeConnection(socket)
         wire.start(self.sink)
         wire.write([b"one"])
-        self.assertEqual((socket.plug.sent, self.sink.events), (b"", ["wire_full"]))
+        self.assertEqual((socket.system.taken, self.sink.events), (b"", ["wire_full"]))
         socket.doWrite()
-        self.assertEqual((socket.plug.sent, self.sink.events), (b"PROXY\none\n", ["wire_full", "wire_drained"]))
+        self.assertEqual((socket.system.taken, self.sink.events), (b"PROXY\none\n", ["wire_full", "wire_drained"]))
         wire.write([b"two"])
-        self.assertEqual((socket.plug.sent, socket.reactor.getWriters()), (b"PROXY\none\ntwo\n", []))
+        self.assertEqual((socket.system.taken, socket.reactor.getWriters()), (b"PROXY\none\ntwo\n", []))
 
     def test_process(self) -> None:
         """A transport that has no address, as that of a process, has an empty one."""
@@ -123,22 +77,22 @@ class WritingTests(StreamWireCase):
 
     def test_not_all_at_once(self) -> None:
         """What a socket does not take waits, in order; the wire is full while anything waits, and told once."""
-        wire, socket, plug = self.socket_wire()
+        wire, socket, system = self.socket_wire()
         for _ in range(2):
-            plug.sent, plug.room, self.sink.events = b"", 5, []
+            system.taken, system.room, self.sink.events = bytearray(), 5, []
             wire.write([b"one", b"two"])
             wire.write([b"three"])
-            self.assertEqual((plug.sent, self.sink.events), (b"one\nt", ["wire_full"]))
-            plug.room = 4
+            self.assertEqual((system.taken, self.sink.events), (b"one\nt", ["wire_full"]))
+            system.room = 4
             socket.doWrite()
             self.assertEqual(self.sink.events, ["wire_full"])
-            plug.room = 1000
+            system.room = 1000
             socket.doWrite()
-            self.assertEqual((plug.sent, self.sink.events), (b"one\ntwo\nthree\n", ["wire_full", "wire_drained"]))
+            self.assertEqual((system.taken, self.sink.events), (b"one\ntwo\nthree\n", ["wire_full", "wire_drained"]))
 
     def test_sent_while_draining(self) -> None:
         """Who writes when told that the wire drained is sent at once again, behind what was waiting."""
-        wire, socket, plug = self.socket_wire()
+        wire, socket, system = self.socket_wire()
         drained = self.sink.wire_drained
 
         def more() -> None:
@@ -146,26 +100,26 @@ class WritingTests(StreamWireCase):
             wire.write([b"two"])
 
         self.sink.wire_drained = more  # type: ignore[method-assign]
-        plug.room = 1
+        system.room = 1
         wire.write([b"one"])
-        plug.room = 6
+        system.room = 6
         socket.doWrite()
-        self.assertEqual((plug.sent, self.sink.events), (b"one\ntwo", ["wire_full", "wire_drained", "wire_full"]))
+        self.assertEqual((system.taken, self.sink.events), (b"one\ntwo", ["wire_full", "wire_drained", "wire_full"]))
 
     def test_close_while_full(self) -> None:
         """An orderly close sends what waits, then ends."""
-        wire, socket, plug = self.socket_wire()
-        plug.room = 1
+        wire, socket, system = self.socket_wire()
+        system.room = 1
         wire.write([b"one"])
         wire.close()
-        plug.room = 1000
+        system.room = 1000
         self.assertIs(socket.doWrite(), CONNECTION_DONE)
-        self.assertEqual((plug.sent, self.sink.events), (b"one\n", ["wire_full"]))
+        self.assertEqual((system.taken, self.sink.events), (b"one\n", ["wire_full"]))
 
     def test_send_that_fails(self) -> None:
         """A socket that fails raises nothing in write: the transport meets the same error and tells of the loss."""
-        wire, socket, plug = self.socket_wire()
-        plug.broken = True
+        wire, socket, system = self.socket_wire()
+        system.reset = True
         wire.write([b"one"])
         self.assertIs(socket.doWrite(), CONNECTION_LOST)
         self.assertEqual(self.sink.events, ["wire_full"])
@@ -177,11 +131,11 @@ class WritingTests(StreamWireCase):
             def write(self, data: bytes) -> None:
                 super().write(data.upper())
 
-        socket = Socket(MemoryReactor())
+        socket = Socket(MemoryReactor(), System(), Protocol())
         wire = StreamWire(self.clock)
         Veil(WrappingFactory(Factory()), wire).makeConnection(socket)
         wire.start(self.sink)
         wire.write([b"one"])
         socket.doWrite()
-        self.assertEqual(socket.plug.sent, b"ONE\n")
+        self.assertEqual(socket.system.taken, b"ONE\n")
         self.assertIs(socket.producer, wire)

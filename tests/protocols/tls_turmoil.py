@@ -17,7 +17,8 @@ from ensemble.protocols.share import FLOW_BYTES
 from ensemble.protocols.stream import StreamWire
 from ensemble.protocols.tls import TlsWire
 from ensemble.protocols.tls_sessions import TlsSessions
-from tests.protocols.tls_far import Far, Socket, System
+from tests.protocols.pretended import Socket, System
+from tests.protocols.tls_far import Far
 from tests.protocols.tls_peers import ALICE, BOB, EVE, Credential
 from tests.protocols.tls_sealing import ALERT, APPLICATION, CLOSE_NOTIFY, HANDSHAKE
 
