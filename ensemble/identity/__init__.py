@@ -14,15 +14,7 @@ from ensemble.identity.addr import (
 from ensemble.identity.certificate import BadCertificate, carried, carrier_of, certificate_of, fingerprint, leaf_id
 from ensemble.identity.humd_id import BadHex, BadHumdId, HumdId, Role, UnknownPrefix, WrongLength
 from ensemble.identity.key import SEED_LENGTH, SIGNATURE_LENGTH, BadSeed, HumdKey, verify
-from ensemble.identity.keyfile import (
-    KeyFileError,
-    KeyFileExists,
-    KeyFileMissing,
-    load,
-    load_or_mint,
-    mint,
-    save,
-)
+from ensemble.identity.keyfile import KeyFileError, KeyFileExists, KeyFileMissing, load, load_or_mint, mint, save
 from ensemble.identity.placing import (
     StrPath,
     leftovers,

@@ -9,16 +9,7 @@ from twisted.logger import LogLevel
 
 from ensemble.identity import HumdId, Role
 from ensemble.mesh.refusals import Refusals
-from ensemble.tone import (
-    NEVER_ANSWERED_PEER,
-    Envelope,
-    MalformedTone,
-    Qualifier,
-    Salvaged,
-    error_tone,
-    salvage,
-    stamp,
-)
+from ensemble.tone import NEVER_ANSWERED_PEER, Envelope, MalformedTone, Qualifier, Salvaged, error_tone, salvage, stamp
 
 REFUSED: Final = 2  # the work with a tone that is refused, and with its error, in lines that are only counted
 # With a line that is no tone; in between it is its length that tells.

@@ -34,12 +34,7 @@ from typing import Final
 from attrs import frozen
 
 from ensemble.interfaces import Arrived
-from ensemble.mesh.defaults import (
-    ARRIVAL_SECONDS,
-    PING_SECONDS_PAUSED,
-    PONG_SECONDS,
-    PONGS_AT_ONCE,
-)
+from ensemble.mesh.defaults import ARRIVAL_SECONDS, PING_SECONDS_PAUSED, PONG_SECONDS, PONGS_AT_ONCE
 from ensemble.protocols import DEADLINES, Bucket, Deadlines
 
 _NEVER: Final = float("-inf")

@@ -43,12 +43,7 @@ from typing import Generic, TypeVar
 from attrs import define, frozen
 
 from ensemble.identity import HumdId
-from ensemble.mesh.defaults import (
-    CROSSED_SECONDS,
-    MOVE_SECONDS,
-    SETTLE_SECONDS,
-    WATCH_SECONDS,
-)
+from ensemble.mesh.defaults import CROSSED_SECONDS, MOVE_SECONDS, SETTLE_SECONDS, WATCH_SECONDS
 from ensemble.mesh.link_actions import (
     Action,
     CloseDrained,

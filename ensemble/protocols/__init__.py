@@ -6,13 +6,7 @@ One block of imports per module; C{__all__} is grouped the same way.
 
 from ensemble.protocols.admission import REFUSALS, HandshakeMemory, LinkPolicy, Refused, SomebodyElse
 from ensemble.protocols.bucket import Bucket
-from ensemble.protocols.budget import (
-    DEFAULT_LINE_BUDGET,
-    DEFAULT_QUEUE_BUDGET,
-    BudgetExceeded,
-    LineBudget,
-    Standing,
-)
+from ensemble.protocols.budget import DEFAULT_LINE_BUDGET, DEFAULT_QUEUE_BUDGET, BudgetExceeded, LineBudget, Standing
 from ensemble.protocols.capabilities import Headroom, PeerCapabilities, Pressure
 from ensemble.protocols.ceilings import CEILINGS
 from ensemble.protocols.deadlines import DEADLINES, PENDING_SECONDS, Deadlines

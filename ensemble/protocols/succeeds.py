@@ -9,16 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ensemble.identity import (
-    MAX_CHAIN,
-    BadStatement,
-    HumdId,
-    HumdKey,
-    Succession,
-    carried,
-    carrier_of,
-    statement_from,
-)
+from ensemble.identity import MAX_CHAIN, BadStatement, HumdId, HumdKey, Succession, carried, carrier_of, statement_from
 from ensemble.tone import BadDocument, read_document, write_document
 
 

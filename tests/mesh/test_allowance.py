@@ -5,13 +5,7 @@ from __future__ import annotations
 from hypothesis import given, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.mesh.allowance import (
-    LEAST_PAUSE,
-    MALFORMED_AT_ONCE,
-    MALFORMED_PER_SECOND,
-    Allowance,
-    malformed_bucket,
-)
+from ensemble.mesh.allowance import LEAST_PAUSE, MALFORMED_AT_ONCE, MALFORMED_PER_SECOND, Allowance, malformed_bucket
 from ensemble.protocols import DEADLINES, Bucket
 
 

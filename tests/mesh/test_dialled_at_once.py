@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.mesh.defaults import (
-    CROSSED_SECONDS,
-    MOVE_SECONDS,
-    SETTLE_SECONDS,
-    WATCH_SECONDS,
-)
+from ensemble.mesh.defaults import CROSSED_SECONDS, MOVE_SECONDS, SETTLE_SECONDS, WATCH_SECONDS
 from ensemble.mesh.link_actions import (
     CloseDrained,
     CloseNow,

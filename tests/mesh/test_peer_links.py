@@ -7,10 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.identity import HumdId
-from ensemble.mesh.defaults import (
-    CROSSED_SECONDS,
-    REPLACED_SECONDS,
-)
+from ensemble.mesh.defaults import CROSSED_SECONDS, REPLACED_SECONDS
 from ensemble.mesh.link_actions import (
     CloseDrained,
     CloseNow,

@@ -10,15 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import LinkRefused
 from ensemble.identity import HumdId, HumdKey, Succession, revoke, succeed
-from ensemble.mesh import (
-    LINK_STATEMENTS,
-    MAX_STATEMENTS,
-    Ensemble,
-    KnownPeer,
-    Policy,
-    ProofMemory,
-    RamProofMemory,
-)
+from ensemble.mesh import LINK_STATEMENTS, MAX_STATEMENTS, Ensemble, KnownPeer, Policy, ProofMemory, RamProofMemory
 from ensemble.protocols import InMemoryEndpoint, Level
 from ensemble.testing import World
 

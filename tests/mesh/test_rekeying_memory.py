@@ -9,12 +9,7 @@ from shutil import rmtree
 from twisted.logger import LogLevel, capturedLogs
 
 from ensemble.identity import Statement, revoke, succeed
-from ensemble.mesh import (
-    KnownPeer,
-    Learned,
-    Policy,
-    SqliteProofMemory,
-)
+from ensemble.mesh import KnownPeer, Learned, Policy, SqliteProofMemory
 from ensemble.protocols import Level
 from ensemble.tone import write_document
 from tests.mesh.plain_peer import PlainPeer

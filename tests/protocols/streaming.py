@@ -8,10 +8,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.protocols import (
-    LineBudget,
-    StreamWire,
-)
+from ensemble.protocols import LineBudget, StreamWire
 from tests.protocols.recording import RecordingSink
 
 DONE = Failure(ConnectionDone())

@@ -23,17 +23,7 @@ from ensemble.protocols import (
     hello_line,
 )
 from ensemble.protocols.proof import Transcript
-from tests.protocols.handshaking import (
-    DIALLER_HELLO,
-    FFS,
-    LISTENER_HELLO,
-    NOW,
-    RFC8032,
-    ZERO,
-    End,
-    Humd,
-    meet,
-)
+from tests.protocols.handshaking import DIALLER_HELLO, FFS, LISTENER_HELLO, NOW, RFC8032, ZERO, End, Humd, meet
 
 ROOT = Path(__file__).resolve().parents[2]
 TONE = b'{"chi":"prompt","rid":"r","sid":"s"}'

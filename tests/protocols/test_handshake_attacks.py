@@ -11,17 +11,7 @@ from hypothesis import given, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.identity import HumdId, HumdKey, Use, signed_bytes
-from ensemble.protocols import (
-    Handshake,
-    Level,
-    PeerCapabilities,
-    ReadyToProve,
-    Refused,
-    Role,
-    Send,
-    Up,
-    hello_line,
-)
+from ensemble.protocols import Handshake, Level, PeerCapabilities, ReadyToProve, Refused, Role, Send, Up, hello_line
 from ensemble.protocols.admission import PEER, REFUSALS
 from tests.protocols.handshaking import FFS, NOW, RFC8032, SMALL_ORDER, UNIVERSAL, ZERO, End, Humd, changed, meet
 

@@ -17,14 +17,7 @@ from ensemble.errors import LinkRefused
 from ensemble.identity import Hint, HumdAddr, HumdKey
 from ensemble.interfaces import IWire
 from ensemble.protocols import Names, TcpTransport, TlsTransport, names as names_module
-from ensemble.protocols.names import (
-    KEPT_LOOK_UPS,
-    LOOK_UP_SECONDS,
-    LOOK_UPS,
-    MAX_ADDRESSES,
-    PEER_LOOK_UPS,
-    Question,
-)
+from ensemble.protocols.names import KEPT_LOOK_UPS, LOOK_UP_SECONDS, LOOK_UPS, MAX_ADDRESSES, PEER_LOOK_UPS, Question
 
 
 @implementer(IHostnameResolver)

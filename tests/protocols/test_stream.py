@@ -14,14 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from ensemble.interfaces import IWire, IWireSink
-from ensemble.protocols import (
-    BudgetExceeded,
-    LineBudget,
-    LineTooLong,
-    StreamWire,
-    StreamWireFactory,
-    UnfinishedLine,
-)
+from ensemble.protocols import BudgetExceeded, LineBudget, LineTooLong, StreamWire, StreamWireFactory, UnfinishedLine
 from tests.protocols.recording import RecordingSink
 from tests.protocols.streaming import DONE, StreamWireCase
 from tests.protocols.test_ndjson import cut, expected, steps, streams

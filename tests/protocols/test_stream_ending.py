@@ -6,9 +6,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from ensemble.protocols import (
-    StreamWire,
-)
+from ensemble.protocols import StreamWire
 from tests.protocols.recording import RecordingSink
 from tests.protocols.streaming import DONE, StreamWireCase
 

@@ -8,10 +8,7 @@ from hypothesis import given, strategies as st
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from ensemble.protocols import (
-    StreamWire,
-    TotalExceeded,
-)
+from ensemble.protocols import StreamWire, TotalExceeded
 from tests.protocols.recording import RecordingSink
 from tests.protocols.streaming import StreamWireCase
 from tests.protocols.test_ndjson import cut, expected, steps, streams

@@ -9,9 +9,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactor
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-from ensemble.protocols import (
-    StreamWire,
-)
+from ensemble.protocols import StreamWire
 from tests.protocols.pretended import Socket, System
 from tests.protocols.streaming import StreamWireCase
 
