@@ -94,12 +94,13 @@ class TcpTransport:
         naming = Naming(self._reactor, self._names, addr.id)
         wires: list[Any] = []
         endpoint = _endpoint(naming, host, port, seconds + 1)  # ours ends first: it says more
-        attempt = self._attempt(endpoint, hint, addr, wires)
 
         def cancel(wanted: Deferred[IWire]) -> None:
             # First, or the endpoint's own error would say what nobody asked: that the name was not found.
             wanted.errback(CancelledError())
-            attempt.cancel()
+            connecting.cancel()
+            for wire in wires:
+                wire.abort()
 
         wanted: Deferred[IWire] = Deferred(cancel)
 
@@ -122,7 +123,8 @@ class TcpTransport:
             naming.over(failed and bool(wires))
             return result
 
-        attempt.addCallbacks(wanted.callback, failed)
+        connecting = self._connect(endpoint, hint, addr, wanted, wires)
+        connecting.addErrback(failed)
         return wanted.addTimeout(seconds, self._reactor, too_late).addBoth(ended)
 
     def listen(self, endpoint: IStreamServerEndpoint, built: Callable[[StreamWire], None]) -> Deferred[IListeningPort]:
@@ -144,15 +146,16 @@ class TcpTransport:
             )
         )
 
-    def _attempt(
-        self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr, wires: list[Any]
-    ) -> Deferred[StreamWire]:
+    def _connect(
+        self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr, wanted: Deferred[IWire], wires: list[Any]
+    ) -> Deferred[Any]:
         """
+        :param wanted: gets the wire, once it can be written to.
         :param wires: gets those that are connected and may fail all the same.
-        :returns: fires with a wire that can be written to.
+        :returns: fails where none is connected.
         """
         connecting: Deferred[Any] = endpoint.connect(WireFactory(partial(self._wire, addr)))
-        return connecting
+        return connecting.addCallback(wanted.callback)
 
     def _wire(self, addr: HumdAddr) -> StreamWire:
         return StreamWire(

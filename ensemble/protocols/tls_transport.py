@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamClientEndpoint, IStreamServerEndpoint
-from twisted.python.failure import Failure
 
 from ensemble.errors import LinkRefused
 from ensemble.identity import HumdAddr, HumdKey, Succession, certificate_of, fingerprint
+from ensemble.interfaces import IWire
 from ensemble.protocols.budget import LineBudget
 from ensemble.protocols.deadlines import DEADLINES, Deadlines
 from ensemble.protocols.names import Names
@@ -101,29 +101,19 @@ class TlsTransport(TcpTransport):
 
         return WireFactory(wire, waiting)
 
-    def _attempt(
-        self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr, wires: list[Any]
-    ) -> Deferred[StreamWire]:
-        def cancel(shaken: Deferred[StreamWire]) -> None:
-            shaken.errback(CancelledError())  # first, or what follows would say what nobody asked
-            connecting.cancel()
-            for wire in wires:
-                wire.abort()
-
+    def _connect(
+        self, endpoint: IStreamClientEndpoint, hint: Hint, addr: HumdAddr, wanted: Deferred[IWire], wires: list[Any]
+    ) -> Deferred[Any]:
         def built(wire: StreamWire) -> None:
-            if shaken.called:
+            if wanted.called:
                 wire.abort()  # of two connections to one name the other was faster
             else:
-                shaken.callback(wire)
+                wanted.callback(wire)
 
         def failed(_counter: str, cause: str, _address: str) -> None:
-            if not shaken.called:
+            if not wanted.called:
                 refused = next((each.refused for each in wires if each.refused is not None), LinkRefused)
-                shaken.errback(refused(f"{hint}: {cause}"))
-
-        def lost(failure: Failure) -> None:
-            if not shaken.called:
-                shaken.errback(failure)
+                wanted.errback(refused(f"{hint}: {cause}"))
 
         def wire() -> TlsWire:
             new = TlsWire(
@@ -138,10 +128,7 @@ class TlsTransport(TcpTransport):
             wires.append(new)
             return new
 
-        shaken: Deferred[StreamWire] = Deferred(cancel)
-        connecting = endpoint.connect(WireFactory(wire))
-        connecting.addErrback(lost)
-        return shaken
+        return endpoint.connect(WireFactory(wire))
 
 
 def _untold(_counter: str, _cause: str, _address: str) -> None:
