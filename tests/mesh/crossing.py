@@ -1,8 +1,6 @@
 """
 Two humds that dial each other, in a world of random delays: what the one-link rule promises, tried out.
 
-    python -m tests.mesh.crossing [--count 60000] [--first 0] [--rough]
-
 A schedule is a number: the same number gives the same schedule.  I{Smooth} ones have delays only; I{rough} ones break,
 stall and silence connections, restart humds and redial as well.
 
@@ -12,11 +10,7 @@ one is missing, doubled or out of turn; and each ask is open until it is answere
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Callable
 from functools import partial
-from time import monotonic
 
 from tests.mesh.crossing_world import LARGER, QUIET, SMALLER, End, Node, World
 
@@ -138,31 +132,3 @@ def _restart(world: World, node: Node) -> None:
         world.at(world.now + world.random.choice([world.delay(), world.random.uniform(6, 45)]), end.other.broken)
     node.boot()
     world.at(world.now + world.random.uniform(0, 3), node.dial)
-
-
-def main(argv: list[str], say: Callable[[str], None] = print, attempt: Callable[[int], list[str]] | None = None) -> int:
-    """
-    Try many schedules; the exit status says whether all promises were kept.
-
-    :param attempt: runs one, in place of L{smooth} or L{rough}.
-    """
-    parser = argparse.ArgumentParser(prog="python -m tests.mesh.crossing", description="Try the one-link rule.")
-    parser.add_argument("--count", type=int, default=60_000, help="how many schedules")
-    parser.add_argument("--first", type=int, default=0, help="the number of the first")
-    parser.add_argument("--rough", action="store_true", help="with breaking connections and restarts")
-    options = parser.parse_args(argv)
-    if attempt is None:
-        attempt = rough if options.rough else smooth
-    began, bad = monotonic(), 0
-    for seed in range(options.first, options.first + options.count):
-        broken = attempt(seed)
-        if broken:
-            bad += 1
-            if bad <= 20:
-                say(f"schedule {seed}: {'; '.join(broken[:3])}")
-    say(f"{options.count} schedules, {bad} with broken promises, {monotonic() - began:.1f} s")
-    return 1 if bad else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

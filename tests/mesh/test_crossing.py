@@ -1,7 +1,7 @@
 """
 The one-link rule against chance: two humds in a world of delays (C{crossing.py}), and one side against any input.
 
-C{CROSSING_SCHEDULES=60000} tries more schedules than the suite does, as does C{python -m tests.mesh.crossing}.
+C{CROSSING_SCHEDULES=60000} tries more schedules than the suite does.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ensemble.mesh.link_actions import (
 from ensemble.mesh.link_order import LinkOrder
 from ensemble.mesh.peer_links import PeerLinks
 from ensemble.protocols import DEADLINES
-from tests.mesh.crossing import main, rough, smooth
+from tests.mesh.crossing import rough, smooth
 from tests.mesh.crossing_world import LARGER, SMALLER
 
 SCHEDULES = int(os.environ.get("CROSSING_SCHEDULES", "2000"))
@@ -50,18 +50,6 @@ class CrossingTests(SynchronousTestCase):
     def test_rough(self) -> None:
         """Where links break, stall or restart meanwhile nobody waits for ever and nothing is read twice."""
         self.assertEqual(self.broken(rough, SCHEDULES // 4), {})
-
-    def test_command(self) -> None:
-        """The command tries as many schedules as it is told, and its status says that all promises were kept."""
-        said: list[str] = []
-        self.assertEqual(main(["--count", "3", "--first", "7"], said.append), 0)
-        self.assertTrue(said[-1].startswith("3 schedules, 0 with broken promises"), said)
-
-    def test_command_sees_broken_promises(self) -> None:
-        """A schedule that breaks a promise is named, and the status says so."""
-        said: list[str] = []
-        self.assertEqual(main(["--count", "2"], said.append, lambda seed: ["it broke"] if seed == 1 else []), 1)
-        self.assertEqual(said[0], "schedule 1: it broke")
 
 
 class Owner:
