@@ -134,40 +134,35 @@ class RamProofMemory:
         self._proven, self._hellos = _Proven(max_strangers), _Hellos(max_hellos)
         self._statements: dict[str, None] = {}
 
+    # ProofMemory
+
     def ever_proven(self, peer: HumdId) -> bool:
-        """Did this id ever complete ``proof-1`` here?"""
         return peer.full in self._proven
 
     def note_proven(self, peer: HumdId, has_row: bool) -> None:
-        """It did now.  Who was kept once stays kept."""
-        self._proven.note(peer.full, has_row)
+        self._proven.note(peer.full, has_row)  # who was kept once stays kept
 
     def fresh_hello(self, peer: HumdId, signed_at: int, now_ms: int) -> bool:
-        """Take this pair as seen; False where it was seen before, may have been, or is stale."""
         return self._hellos.take(signed_at, peer.full, now_ms)
 
     def keep(self, peers: Iterable[HumdId]) -> None:
-        """See L{ProofMemory}."""
         for peer in peers:
             if peer.full in self._proven.strangers:
                 self.note_proven(peer, True)
 
     def forget(self, peer: HumdId) -> bool:
-        """See L{ProofMemory}.  Signed hellos stay seen."""
         known = self.ever_proven(peer)
-        self._proven.forget(peer.full)
+        self._proven.forget(peer.full)  # signed hellos stay seen
         return known
 
     def statements(self) -> Iterable[str]:
-        """See L{ProofMemory}."""
         return list(self._statements)
 
     def note_statement(self, text: str) -> None:
-        """See L{ProofMemory}."""
         self._statements[text] = None
 
     def close(self) -> None:
-        """See L{ProofMemory}."""
+        """Nothing is open."""
 
 
 _Statement = tuple[str, Sequence[Any]]
@@ -234,8 +229,9 @@ class SqliteProofMemory(RamProofMemory):
                 f"{path}, where proofs are remembered, cannot be used: {error}. {_mend(error)}"
             ) from None
 
+    # ProofMemory
+
     def note_proven(self, peer: HumdId, has_row: bool) -> None:
-        """It did now.  Who was kept once stays kept."""
         who = peer.full
         if who in self._proven.kept and not self._behind:
             return
@@ -247,7 +243,6 @@ class SqliteProofMemory(RamProofMemory):
         )
 
     def fresh_hello(self, peer: HumdId, signed_at: int, now_ms: int) -> bool:
-        """Take this pair as seen; False where it was seen before, may have been, or is stale."""
         floor = self._hellos.floor
         if not super().fresh_hello(peer, signed_at, now_ms):
             return False
@@ -259,26 +254,24 @@ class SqliteProofMemory(RamProofMemory):
         return True
 
     def forget(self, peer: HumdId) -> bool:
-        """See L{ProofMemory}.  Signed hellos stay seen."""
         known = super().forget(peer)
         self._write(("DELETE FROM proven WHERE id = ?", (peer.full,)))
         return known
 
     def note_statement(self, text: str) -> None:
-        """See L{ProofMemory}.  Unlike the rest it survives a power cut: a revocation may not be said again."""
         super().note_statement(text)
+        # Unlike the rest it survives a power cut: a revocation may not be said again.
         self._write((_PUT_STATEMENT, (text,)), sync="FULL")
+
+    def close(self) -> None:
+        self.refused = lambda: None
+        self.catch_up()  # with all that the disk may have refused before
+        self._db.close()
 
     def catch_up(self) -> None:
         """Try again to write what the disk refused; see L{trouble}."""
         if self._behind:
             self._write()
-
-    def close(self) -> None:
-        """Close the file, with all that the disk may have refused before."""
-        self.refused = lambda: None
-        self.catch_up()
-        self._db.close()
 
     def _connect(self) -> os.stat_result:
         # Before SQLite makes it with the umask's mode; its -wal and -shm files take the mode of this one.
