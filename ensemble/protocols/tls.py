@@ -184,18 +184,16 @@ class TlsWire(StreamWire):
             self.leaf = leaf
         if leaf == self.peer.id or shown in pins:  # of a pinned one the key need not be a humd's (mesh 5.6)
             return True
-        wanted = f"the key of {self.peer.id.full}" + "".join(f" or tls-fp:{pin}" for pin in pins)
-        owner = "" if leaf is None else f" of {leaf.full}"
-        other = "it is no humd of protocol 0.8, perhaps a web server or a proxy: " if leaf is None else ""
-        self._refusal = f"{other}it shows the certificate tls-fp:{shown}{owner}, wanted is {wanted}"
-        trust = f"`ensemble trust {self.peer.id.full} tls-fp:{shown}`"
-        changed = f"if its owner says that it changed (ensemble id shows it there): {trust}"
-        # No pin helps against a humd's leaf: whoever has another key has another id.
-        self.refused = (
-            partial(LinkRefused, mend=changed)
-            if leaf is None
-            else partial(SomebodyElse, found=leaf, succeeds=self._chain(leaf))
-        )
+        shows = f"it shows the certificate tls-fp:{shown}"
+        wanted = f"wanted is the key of {self.peer.id.full}" + "".join(f" or tls-fp:{pin}" for pin in pins)
+        if leaf is None:
+            self._refusal = f"it is no humd of protocol 0.8, perhaps a web server or a proxy: {shows}, {wanted}"
+            trust = f"`ensemble trust {self.peer.id.full} tls-fp:{shown}`"
+            mend = f"if its owner says that it changed (ensemble id shows it there): {trust}"
+            self.refused = partial(LinkRefused, mend=mend)
+        else:  # no pin helps: whoever has another key has another id
+            self._refusal = f"{shows} of {leaf.full}, {wanted}"
+            self.refused = partial(SomebodyElse, found=leaf, succeeds=self._chain(leaf))
         return False
 
     def abort(self) -> None:
