@@ -5,6 +5,7 @@ One block of imports per module; C{__all__} is grouped the same way.
 """
 
 from ensemble.protocols.admission import REFUSALS, HandshakeMemory, LinkPolicy, Refused, SomebodyElse
+from ensemble.protocols.block import Block
 from ensemble.protocols.bucket import Bucket
 from ensemble.protocols.budget import DEFAULT_LINE_BUDGET, DEFAULT_QUEUE_BUDGET, BudgetExceeded, LineBudget, Standing
 from ensemble.protocols.capabilities import Headroom, PeerCapabilities, Pressure
@@ -31,7 +32,7 @@ from ensemble.protocols.limit import About, about, limit
 from ensemble.protocols.memory import InMemoryEndpoint
 from ensemble.protocols.names import Names
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, TotalExceeded, UnfinishedLine
-from ensemble.protocols.outbox import DEFAULT_OUTBOX_LIMIT, Block, Outbox
+from ensemble.protocols.outbox import DEFAULT_OUTBOX_LIMIT, Outbox
 from ensemble.protocols.porch import ACCEPT_PERCENT, HANDSHAKE_PERCENT, Porch
 from ensemble.protocols.proof import Role
 from ensemble.protocols.share import Share, Traffic, crowd_of
@@ -45,6 +46,8 @@ from ensemble.protocols.tls_transport import TlsTransport
 from ensemble.protocols.turn import Turn
 
 __all__ = [
+    # block
+    "Block",
     # bucket
     "Bucket",
     # budget
@@ -103,7 +106,6 @@ __all__ = [
     "UnfinishedLine",
     # outbox
     "DEFAULT_OUTBOX_LIMIT",
-    "Block",
     "Outbox",
     # turn
     "Turn",

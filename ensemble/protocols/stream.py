@@ -31,11 +31,11 @@ from zope.interface import implementer
 from ensemble.errors import RemoteWireError
 from ensemble.identity import HumdAddr, HumdId
 from ensemble.interfaces import Arrived, IWire, IWireSink
+from ensemble.protocols.block import Block
 from ensemble.protocols.budget import BudgetExceeded, LineBudget, Standing
 from ensemble.protocols.deadlines import DEADLINES, Deadlines
 from ensemble.protocols.ndjson import DEFAULT_MAX_LINE, LineReader, LineTooLong, UnfinishedLine
 from ensemble.protocols.newcomer import ReadInTurn
-from ensemble.protocols.outbox import Block
 from ensemble.protocols.porch import Porch
 from ensemble.protocols.sockets import arrived, has_unsent, in_short, peer_of, send_of, set_keep_alive, set_no_delay
 

@@ -9,7 +9,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 if TYPE_CHECKING:
-    from ensemble.protocols.outbox import Block, Outbox
+    from ensemble.protocols.block import Block
+    from ensemble.protocols.outbox import Outbox
 
 
 class Turn:

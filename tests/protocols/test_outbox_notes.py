@@ -7,7 +7,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.protocols import Block, Outbox, Turn
-from ensemble.protocols.outbox import MAX_WRITE_BYTES, NOTE_EVERY
+from ensemble.protocols.block import MAX_WRITE_BYTES
+from ensemble.protocols.outbox import NOTE_EVERY
 from tests.protocols.test_outbox import Writes
 
 LIMIT = 10 * NOTE_EVERY

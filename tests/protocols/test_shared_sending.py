@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.protocols import Block, Outbox, StreamWire, Turn, outbox as module
+from ensemble.protocols import Block, Outbox, StreamWire, Turn, block as block_module, outbox as outbox_module
 from tests.protocols.pretended import Socket, System
 from tests.protocols.recording import RecordingSink
 from tests.protocols.test_outbox import Writes
@@ -73,7 +73,7 @@ class SharedSendingTests(SharedCase):
 
     def test_block_stays(self) -> None:
         """While nothing else is sent, one block serves turn after turn: each line once, and counted."""
-        line, blocks = b"x" * (module.MAX_WRITE_BYTES // 2), set()
+        line, blocks = b"x" * (block_module.MAX_WRITE_BYTES // 2), set()
         for _ in range(3):
             self.share(line)
             self.share(b"more")
@@ -195,7 +195,8 @@ class AnyScheduleTests(SharedCase):
     def test_order(self, steps: list[tuple[str, int, int]]) -> None:
         """Whatever the sockets take and whoever goes: each gets all its lines, whole, once and in order."""
         self.setUp()
-        self.patch(module, "MAX_WRITE_LINES", 3)
+        for module in (block_module, outbox_module):
+            self.patch(module, "MAX_WRITE_LINES", 3)
         wanted = [list[bytes]() for _ in self.ends]
         closed: set[int] = set()
         for number, (step, at, amount) in enumerate(steps):

@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.protocols import Block, Outbox, Turn, outbox as module
+from ensemble.protocols import Block, Outbox, Turn, block as block_module, outbox as outbox_module
 from tests.protocols.streaming import StreamWireCase
 from tests.protocols.test_outbox import Writes
 
@@ -48,9 +48,9 @@ class BlockTests(SynchronousTestCase):
         """A block is never more than one write; a single longer line makes a block of its own."""
         turn = Turn(self.clock)
         block = Block(b"x", turn)
-        self.assertEqual([block.add(b"x") for _ in range(70)].count(True), module.MAX_WRITE_LINES - 1)
-        self.assertFalse(Block(b"x", turn).add(bytes(module.MAX_WRITE_BYTES)))
-        self.assertFalse(Block(bytes(module.MAX_WRITE_BYTES + 1), turn).add(b""))
+        self.assertEqual([block.add(b"x") for _ in range(70)].count(True), block_module.MAX_WRITE_LINES - 1)
+        self.assertFalse(Block(b"x", turn).add(bytes(block_module.MAX_WRITE_BYTES)))
+        self.assertFalse(Block(bytes(block_module.MAX_WRITE_BYTES + 1), turn).add(b""))
 
     def test_full(self) -> None:
         """Where a wire is full, shared lines are as all droppable ones: bounded, the oldest dropped and counted."""
@@ -87,7 +87,8 @@ class BlockTests(SynchronousTestCase):
     )
     def test_any_schedule(self, steps: list[tuple[str, int]]) -> None:
         """Whatever is shared and pushed in whatever order, every wire gets its lines in that order, each once."""
-        self.patch(module, "MAX_WRITE_LINES", 3)
+        for module in (block_module, outbox_module):
+            self.patch(module, "MAX_WRITE_LINES", 3)
         clock = Clock()
         fan, wanted = Fan(clock, 3), [list[bytes]() for _ in range(3)]
         for number, (step, at) in enumerate(steps):
