@@ -301,9 +301,8 @@ class StreamWire(ReadInTurn):
             self._refuse(UnfinishedLine(self._reader.pending, self._deadlines.unfinished_line_seconds))
 
     def _receive_with_care(self, data: bytes) -> None:
-        if self._held or not self._wanting():
-            if not self._deaf:
-                self._held += data
+        if self._held:
+            self._held += data
             return
         at = 0
         while at < len(data) and self._wanting():
