@@ -11,7 +11,6 @@ Headroom is how much room is left, and how that feels.  The reference computes w
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Final, TypeGuard
 
@@ -106,10 +105,6 @@ def _pressure(taken: int, total: int) -> Pressure:
     return Pressure.HOT if occupancy < REFUSE_FROM else Pressure.REFUSE
 
 
-def _texts(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(values)
-
-
 @frozen
 class PeerCapabilities:
     """
@@ -124,8 +119,8 @@ class PeerCapabilities:
     """
 
     proto_version: str = ""
-    nests: tuple[str, ...] = field(default=(), converter=_texts)
-    hosts: tuple[str, ...] = field(default=(), converter=_texts)
+    nests: tuple[str, ...] = field(default=(), converter=tuple[str, ...])
+    hosts: tuple[str, ...] = field(default=(), converter=tuple[str, ...])
     can_relay: bool = False
     free_slots: int | None = None
     headroom: Headroom = _UNSAID
