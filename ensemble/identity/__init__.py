@@ -13,7 +13,7 @@ from ensemble.identity.addr import (
 )
 from ensemble.identity.certificate import BadCertificate, carried, carrier_of, certificate_of, fingerprint, leaf_id
 from ensemble.identity.humd_id import BadHex, BadHumdId, HumdId, Role, UnknownPrefix, WrongLength
-from ensemble.identity.key import SEED_LENGTH, SIGNATURE_LENGTH, BadSeed, HumdKey, verify
+from ensemble.identity.key import BadSeed, HumdKey, verify
 from ensemble.identity.keyfile import KeyFileError, KeyFileExists, KeyFileMissing, load, load_or_mint, mint, save
 from ensemble.identity.placing import (
     StrPath,
@@ -44,8 +44,6 @@ __all__ = [
     "MAX_HINT",
     "MAX_HINTS",
     "SECURE_SCHEMES",
-    "SEED_LENGTH",
-    "SIGNATURE_LENGTH",
     "BadAddr",
     "BadCertificate",
     "BadHex",
