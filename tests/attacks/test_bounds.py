@@ -9,7 +9,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.conversations import Output, Routes, ToPeer
-from ensemble.errors import LinkRefused, RemoteWireError
+from ensemble.errors import LinkRefused
 from ensemble.hives import Roster
 from ensemble.identity import HumdAddr
 from ensemble.mesh import Ensemble, KnownPeer, Policy
@@ -18,6 +18,7 @@ from ensemble.protocols import LineBudget, Outbox, Standing, StreamWire, StreamW
 from ensemble.testing import World
 from ensemble.tone import Qualifier, encode, peek
 from tests.mesh.plain_peer import PlainPeer
+from tests.protocols.recording import RecordingSink
 from tests.protocols.test_outbox import Writes
 
 
@@ -153,37 +154,16 @@ class ProbeTests(SynchronousTestCase):
 class BugTests(SynchronousTestCase):
     """A sink with a bug: the wire ends, and says so."""
 
-    class Sink:
-        """Dies of every line."""
+    def die(self, lines: list[bytes]) -> None:
+        raise ZeroDivisionError
 
-        def __init__(self) -> None:
-            self.lost: list[str] = []
-
-        def lines_received(self, lines: list[bytes]) -> None:
-            raise ZeroDivisionError
-
-        def bytes_trickled(self) -> None:
-            raise ZeroDivisionError
-
-        def line_refused(self, error: RemoteWireError) -> None:
-            raise ZeroDivisionError
-
-        def wire_full(self) -> None:
-            """Not reached."""
-
-        def wire_drained(self) -> None:
-            """Not reached."""
-
-        def wire_lost(self, reason: str, clean: bool) -> None:
-            self.lost.append(reason)
-
-    def wire(self, clock: Clock) -> tuple[StreamWire, Sink]:
+    def wire(self, clock: Clock) -> tuple[StreamWire, RecordingSink]:
         """A wire that is paused, and has something for its sink."""
         wire = StreamWire(clock)
         wire.makeConnection(StringTransport())
-        sink = self.Sink()
+        sink = RecordingSink(self.die)
         wire.pause()
-        wire.start(sink)  # type: ignore[arg-type]
+        wire.start(sink)
         wire.dataReceived(b"line\nhalf")
         return wire, sink
 
@@ -203,7 +183,7 @@ class BugTests(SynchronousTestCase):
         wire.resume()
         wire.connectionLost()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(len(sink.lost), 1)
+        self.assertEqual(len(sink.reasons), 1)
         self.assertEqual(clock.getDelayedCalls(), [])
 
 
