@@ -38,20 +38,22 @@ class Size:
 def wire(size: Size) -> list[Contest]:
     facts = {"tones": size.tones, "tone_bytes": len(LINE), "tones_per_turn": TURN}
     streams = [
-        Program("wire", "encode, push on a link; full decode at the other end", runs.wire(size.tones), "rate"),
+        Program(
+            "wire", "encode, push on a link; full decode at the other end", runs.pair(runs.STREAM, size.tones), "rate"
+        ),
         Program(
             "route",
             "the same through Ensemble.route(), proven links and a mesh listener",
-            runs.route(size.tones),
+            runs.pair(runs.MESH, size.tones),
             "rate",
         ),
-        Program(SOCKETS, "prebuilt bytes, lines split, no codec", runs.pump(size.tones), "rate"),
-        Program(ASYNCIO, "json.dumps, drain every 64 tones; json.loads", runs.asyncio_pair(size.tones), "rate"),
+        Program(SOCKETS, "prebuilt bytes, lines split, no codec", runs.pair(runs.SOCKETS, size.tones), "rate"),
+        Program(ASYNCIO, "json.dumps, drain every 64 tones; json.loads", runs.pair(runs.ASYNCIO, size.tones), "rate"),
     ]
     passed = [
-        Program("relay", "validated by peek, bytes forwarded", runs.relay(size.tones), "rate"),
-        Program(SOCKETS, "lines split and joined, no codec", runs.pump_relay(size.tones), "rate"),
-        Program(ASYNCIO, "json.loads, json.dumps", runs.asyncio_relay(size.tones), "rate"),
+        Program("relay", "validated by peek, bytes forwarded", runs.relay(runs.STREAM, size.tones), "rate"),
+        Program(SOCKETS, "lines split and joined, no codec", runs.relay(runs.SOCKETS, size.tones), "rate"),
+        Program(ASYNCIO, "json.loads, json.dumps", runs.relay(runs.ASYNCIO, size.tones), "rate"),
     ]
     against = [
         Against("wire", SOCKETS),
@@ -73,15 +75,15 @@ def wire(size: Size) -> list[Contest]:
 
 def rtt(size: Size) -> list[Contest]:
     programs = [
-        Program("link", "encode, push, decode, and the same back", runs.link_rtt(size.tones), "p50"),
+        Program("link", "encode, push, decode, and the same back", runs.rtt(runs.STREAM, size.tones), "p50"),
         Program(
             "route",
             "the same through Ensemble.route(), proven links and a mesh listener",
-            runs.route_rtt(size.tones),
+            runs.rtt(runs.MESH, size.tones),
             "p50",
         ),
-        Program(SOCKETS, "prebuilt bytes", runs.pump_rtt(size.tones), "p50"),
-        Program(ASYNCIO, "json.dumps, json.loads", runs.asyncio_rtt(size.tones), "p50"),
+        Program(SOCKETS, "prebuilt bytes", runs.rtt(runs.SOCKETS, size.tones), "p50"),
+        Program(ASYNCIO, "json.dumps, json.loads", runs.rtt(runs.ASYNCIO, size.tones), "p50"),
     ]
     against = [Against(ours, theirs) for ours in ("link", "route") for theirs in (SOCKETS, ASYNCIO)]
     if size.peer:
@@ -114,8 +116,8 @@ def fanout(size: Size) -> list[Contest]:
 def daemon(size: Size) -> list[Contest]:
     programs = (
         Program("daemon", "worker, humd, humd, asker; chunk tones without rid", runs.daemon(size.tones), "rate"),
-        Program("wire", "one link, as in the wire contest", runs.wire(size.tones), "rate"),
-        Program(ASYNCIO, "one connection", runs.asyncio_pair(size.tones), "rate"),
+        Program("wire", "one link, as in the wire contest", runs.pair(runs.STREAM, size.tones), "rate"),
+        Program(ASYNCIO, "one connection", runs.pair(runs.ASYNCIO, size.tones), "rate"),
     )
     against = (Against("daemon", "wire", goal=1 / 3), Against("daemon", ASYNCIO))
     facts = {"tones": size.tones, "tone_bytes": len(LINE)}
@@ -124,9 +126,9 @@ def daemon(size: Size) -> list[Contest]:
 
 def idle(size: Size) -> list[Contest]:
     programs = (
-        Program("link", "an Ensemble with proven links", runs.idle(size.links), "per_link"),
-        Program(SOCKETS, "accepted sockets in one process", runs.pump_hold(size.links), "per_link"),
-        Program(ASYNCIO, "accepted asyncio streams", runs.asyncio_hold(size.links), "per_link"),
+        Program("link", "an Ensemble with proven links", runs.hold(runs.MESH, size.links, crowd=runs.MESH), "per_link"),
+        Program(SOCKETS, "accepted sockets in one process", runs.hold(runs.SOCKETS, size.links), "per_link"),
+        Program(ASYNCIO, "accepted asyncio streams", runs.hold(runs.ASYNCIO, size.links), "per_link"),
         Program("ceiling", "what a link may cost", runs.constant("per_link", IDLE_CEILING), "per_link"),
     )
     against = (Against("link", "ceiling", goal=1.0, at_most=True), Against("link", ASYNCIO))
@@ -137,8 +139,8 @@ def tls(size: Size) -> list[Contest]:
     facts = {"tones": size.tones, "tone_bytes": len(LINE)}
     links = size.links // 2
     stream = (
-        Program("tls", "the wire contest's work, over TLS", runs.wire_tls(size.tones), "rate"),
-        Program("wire", "the same over TCP", runs.wire(size.tones), "rate"),
+        Program("tls", "the wire contest's work, over TLS", runs.pair(runs.STREAM, size.tones, "tls"), "rate"),
+        Program("wire", "the same over TCP", runs.pair(runs.STREAM, size.tones), "rate"),
     )
     handshakes = (
         Program("link", "dial, TLS, hellos, proofs, up, goodbye", runs.handshakes(size.handshakes), "rate"),
@@ -149,7 +151,9 @@ def tls(size: Size) -> list[Contest]:
         Program(BARE, "TLS alone, on a selector", runs.bare_handshakes(size.handshakes, AT_ONCE), "rate"),
     )
     held = (
-        Program("link", "an Ensemble with proven links", runs.idle(links, "tls"), "per_link"),
+        Program(
+            "link", "an Ensemble with proven links", runs.hold(runs.MESH, links, "tls", crowd=runs.MESH), "per_link"
+        ),
         Program("ceiling", "what a link may cost", runs.constant("per_link", IDLE_TLS_CEILING), "per_link"),
     )
     flood = (

@@ -39,7 +39,7 @@ def _figures(side: Side, count: int | None = None) -> dict[str, float]:
     return {name: float(value) for name, value in figures.items()}
 
 
-def _pair(module: str, count: int, *over: str) -> Run:
+def pair(module: str, count: int, *over: str) -> Run:
     """C{recv} and C{send PORT N} of one module."""
 
     def run(crew: Crew) -> dict[str, float]:
@@ -50,7 +50,9 @@ def _pair(module: str, count: int, *over: str) -> Run:
     return run
 
 
-def _rtt(module: str, count: int) -> Run:
+def rtt(module: str, count: int) -> Run:
+    """C{echo} and C{rtt PORT N} of one module."""
+
     def run(crew: Crew) -> dict[str, float]:
         port = crew.python(module, "echo").ready()
         return _figures(crew.python(module, "rtt", port, count))
@@ -58,7 +60,7 @@ def _rtt(module: str, count: int) -> Run:
     return run
 
 
-def _relay(module: str, count: int) -> Run:
+def relay(module: str, count: int) -> Run:
     """Bare sockets at both ends, so that only the relay differs."""
 
     def run(crew: Crew) -> dict[str, float]:
@@ -70,77 +72,19 @@ def _relay(module: str, count: int) -> Run:
     return run
 
 
-def _hold(module: str, links: int) -> Run:
+def hold(module: str, links: int, *over: str, crowd: str = SOCKETS) -> Run:
+    """C{hold N} of one module, dialled by C{crowd PORT N} of another, which C{bench.sides.mesh} needs to be its own."""
+
     def run(crew: Crew) -> dict[str, float]:
-        holder = crew.python(module, "hold", links)
-        crew.python(SOCKETS, "crowd", holder.ready(), links).result()
+        holder = crew.python(module, *over, "hold", links)
+        crew.python(crowd, *over, "crowd", holder.ready(), links).result()
         holder.tell("measure")
-        return _per_link(holder, links)
+        figures = _figures(holder)
+        if figures["links"] != links:
+            raise SideFailed(f"{holder.name}: holds {figures['links']:.0f} of {links} links")
+        return {**figures, "per_link": figures["bytes"] / links}
 
     return run
-
-
-def _per_link(holder: Side, links: int) -> dict[str, float]:
-    figures = _figures(holder)
-    if figures["links"] != links:
-        raise SideFailed(f"{holder.name}: holds {figures['links']:.0f} of {links} links")
-    return {**figures, "per_link": figures["bytes"] / links}
-
-
-def wire(count: int) -> Run:
-    return _pair(STREAM, count)
-
-
-def route(count: int) -> Run:
-    return _pair(MESH, count)
-
-
-def wire_tls(count: int) -> Run:
-    return _pair(STREAM, count, "tls")
-
-
-def pump(count: int) -> Run:
-    return _pair(SOCKETS, count)
-
-
-def asyncio_pair(count: int) -> Run:
-    return _pair(ASYNCIO, count)
-
-
-def relay(count: int) -> Run:
-    return _relay(STREAM, count)
-
-
-def pump_relay(count: int) -> Run:
-    return _relay(SOCKETS, count)
-
-
-def asyncio_relay(count: int) -> Run:
-    return _relay(ASYNCIO, count)
-
-
-def link_rtt(count: int) -> Run:
-    return _rtt(STREAM, count)
-
-
-def route_rtt(count: int) -> Run:
-    return _rtt(MESH, count)
-
-
-def pump_rtt(count: int) -> Run:
-    return _rtt(SOCKETS, count)
-
-
-def asyncio_rtt(count: int) -> Run:
-    return _rtt(ASYNCIO, count)
-
-
-def pump_hold(links: int) -> Run:
-    return _hold(SOCKETS, links)
-
-
-def asyncio_hold(links: int) -> Run:
-    return _hold(ASYNCIO, links)
 
 
 def tokio_pair(path: str, count: int) -> Run:
@@ -190,19 +134,6 @@ def fanout(peers: int, count: int, per_turn: int, named: bool = False) -> Run:
         receiver = crew.python(SOCKETS, "drain", peers, count, "hellos")
         crew.python(MESH, "fan", receiver.ready(), peers, count, per_turn, int(named))
         return _figures(receiver, peers * count)
-
-    return run
-
-
-def idle(links: int, *over: str) -> Run:
-    """One Ensemble holds the links; as many others, all in a second process, dial it."""
-
-    def run(crew: Crew) -> dict[str, float]:
-        holder = crew.python(MESH, *over, "hold", links)
-        crowd = crew.python(MESH, *over, "crowd", holder.ready(), links)
-        crowd.result()
-        holder.tell("measure")
-        return _per_link(holder, links)
 
     return run
 
