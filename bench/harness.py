@@ -51,7 +51,7 @@ def _in_child() -> None:
 class Side:
     """One measured process: what it says line by line, and its end."""
 
-    def __init__(self, argv: Sequence[str], glance: Callable[[], None], talks: bool = True) -> None:
+    def __init__(self, argv: Sequence[str], glance: Callable[[], None], talks: bool) -> None:
         """
         :param glance: called twice a second while we wait; raises when waiting is pointless.
         :param talks: False for a program whose stdout is a log: it is kept with its stderr.
@@ -74,10 +74,6 @@ class Side:
         self._selector = selectors.DefaultSelector()
         if self._process.stdout is not None:
             self._selector.register(self._process.stdout, selectors.EVENT_READ)
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     def line(self, patience: float = PATIENCE) -> str:
         """
@@ -121,15 +117,6 @@ class Side:
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")
         self._process.stdin.flush()
-
-    def finished(self) -> None:
-        """Wait for its end, which must be a good one."""
-        try:
-            code = self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise SideFailed(f"{self.name}: still runs after {PATIENCE:.0f} s") from None
-        if code:
-            raise SideFailed(f"{self.name}: ended with status {code}\n{self.complaint()}")
 
     def check(self) -> None:
         """:raises SideFailed: it has ended badly."""
@@ -266,14 +253,7 @@ class Outcome:
             "name": self.contest.name,
             "unit": self.contest.unit,
             **self.contest.facts,
-            "programs": {
-                program.name: {
-                    "about": program.about,
-                    **spread(self.series(program.name)),
-                    "raw": self.raw[program.name],
-                }
-                for program in self.contest.programs
-            },
+            "programs": {program.name: self._program(program) for program in self.contest.programs},
             "ratios": {against.name: self._ratio(against) for against in self.contest.against},
         }
 
