@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bench.measure import percentiles, raise_descriptor_limit, resident, say
+from bench.measure import percentiles, raise_descriptor_limit, resident, say, tell, tell_rate
 from bench.tones import TONE, TURN
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -49,8 +49,7 @@ async def recv(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
             began = time.perf_counter()
         if "to" in json.loads(line):
             count += 1
-    took = time.perf_counter() - began
-    say(json.dumps({"n": count, "rate": count / took}))
+    tell_rate(count, began)
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -79,7 +78,7 @@ async def rtt(port: int, count: int) -> None:
         await writer.drain()
         json.loads(await reader.readline())
         trips.append(time.perf_counter() - began)
-    say(json.dumps(percentiles(trips)))
+    tell(percentiles(trips))
     writer.close()
 
 
@@ -116,7 +115,7 @@ async def hold(count: int) -> None:
     await asyncio.to_thread(sys.stdin.readline)
     while len(kept) < count:
         await asyncio.sleep(0.01)
-    say(json.dumps({"links": len(kept), "bytes": resident() - before}))
+    tell({"links": len(kept), "bytes": resident() - before})
 
 
 def main(command: str, *rest: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import resource
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 
@@ -14,6 +16,22 @@ def say(line: str) -> None:
     """One line for the harness, at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def tell(figures: Mapping[str, float]) -> None:
+    """The line of JSON that whoever measures ends with."""
+    say(json.dumps(figures))
+
+
+def tell_rate(count: int, began: float) -> None:
+    """L{tell} for so many since then, in the time of C{time.perf_counter}."""
+    tell({"n": count, "rate": count / (time.perf_counter() - began)})
+
+
+def perform(commands: Sequence[Callable[..., object]], words: Sequence[str]) -> None:
+    """Call the one that the first word names, with the numbers that the others are."""
+    command, *numbers = words
+    {each.__name__: each for each in commands}[command](*map(int, numbers))
 
 
 def resident() -> int:

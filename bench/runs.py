@@ -120,7 +120,7 @@ def tokio_rtt(path: str, count: int) -> Run:
 
 def pump_fan(peers: int, count: int, per_turn: int) -> Run:
     def run(crew: Crew) -> dict[str, float]:
-        receiver = crew.python(SOCKETS, "drain", peers, count)
+        receiver = crew.python(SOCKETS, "drain", peers, count, 0)
         crew.python(SOCKETS, "fan", receiver.ready(), peers, count, per_turn)
         return _figures(receiver, peers * count)
 
@@ -131,7 +131,7 @@ def fanout(peers: int, count: int, per_turn: int, named: bool = False) -> Run:
     """The receivers are bare sockets here too, playing unsigned 0.7.0 peers: only the sender differs."""
 
     def run(crew: Crew) -> dict[str, float]:
-        receiver = crew.python(SOCKETS, "drain", peers, count, "hellos")
+        receiver = crew.python(SOCKETS, "drain", peers, count, 1)
         crew.python(MESH, "fan", receiver.ready(), peers, count, per_turn, int(named))
         return _figures(receiver, peers * count)
 

@@ -1,21 +1,18 @@
 """
 The limit: bare blocking sockets, prebuilt bytes, lines split and counted, no codec at all.
 
-C{recv | send PORT N | echo | rtt PORT N | relay OUT | fan PORT PEERS N PER_WRITE | drain PEERS N [hellos] | hold N |
-crowd PORT N}.  A listener
-prints C{READY PORT}; whoever measures ends with one line of JSON.
+C{recv | send PORT N | echo | rtt PORT N | relay OUT | fan PORT PEERS N PER_WRITE | drain PEERS N HELLOS | hold N |
+crowd PORT N}.  A listener prints C{READY PORT}; whoever measures ends with one line of JSON.
 """
 
 from __future__ import annotations
 
-import json
 import selectors
 import socket
 import sys
 import time
-from collections.abc import Callable
 
-from bench.measure import percentiles, raise_descriptor_limit, resident, say
+from bench.measure import percentiles, perform, raise_descriptor_limit, resident, say, tell, tell_rate
 from bench.tones import BLOCK, GOSSIP_LINE, LINE, TURN, crowd_hello
 
 CHUNK = 65536  # bytes asked for in one read, as in Twisted
@@ -48,7 +45,7 @@ def recv() -> None:
         lines = (rest + data).split(b"\n")
         rest = lines.pop()
         count += len(lines)
-    say(json.dumps({"n": count, "rate": count / (time.perf_counter() - began)}))
+    tell_rate(count, began)
 
 
 def send(port: int, count: int) -> None:
@@ -82,7 +79,7 @@ def rtt(port: int, count: int) -> None:
         while not answer.endswith(b"\n"):
             answer += connection.recv(CHUNK)
         trips.append(time.perf_counter() - began)
-    say(json.dumps(percentiles(trips)))
+    tell(percentiles(trips))
 
 
 def fan(port: int, peers: int, count: int, per_write: int) -> None:
@@ -94,11 +91,11 @@ def fan(port: int, peers: int, count: int, per_write: int) -> None:
             connection.sendall(block)
 
 
-def drain(peers: int, count: int, hellos: bool) -> None:
+def drain(peers: int, count: int, hellos: int) -> None:
     """
     Accept C{peers} connections and read until C{count} tones came on each: one receiver for whoever fans out.
 
-    :param hellos: be the peers L{bench.tones.crowd_id} of version 0.7.0, and take the first line of each for its hello.
+    :param hellos: 1: be the peers L{bench.tones.crowd_id} of version 0.7.0, and take the first lines for their hellos.
     """
     raise_descriptor_limit(peers + 64)
     listening, selector = listener(peers), selectors.DefaultSelector()
@@ -122,7 +119,7 @@ def drain(peers: int, count: int, hellos: bool) -> None:
                 continue
             began = began or time.perf_counter()
             left -= buffer.count(b"\n", 0, size)
-    say(json.dumps({"n": peers * count, "rate": peers * count / (time.perf_counter() - began)}))
+    tell_rate(peers * count, began)
 
 
 def hold(count: int) -> None:
@@ -132,33 +129,16 @@ def hold(count: int) -> None:
     before = resident()
     kept = [listening.accept()[0] for _ in range(count)]
     sys.stdin.readline()
-    say(json.dumps({"links": len(kept), "bytes": resident() - before}))
+    tell({"links": len(kept), "bytes": resident() - before})
 
 
 def crowd(port: int, count: int) -> None:
     """Open C{count} connections and keep them until stdin ends."""
     raise_descriptor_limit(count + 64)
     kept = [dial(port) for _ in range(count)]
-    say(json.dumps({"links": len(kept)}))
+    tell({"links": len(kept)})
     sys.stdin.read()
 
 
-def main(command: str, *rest: str) -> None:
-    if command == "drain":
-        drain(int(rest[0]), int(rest[1]), "hellos" in rest)
-        return
-    commands: dict[str, Callable[..., None]] = {
-        "recv": recv,
-        "send": send,
-        "echo": echo,
-        "rtt": rtt,
-        "relay": relay,
-        "fan": fan,
-        "hold": hold,
-        "crowd": crowd,
-    }
-    commands[command](*map(int, rest))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    perform((recv, send, echo, rtt, relay, fan, drain, hold, crowd), sys.argv[1:])

@@ -9,16 +9,16 @@ C{later} is C{send} that prints C{READY} when its link is up, and waits for a li
 
 from __future__ import annotations
 
-import json
 import sys
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 
-from bench.measure import percentiles, raise_descriptor_limit, resident, say
+from bench.measure import percentiles, perform, raise_descriptor_limit, resident, say, tell, tell_rate
 from bench.sides.stream import TRANSPORTS
 from bench.tones import TONE, TURN, addressed, crowd_id, gossip
 from ensemble.daemon.descriptors import Descriptors
@@ -95,7 +95,7 @@ class Counter(Ear):
     count = 0
     began = 0.0
 
-    def __init__(self, last: int = 0) -> None:
+    def __init__(self, last: int) -> None:
         """:param last: the number of tones after which no more come; 0 to wait for the loss."""
         self.last = last
 
@@ -112,7 +112,7 @@ class Counter(Ear):
             self.tell()
 
     def tell(self) -> None:
-        say(json.dumps({"n": self.count, "rate": self.count / (time.perf_counter() - self.began)}))
+        tell_rate(self.count, self.began)
         reactor.stop()
 
 
@@ -144,7 +144,7 @@ class Tripper(Ear):
         if len(self.trips) < self.count:
             self.go()
             return
-        say(json.dumps(percentiles(self.trips)))
+        tell(percentiles(self.trips))
         or_stop(self.ensemble.stopService().addCallback(lambda _: reactor.stop()))
 
 
@@ -158,7 +158,7 @@ class Doorman(Ear):
         if self.left == self.count:
             self.began = time.perf_counter()
         elif not self.left:
-            say(json.dumps({"n": self.count, "rate": self.count / (time.perf_counter() - self.began)}))
+            tell_rate(self.count, self.began)
             reactor.stop()
         self.left -= 1
 
@@ -288,7 +288,7 @@ def hold(count: int) -> None:
         if len(ensemble.peers()) < count:
             reactor.callLater(0.01, answer)
             return
-        say(json.dumps({"links": count, "bytes": resident() - before}))
+        tell({"links": count, "bytes": resident() - before})
 
     reactor.callInThread(measure)
 
@@ -308,45 +308,35 @@ def crowd(port: int, count: int) -> None:
     async def all_of_them() -> None:
         for lane in [Deferred.fromCoroutine(some()) for _ in range(min(AT_ONCE, count))]:
             await lane
-        say(json.dumps({"links": count, "bytes": resident() - before}))
+        tell({"links": count, "bytes": resident() - before})
 
     or_stop(Deferred.fromCoroutine(all_of_them()))
+
+
+def hear(ear_of: Callable[[Ensemble], Ear]) -> None:
+    """Listen, and have what comes heard."""
+    ensemble = new_ensemble(LISTENER)
+    ensemble.listener = ear_of(ensemble)
+    listen(ensemble)
+
+
+def recv(last: int = 0) -> None:
+    hear(lambda _: Counter(last))
+
+
+def echo() -> None:
+    hear(Echo)
+
+
+def welcome(count: int) -> None:
+    hear(lambda _: Doorman(count))
 
 
 def main(command: str, *rest: str) -> None:
     global scheme
     if command in TRANSPORTS:
         scheme, command, rest = command, rest[0], rest[1:]
-    numbers = [int(text) for text in rest]
-    match command:
-        case "recv":
-            ensemble = new_ensemble(LISTENER)
-            ensemble.listener = Counter(*numbers)
-            listen(ensemble)
-        case "echo":
-            ensemble = new_ensemble(LISTENER)
-            ensemble.listener = Echo(ensemble)
-            listen(ensemble)
-        case "send":
-            send(*numbers)
-        case "later":
-            later(*numbers)
-        case "welcome":
-            ensemble = new_ensemble(LISTENER)
-            ensemble.listener = Doorman(*numbers)
-            listen(ensemble)
-        case "greet":
-            greet(*numbers)
-        case "rtt":
-            rtt(*numbers)
-        case "fan":
-            fan(*numbers)
-        case "hold":
-            hold(*numbers)
-        case "crowd":
-            crowd(*numbers)
-        case _:
-            raise SystemExit(__doc__)
+    perform((recv, echo, send, later, welcome, greet, rtt, fan, hold, crowd), (command, *rest))
     reactor.run()
 
 

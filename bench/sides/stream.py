@@ -7,7 +7,6 @@ with one line of JSON.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from zope.interface import implementer
 
-from bench.measure import percentiles, say
+from bench.measure import percentiles, say, tell, tell_rate
 from bench.tones import TONE, TURN
 from ensemble.errors import RemoteWireError
 from ensemble.identity import HumdAddr, HumdKey
@@ -103,7 +102,7 @@ class Receiver(End):
         self.count += count
 
     def gone(self) -> None:
-        say(json.dumps({"n": self.count, "rate": self.count / (time.perf_counter() - self.began)}))
+        tell_rate(self.count, self.began)
         finish()
 
 
@@ -153,7 +152,7 @@ class Tripper(End):
         if len(self.trips) < self.count:
             self.go()
         else:
-            say(json.dumps(percentiles(self.trips)))
+            tell(percentiles(self.trips))
             self.wire.close()
 
 

@@ -7,7 +7,6 @@ one line of JSON.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.protocol import Factory
 
-from bench.measure import say
+from bench.measure import say, tell_rate
 from bench.sides.stream import End
 from bench.tones import TONE, TURN
 from ensemble.interfaces import IWire
@@ -88,7 +87,7 @@ class Asker(End):
                 self.began = self.began or time.perf_counter()
                 self.count += 1
             elif chi == "finish":
-                say(json.dumps({"n": self.count, "rate": self.count / (time.perf_counter() - self.began)}))
+                tell_rate(self.count, self.began)
                 self.done = True
                 self.wire.close()
             elif chi == "error":

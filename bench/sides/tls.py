@@ -13,7 +13,6 @@ taken.  All are as nice as can be, for the machine is to be ours: what is measur
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import selectors
@@ -29,7 +28,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from OpenSSL import SSL
 
-from bench.measure import be_nice, raise_descriptor_limit, say
+from bench.measure import be_nice, perform, raise_descriptor_limit, say, tell, tell_rate
 from ensemble.identity import HumdKey, certificate_of
 
 HELD: Final = 1000  # half-open connections of the flood at a time; the oldest is closed first
@@ -66,7 +65,7 @@ def accept(count: int) -> None:
             end.close()
             if not number:
                 began = time.perf_counter()
-    say(json.dumps({"n": count, "rate": count / (time.perf_counter() - began)}))
+    tell_rate(count, began)
 
 
 def shake(port: int, count: int) -> None:
@@ -91,7 +90,7 @@ def gather(count: int) -> None:
                 elif _is_over(selector, key.data):
                     began = began or time.perf_counter()
                     done += 1
-    say(json.dumps({"n": count, "rate": (done - 1) / (time.perf_counter() - began)}))
+    tell({"n": count, "rate": (done - 1) / (time.perf_counter() - began)})
 
 
 def spread(port: int, at_once: int) -> None:
@@ -171,7 +170,7 @@ def flood(port: int, rate: int) -> None:
         offered = max(offered, due)
         if select.select([sys.stdin], [], [], SLICE)[0]:
             sys.stdin.readline()
-            say(json.dumps({"offered": offered / (time.perf_counter() - began)}))
+            tell({"offered": offered / (time.perf_counter() - began)})
             return
 
 
@@ -226,26 +225,5 @@ def trickle(port: int, at_once: int) -> None:
                     begin()
 
 
-def main(command: str, *rest: str) -> None:
-    numbers = [int(text) for text in rest]
-    match command:
-        case "accept":
-            accept(*numbers)
-        case "shake":
-            shake(*numbers)
-        case "gather":
-            gather(*numbers)
-        case "spread":
-            spread(*numbers)
-        case "flood":
-            flood(*numbers)
-        case "finish":
-            finish(*numbers)
-        case "trickle":
-            trickle(*numbers)
-        case _:
-            raise SystemExit(__doc__)
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    perform((accept, shake, gather, spread, flood, finish, trickle), sys.argv[1:])
