@@ -6,7 +6,8 @@ The rows are reST already; all that happens here is layout.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -71,42 +72,25 @@ def counters_page() -> str:
     return "\n".join(table("32 68", ("Name", "What it counts"), [(f"``{k}``", v) for k, v in sorted(COUNTERS.items())]))
 
 
-class ChiTable(SphinxDirective):
-    """C{.. chi-table::}, without arguments."""
+class Listing(SphinxDirective):
+    """A directive without arguments: what a module of ours lists, as reST."""
+
+    module: ModuleType
+    page: Callable[[], str]
 
     def run(self) -> list[nodes.Node]:
-        self.env.note_dependency(chi.__file__)
-        return self.parse_text_to_nodes(chi_page(), allow_section_headings=True)
-
-
-class QualifierTable(SphinxDirective):
-    """C{.. qualifier-table::}, without arguments."""
-
-    def run(self) -> list[nodes.Node]:
-        self.env.note_dependency(qualifier.__file__)
-        return self.parse_text_to_nodes(qualifier_page())
-
-
-class LimitsTable(SphinxDirective):
-    """C{.. limits-table::}, without arguments."""
-
-    def run(self) -> list[nodes.Node]:
-        self.env.note_dependency(limits.__file__)
-        return self.parse_text_to_nodes(limits_page())
-
-
-class CountersTable(SphinxDirective):
-    """C{.. counters-table::}, without arguments."""
-
-    def run(self) -> list[nodes.Node]:
-        self.env.note_dependency(counters.__file__)
-        return self.parse_text_to_nodes(counters_page())
+        assert self.module.__file__ is not None
+        self.env.note_dependency(self.module.__file__)
+        return self.parse_text_to_nodes(type(self).page(), allow_section_headings=True)
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
-    app.add_directive("chi-table", ChiTable)
-    app.add_directive("qualifier-table", QualifierTable)
-    app.add_directive("limits-table", LimitsTable)
-    app.add_directive("counters-table", CountersTable)
+    for name, module, page in (
+        ("chi-table", chi, chi_page),
+        ("qualifier-table", qualifier, qualifier_page),
+        ("limits-table", limits, limits_page),
+        ("counters-table", counters, counters_page),
+    ):
+        app.add_directive(name, type(name, (Listing,), {"module": module, "page": page}))
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
