@@ -14,14 +14,12 @@ from ensemble.conversations.outputs import (
     ToPeer,
     WaitingChanged,
 )
-from ensemble.conversations.prompt import DEFAULT_MODEL, for_worker
 from ensemble.conversations.routes import Routes
 from ensemble.conversations.service import Node
 
 __all__ = [
     "CEILINGS",
     "COUNTERS",
-    "DEFAULT_MODEL",
     "MAX_ASKS",
     "MAX_KEYS",
     "MAX_ORPHANS",
@@ -35,5 +33,4 @@ __all__ = [
     "ToClient",
     "ToPeer",
     "WaitingChanged",
-    "for_worker",
 ]

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from ensemble.hives.manifest import (
-    DEFAULT_PROTO_VERSION,
-    DEFAULT_VERSION,
-    FORAGER,
     MAX_CATALOGUE,
     MAX_CHIS,
     MAX_MODELS,
-    MAX_PROVIDES,
     MAX_ROLES,
     MAX_TEXT,
     MAX_TOOLS,
@@ -23,13 +19,9 @@ from ensemble.hives.manifest import (
 from ensemble.hives.roster import Roster
 
 __all__ = [
-    "DEFAULT_PROTO_VERSION",
-    "DEFAULT_VERSION",
-    "FORAGER",
     "MAX_CATALOGUE",
     "MAX_CHIS",
     "MAX_MODELS",
-    "MAX_PROVIDES",
     "MAX_ROLES",
     "MAX_TEXT",
     "MAX_TOOLS",
