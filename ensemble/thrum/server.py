@@ -33,7 +33,6 @@ from ensemble.interfaces import INode, IWire
 from ensemble.protocols import (
     DEADLINES,
     DEFAULT_OUTBOX_LIMIT,
-    DEFAULT_QUEUE_BUDGET,
     Deadlines,
     LineBudget,
     StreamWireFactory,
@@ -204,26 +203,25 @@ class ThrumServer(Service):
         *,
         wall_ms: Callable[[], int],
         client_ids: Callable[[], str],
+        queues: LineBudget,
         turn: Turn | None = None,
         max_line: int = MAX_LINE,
         queue_bytes: int = DEFAULT_OUTBOX_LIMIT,
         budget: LineBudget | None = None,
-        queues: LineBudget | None = None,
         deadlines: Deadlines = DEADLINES,
     ) -> None:
         """
         :param reactor: C{IReactorUNIX} and C{IReactorTime}.
         :param client_ids: a fresh UUIDv4 text each time.
+        :param queues: over what waits to be written, of the process.
         :param max_line: bytes of one tone; a longer one closes the connection that sent it.
         :param queue_bytes: unread by a program: then it is disconnected.
         :param budget: over all unfinished lines of the process.
-        :param queues: over what waits to be written, of the process.
         """
         self.counters = Counter[str]()
         self.sessions: dict[str, Session] = {}
         self._node, self._clock, self._wall_ms, self._client_ids = node, reactor, wall_ms, client_ids
-        self._queue_bytes, self._deadlines = queue_bytes, deadlines
-        self._queues = queues if queues is not None else LineBudget(DEFAULT_QUEUE_BUDGET, "queues")
+        self._queue_bytes, self._queues, self._deadlines = queue_bytes, queues, deadlines
         self._turn = turn if turn is not None else Turn(reactor)
         factory = StreamWireFactory(
             reactor, self.accepted, kind="unix", budget=budget, max_line=max_line, deadlines=deadlines
