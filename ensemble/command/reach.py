@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import frozen
 
-from ensemble.identity import BadCertificate, BadHint, Hint, HumdKey, fingerprint, leaf_id
+from ensemble.identity import NO_ZONE, BadCertificate, BadHint, Hint, HumdKey, fingerprint, leaf_id
 
 if TYPE_CHECKING:
     from ensemble.protocols import TlsSessions
@@ -98,8 +98,8 @@ def _work(waiting: queue.SimpleQueue[str], found: dict[str, Reached], tries: dic
 def _try(hint: str, connect: Connect, looked_up: Callable[[], None]) -> Reached:
     try:
         parsed = Hint.parse(hint)
-        if parsed.lacks_zone:
-            return Reached(hint, "it names no interface", "a link-local address needs one behind it: [fe80::1%eth0]")
+        if mend := parsed.zone_mend:
+            return Reached(hint, NO_ZONE, mend)
         places = _places(*parsed.host_port())
         looked_up()
         shown = connect(places)

@@ -33,7 +33,7 @@ from ensemble.config import (
     untrust_peer,
 )
 from ensemble.errors import ConfigurationError
-from ensemble.identity import LISTENED, BadHint, Hint, HumdId, KeyFileError, load
+from ensemble.identity import LISTENED, NO_ZONE, BadHint, Hint, HumdId, KeyFileError, load
 
 DEFAULT: Final = "default"  # for --auth: that of the humd, as the row does not say
 _USED: Final = frozenset({*LISTENED.values(), "tls-fp"})  # schemes of hints
@@ -78,9 +78,8 @@ def trust(here: Here) -> int:
     for hint in wish.hints:
         if hint.partition(":")[0] not in _USED:
             here.screen.note(f"{hint}: a humd of this version does not dial such hints; it is kept", unused=hint)
-        elif Hint.parse(hint).lacks_zone:
-            mend = "name the interface of this machine behind the address, as in [fe80::1%eth0]"
-            here.screen.note(f"{hint}: a link-local address leads nowhere by itself; {mend}", unused=hint)
+        elif mend := Hint.parse(hint).zone_mend:
+            here.screen.note(f"{hint}: {NO_ZONE}; {mend}", unused=hint)
         elif hint.startswith("tls-fp:") and not any(each.startswith("tls:") for each in _hints(edit.after, None)):
             here.screen.note(f"{hint}: it pins nothing, for the row has no tls: hint; add one", unused=hint)
     for problem in edit.problems:

@@ -32,6 +32,7 @@ from ensemble.identity.humd_id import BadHumdId, HumdId
 MAX_HINT: Final = 512  # characters of one hint
 MAX_HINTS: Final = 32  # hints of one address
 MAX_HOST: Final = 253  # characters of a host name (RFC 1035)
+NO_ZONE: Final = "a link-local address needs an interface"
 # What an endpoint of ours begins with, as Twisted names it, and the scheme of the hint that leads there.
 LISTENED: Final = {"tcp": "tcp", "tcp6": "tcp", "tls": "tls", "tls6": "tls"}
 SECURE_SCHEMES: Final = ("udp", "tls", "onion")  # in the order in which they race (wire-0.8 section 3)
@@ -117,13 +118,16 @@ class Hint:
         return self._host(host), int(port)
 
     @property
-    def lacks_zone(self) -> bool:
-        """Is it a link-local address (RFC 4007) that names no interface, and so leads nowhere?"""
+    def zone_mend(self) -> str:
+        """What to do where it is a link-local address (RFC 4007) without an interface, L{NO_ZONE}; else empty."""
         try:
-            ip = IPv6Address(self.host_port()[0])
+            host, port = self.host_port()
+            ip = IPv6Address(host)
         except (BadHint, AddressValueError):
-            return False
-        return ip.is_link_local and ip.scope_id is None
+            return ""
+        if not ip.is_link_local or ip.scope_id is not None:
+            return ""
+        return f"name this machine's behind it: {Hint.at(self.scheme, f'{host}%eth0', port)}"
 
     def _host(self, host: str) -> str:
         if host.startswith("[") and host.endswith("]"):

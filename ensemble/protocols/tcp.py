@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint, I
 from twisted.python.failure import Failure
 
 from ensemble.errors import LinkRefused
-from ensemble.identity import Hint
+from ensemble.identity import NO_ZONE, Hint
 from ensemble.interfaces import IWire
 from ensemble.protocols.budget import LineBudget
 from ensemble.protocols.deadlines import DEADLINES, Deadlines
@@ -87,9 +87,8 @@ class TcpTransport:
         :param addr: who should be there: what the wire says as its C{peer}.
         """
         host, port = hint.host_port()
-        if hint.lacks_zone:
-            mend = f"name this machine's behind it: {Hint.at(hint.scheme, f'{host}%eth0', port)}"
-            return fail(LinkRefused(f"cannot reach {hint}: a link-local address needs an interface", mend))
+        if mend := hint.zone_mend:
+            return fail(LinkRefused(f"cannot reach {hint}: {NO_ZONE}", mend))
         seconds = self._deadlines.dial_seconds if timeout is None else timeout
         naming = Naming(self._reactor, self._names, addr.id)
         wires: list[Any] = []

@@ -202,5 +202,5 @@ class ReachTests(SynchronousTestCase):
             found = reach.reach(["tcp:127.0.0.1:1"], connect=failing(error))["tcp:127.0.0.1:1"]
             self.assertEqual((found.trouble, found.mend[: len(mend)] or found.mend), ("x", mend))
         lost = reach.reach(["tcp:[fe80::1]:1"])["tcp:[fe80::1]:1"]
-        self.assertIn("names no interface", lost.trouble)
-        self.assertIn("[fe80::1%eth0]", lost.mend)
+        self.assertEqual(lost.trouble, "a link-local address needs an interface")
+        self.assertEqual(lost.mend, "name this machine's behind it: tcp:[fe80::1%eth0]:1")

@@ -40,16 +40,10 @@ class HintTests(SynchronousTestCase):
 
     def test_zone(self) -> None:
         """A link-local address of IPv6 lacks an interface where it names none; nothing else does."""
-        hints = [
-            "tls:[fe80::1]:1",
-            "tls:[febf::1]:1",
-            "tls:[fe80::1%e]:1",
-            "tls:[fd00::1]:1",
-            "tls:a:1",
-            "tls-fp:00",
-            "x:y",
-        ]
-        self.assertEqual([Hint(*each.split(":", 1)).lacks_zone for each in hints], [True, True] + [False] * 5)
+        self.assertEqual(Hint("tls", "[fe80::1]:1").zone_mend, "name this machine's behind it: tls:[fe80::1%eth0]:1")
+        self.assertTrue(Hint("tls", "[febf::1]:1").zone_mend)
+        for each in ("tls:[fe80::1%e]:1", "tls:[fd00::1]:1", "tls:a:1", "tls-fp:00", "x:y"):
+            self.assertEqual(Hint(*each.split(":", 1)).zone_mend, "")
 
     def test_bad_host_or_port(self) -> None:
         """A port outside 1 to 65535, no port, or something that is no host is refused."""
