@@ -16,13 +16,14 @@ from typing import Final
 
 from attrs import frozen
 
-from ensemble.command.here import PLACES, Here
+from ensemble.command.here import Here
 from ensemble.command.outcome import OK
+from ensemble.config import PLACES
 from ensemble.tone import Chi
 
 SHELLS: Final = ("bash", "zsh", "fish")
 
-_WHERE: Final = tuple(f"--{name.replace('_', '-')}" for name in PLACES)
+_WHERE: Final = tuple(f"--{name}" for name in PLACES)
 _CASES: Final = "|".join(_WHERE)
 
 # What a script does to get the names: those of the humd that the line is for.

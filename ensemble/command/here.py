@@ -16,7 +16,6 @@ from ensemble.command.unit import has_unit
 from ensemble.config import Paths, ThrumPathTooLong, meant, running, served, shown
 from ensemble.errors import ConfigurationError
 
-PLACES: Final = ("state_dir", "key", "peers", "thrum")  # options that say where the humd is
 _NOWHERE: Final = "/dev/null"  # where no socket can be
 
 
@@ -70,14 +69,9 @@ class Here:
             return self._paths(_NOWHERE), error
 
     def _paths(self, thrum: str | None) -> Paths:
-        given = self.options
+        said = self.options
         return Paths.resolve(
-            self.environ,
-            self.uid,
-            state_dir=given.state_dir,
-            key=given.key,
-            peers=given.peers,
-            thrum=thrum,
+            self.environ, self.uid, state_dir=said.state_dir, key=said.key, peers=said.peers, thrum=thrum
         )
 
     def status(self) -> tuple[dict[str, Any] | None, Unanswered | None]:

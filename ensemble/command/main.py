@@ -14,10 +14,11 @@ _interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
 if _interruptible:
     signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
 try:
-    from ensemble.command.here import PLACES, Here
+    from ensemble.command.here import Here
     from ensemble.command.outcome import BROKEN_PIPE, INTERRUPTED, OK, BadUsage, verdict
     from ensemble.command.output import Screen, discard
     from ensemble.command.parser import build
+    from ensemble.config import PLACES
     from ensemble.errors import EnsembleError
 finally:
     if _interruptible:
@@ -79,8 +80,8 @@ def _do(words: Sequence[str], screen: Screen, environ: Mapping[str, str], stdin:
         return OK  # that was printed
     if options.command is None:
         raise BadUsage("name a command", parser.format_help())
-    given = ((name, getattr(options, name, None)) for name in PLACES)
-    screen.leads = {f"--{name.replace('_', '-')}": value for name, value in given if value}
+    given = ((f"--{name}", getattr(options, name.replace("-", "_"), None)) for name in PLACES)
+    screen.leads = {option: value for option, value in given if value}
     here = Here(options, screen, environ, os.getuid(), stdin)
     screen.how_to_start = here.how_to_start
     status: int = options.run(here)

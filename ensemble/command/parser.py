@@ -11,7 +11,7 @@ from ensemble import __version__
 from ensemble.command import about, completion, doctor, init, listen, peers, rekey, send, trust
 from ensemble.command.here import Here
 from ensemble.command.outcome import BadUsage
-from ensemble.config import ADMIT, LEVELS, LOG_FORMATS
+from ensemble.config import ADMIT, EMPTY_PLACE, LEVELS, LOG_FORMATS
 from ensemble.tone import THRUM_VERSION
 
 Run: TypeAlias = Callable[[Here], int]
@@ -264,9 +264,9 @@ def positive(text: str) -> int:
 
 
 def place(text: str) -> str:
-    """A path: that of a variable which is not set would be somebody else's."""
+    """A path."""
     if not text:
-        raise argparse.ArgumentTypeError("it is empty: leave it out, or name the place")
+        raise argparse.ArgumentTypeError(f"it {EMPTY_PLACE}")
     return text
 
 

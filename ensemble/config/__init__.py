@@ -43,17 +43,19 @@ from ensemble.config.rekeying import (
     write_revocation,
 )
 from ensemble.config.trust import AliasTaken, Edit, Trust, trust_peer, untrust_peer
-from ensemble.config.words import ADMIT, LOG_FORMATS
+from ensemble.config.words import ADMIT, EMPTY_PLACE, LOG_FORMATS, PLACES
 
 __all__ = [
     "ADMIT",
     "CONTROLS",
     "CONTROLS_BUT_LINES",
+    "EMPTY_PLACE",
     "KEY_KIN",
     "LEVELS",
     "LOCK",
     "LOG_FORMATS",
     "MAX_THRUM",
+    "PLACES",
     "AliasTaken",
     "BadAlias",
     "Edit",

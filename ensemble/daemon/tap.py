@@ -18,7 +18,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from ensemble import __version__
-from ensemble.config import ADMIT, LEVELS, LOG_FORMATS, Listening, Paths, check_advertise
+from ensemble.config import ADMIT, EMPTY_PLACE, LEVELS, LOG_FORMATS, PLACES, Listening, Paths, check_advertise
 from ensemble.daemon.listeners import endpoint_of
 from ensemble.daemon.logs import LogPlan, level_of, rewording
 from ensemble.daemon.settings import Settings, leads_to, read_max_tone
@@ -128,9 +128,9 @@ class Options(usage.Options):
         for option, words in (("auth", LEVELS), ("admit", ADMIT), ("log-format", LOG_FORMATS)):
             if self[option] not in words:
                 raise usage.UsageError(f"--{option} {self[option]}: one of {', '.join(words)} is needed")
-        for option in ("state-dir", "key", "peers", "thrum"):
-            if self[option] == "":  # of a variable that is not set: it would be another humd's place
-                raise usage.UsageError(f"--{option} is empty: leave it out, or name the place")
+        for option in PLACES:
+            if self[option] == "":
+                raise usage.UsageError(f"--{option} {EMPTY_PLACE}")
         if self["max-tone"] > self["limits"].unfinished_lines_bytes:
             raise usage.UsageError("--max-tone must not pass --limit unfinished_lines_bytes: raise that, too")
         if self["limits"].thrum_max_tone_bytes > self["limits"].unfinished_lines_bytes:
