@@ -86,15 +86,12 @@ def identify(here: Here) -> int:
         screen.line(f"  {row_json(humd_id, hints)}")
         if hints and (near := near_only(hints) or inside_only(hints)):
             screen.line(f"  ({near})")
-        if silent is not None:
-            screen.note(f"its hints are empty, for {silent}")
-        elif status is None and (gone := socket_gone(paths)):
-            screen.note(f"its hints are empty, for {gone}")
-        elif status is None:
-            screen.note(
-                "its hints are empty, for no humd answers to say where it listens: start it with --listen tls:14731 "
+        if status is None:
+            why = str(silent or socket_gone(paths)) or (
+                "no humd answers to say where it listens: start it with --listen tls:14731 "
                 "and ask again, or write them in yourself, such as tls:192.0.2.10:14731"
             )
+            screen.note(f"its hints are empty, for {why}")
     return OK
 
 

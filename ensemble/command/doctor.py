@@ -220,11 +220,8 @@ def _linked(name: str, row: dict[str, Any]) -> Finding:
 def _daemon(
     paths: Paths, status: dict[str, Any] | None, own: HumdId | None, silent: Unanswered | None
 ) -> list[Finding]:
-    if silent is not None:
-        what, _, mend = str(silent).partition("; ")
-        return [fail("daemon", what, mend)]
-    if status is None and (gone := socket_gone(paths)):
-        what, _, mend = gone.partition(": ")
+    if status is None and (why := str(silent or socket_gone(paths))):
+        what, _, mend = why.partition("; ")
         return [fail("daemon", what, mend)]
     if status is None:
         return [

@@ -156,7 +156,7 @@ def socket_gone(paths: Paths) -> str:
     process = running(paths)
     if process is None:
         return ""
-    return f"the humd that runs, process {process}, lost its socket, unless it starts or ends just now: restart it"
+    return f"the humd that runs, process {process}, lost its socket, unless it starts or ends just now; restart it"
 
 
 def _is_of(paths: Paths) -> bool:

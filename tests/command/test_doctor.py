@@ -134,7 +134,7 @@ class DoctorTests(CommandTestCase):
             self.assertNotIn("start one", said.err)
         self.assertIn("its hints are empty, for the humd that runs", self.call("id").err)
         said = self.call("trust", BETA.full, HINT)
-        self.assertIn("lost its socket, unless it starts or ends just now: restart it: it will read the file", said.err)
+        self.assertIn("lost its socket, unless it starts or ends just now; restart it: it will read the file", said.err)
 
     def test_daemon_that_goes_away(self) -> None:
         """A humd that ends in the middle leaves the rows of the file to be judged."""
