@@ -18,13 +18,12 @@ from ensemble.command.hints import ONLY_IPV6, is_loopback, near_only, trust_line
 from ensemble.command.naming import rows_of
 from ensemble.command.outcome import FAILED, OK
 from ensemble.command.output import brief
-from ensemble.command.peers import CONTESTED, milliseconds, since_lost, unknown_row
+from ensemble.command.peers import CONTESTED, SKEW_WARN, milliseconds, since_lost, unknown_row
 from ensemble.command.reach import TRIED, Reached, reach
 from ensemble.config import Paths, PeersFile, shown
 from ensemble.identity import HumdId
 
-SKEW_WARN: Final = 5.0  # seconds
-SKEW_FAIL: Final = 30.0  # half of what a signed hello may be off
+SKEW_FAIL: Final = 30.0  # seconds; half of what a signed hello may be off
 
 
 def doctor(here: Here) -> int:

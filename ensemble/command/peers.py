@@ -11,6 +11,7 @@ from ensemble.command.output import brief, duration
 from ensemble.config import PeerRow, PeersFile, read_peers, shown
 
 CONTESTED = "its links replace each other: do two processes have its key?"
+SKEW_WARN = 5.0  # seconds that a peer's clock may be off
 STYLES = {"linked": "green", "dialling": "yellow", "down": "red", "unknown": "dim"}
 
 
@@ -156,7 +157,7 @@ def _remark(row: dict[str, Any]) -> str:
             if row.get(key):
                 said.append(f"{row[key]} {what}")
         skew = row.get("skew_ms")
-        if isinstance(skew, int | float) and abs(skew) > 5000:
+        if isinstance(skew, int | float) and abs(skew) > 1000 * SKEW_WARN:
             said.append(f"its clock is {skew / 1000:+.0f} s off")
     elif row.get("last_failure"):
         said.append(str(row["last_failure"]))
