@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from attrs import asdict, evolve, frozen
 
@@ -64,20 +64,18 @@ def count(findings: Sequence[Finding], grade: Grade) -> int:
 def show(screen: Screen, findings: Sequence[Finding]) -> None:
     """All of them, and how many of each grade."""
     findings = [evolve(each, what=screen.told(each.what), mend=screen.told(each.mend)) for each in findings]
+    counts = {grade.value: count(findings, grade) for grade in Grade}
     if screen.json:
-        counts = {grade.value: count(findings, grade) for grade in Grade}
-        document: dict[str, Any] = {"ok": not counts["fail"], "counts": counts, "checks": [asdict(f) for f in findings]}
-        screen.document(document)
+        screen.document({"ok": not counts["fail"], "counts": counts, "checks": [asdict(f) for f in findings]})
         return
     widest = max((len(finding.check) for finding in findings), default=0)
     for finding in findings:
         grade = screen.paint(finding.grade.value.ljust(4), _STYLES[finding.grade])
         mend = f"  -> {visible(finding.mend)}" if finding.mend else ""
         screen.line(f"{grade}  {finding.check.ljust(widest)}  {visible(finding.what)}{mend}")
-    failed, warned = count(findings, Grade.FAIL), count(findings, Grade.WARN)
     screen.line()
     screen.line(
-        f"{failed} to mend, {warned} to look at"
-        if failed or warned
+        f"{counts['fail']} to mend, {counts['warn']} to look at"
+        if counts["fail"] or counts["warn"]
         else f"all is well ({len(findings)} things looked at)"
     )
