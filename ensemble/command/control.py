@@ -91,7 +91,7 @@ def ask_daemon(path: Path, do: str, seconds: float = SECONDS, **more: Any) -> di
 
 
 def converse(
-    path: Path, do: str, seconds: float | None = SECONDS, output: int | None = None, **more: Any
+    path: Path, do: str, seconds: float | None, output: int | None = None, **more: Any
 ) -> Generator[dict[str, Any], None, None]:
     """
     One question, and every line that comes back: the first is the answer.
@@ -103,8 +103,7 @@ def converse(
     :raises BrokenPipeError: nobody reads C{output} any more.
     """
     request = write_document({"do": do, **more}).encode() + b"\n"
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(seconds if seconds is not None else SECONDS)
         try:
             connection.connect(str(path))
@@ -113,8 +112,6 @@ def converse(
         except OSError as error:
             raise unreachable(path, error) from None
         yield from _answers(connection, seconds, path, output)
-    finally:
-        connection.close()
 
 
 def texts_of(told: Mapping[str, Any] | None, key: str) -> list[str]:

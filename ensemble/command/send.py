@@ -117,7 +117,7 @@ class Exchange:
         """
         rid = self._minter()
         self._send(said, {"chi": "ping", "rid": rid})
-        while (tone := self._receive(self._seconds)) is not None:
+        while (tone := self._receive()) is not None:
             if tone.get("chi") == "echo" and tone.get("rid") == rid:
                 break
             self._judge(tone)
@@ -146,13 +146,10 @@ class Exchange:
         keys, last = set(_keys(said).values()), ENDS.get(said["chi"])
         reader = Reader(self._here.screen)
         while True:
-            tone = self._receive(self._seconds)
+            tone = self._receive()
             if tone is None:
                 reader.end()
-                raise SendTimeout(
-                    "send.timeout",
-                    f"no answer for {self._seconds:g} s; --timeout S waits longer",
-                )
+                raise SendTimeout("send.timeout", f"no answer for {self._seconds:g} s; --timeout S waits longer")
             chi = tone.get("chi")
             if chi == "echo" or not keys & set(_keys(tone).values()):
                 self._judge(tone)
@@ -174,9 +171,9 @@ class Exchange:
         self._failed.discard(said["rid"])  # a rid of somebody's own may come again
         self._sent.update(dict.fromkeys(_keys(said).values(), said["rid"]))
 
-    def _receive(self, seconds: float) -> dict[str, Any] | None:
+    def _receive(self) -> dict[str, Any] | None:
         try:
-            return self._wire.receive(time.monotonic() + seconds)
+            return self._wire.receive(time.monotonic() + self._seconds)
         except ThrumClosed:
             if self._stray is None:
                 raise
