@@ -133,10 +133,7 @@ def statements(state_dir: Path, key_file: Path, own: HumdId | None) -> tuple[boo
     if lost := lost_key(key_file, said, own):
         what, _, mend = lost.partition(": ")
         return False, [warn("key", what, mend)]
-    if own is None:
-        return False, []
-    begun = said.begun(own)
-    if begun is None:
+    if own is None or (begun := said.begun(own)) is None:
         return False, []
     what, _, mend = next_key_trouble(key_file, begun).partition(": put ")
     if what:
