@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Self
 
 from twisted.internet.selectreactor import SelectReactor
@@ -15,14 +16,8 @@ OF_SELECT: Final = 1024  # FD_SETSIZE: select(2) can watch no others, whatever t
 _WITHOUT_LIMIT: Final = (1024 * 1024, 10_240)  # asked for where the hard limit is none; some systems still have one
 
 Limits = tuple[int, int]
-
-
-def _read() -> Limits:
-    return resource.getrlimit(resource.RLIMIT_NOFILE)
-
-
-def _write(limits: Limits) -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+_read = partial(resource.getrlimit, resource.RLIMIT_NOFILE)
+_write = partial(resource.setrlimit, resource.RLIMIT_NOFILE)
 
 
 def _following() -> int:
