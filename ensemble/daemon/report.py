@@ -128,19 +128,15 @@ _NO_LINK: Final[dict[str, Any]] = {
 
 
 def _clients(humd: Humd) -> list[dict[str, Any]]:
-    clients = []
-    for client_id in humd.thrum.sessions:
-        bee = humd.roster.get(client_id)
-        clients.append(
-            {"client_id": client_id, "name": None, "roles": [], "models": [], "tools": 0, "version": None}
-            if bee is None
-            else {
-                "client_id": client_id,
-                "name": bee.name,
-                "roles": list(bee.bee),
-                "models": list(bee.models),
-                "tools": len(bee.tools),
-                "version": bee.version,
-            }
-        )
-    return clients
+    bees = ((client_id, humd.roster.get(client_id)) for client_id in humd.thrum.sessions)
+    return [
+        {
+            "client_id": client_id,
+            "name": None if bee is None else bee.name,
+            "roles": [] if bee is None else list(bee.bee),
+            "models": [] if bee is None else list(bee.models),
+            "tools": 0 if bee is None else len(bee.tools),
+            "version": None if bee is None else bee.version,
+        }
+        for client_id, bee in bees
+    ]
