@@ -75,11 +75,11 @@ def _rekey(humd: Humd) -> Answer:
         humd.announce(read_own_statements(humd.settings.paths.state_dir))
     except ConfigurationError as error:
         raise Refusal(CONFIG_BAD, str(error)) from None
-    links = [link for peer in humd.ensemble.peers() if (link := humd.ensemble.link_to(peer)) is not None]
     told: dict[bool, list[str]] = {True: [], False: []}
-    for link in links:
-        if link.shaken is not None:
-            told[REKEY_FEATURE in link.shaken.features].append(link.shaken.peer.full)
+    for peer in humd.ensemble.peers():
+        link = humd.ensemble.link_to(peer)
+        if link is not None and link.shaken is not None:
+            told[REKEY_FEATURE in link.shaken.features].append(peer.full)
     return {"ok": True, "told": told[True], "deaf": told[False]}
 
 
