@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 from ensemble.conversations import Node, Routes
@@ -28,13 +29,13 @@ class House:
         self.ensemble: Ensemble = world.humd(**more)
         routes = Routes(self.ensemble.me, Roster(), self._wall_ms, home="/home/someone")
         self.node = Node(self.ensemble, routes, world.clock)
-        self._clients = 0
+        client_ids = (f"client-{number}" for number in count(1))
         self.thrum = ThrumServer(
             world.clock,
             "memory",
             self.node,
             wall_ms=self._wall_ms,
-            client_ids=self._client_id,
+            client_ids=client_ids.__next__,
             queues=self.ensemble.queues,
             deadlines=self.ensemble.limits,
         )
@@ -65,7 +66,3 @@ class House:
 
     def _wall_ms(self) -> int:
         return int(self._world.wall() * 1000)
-
-    def _client_id(self) -> str:
-        self._clients += 1
-        return f"client-{self._clients}"

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet import reactor as real_reactor
@@ -252,13 +253,13 @@ class RealHouse:
         self.node = Node(self.ensemble, routes, reactor)
         self.directory = tempfile.mkdtemp(dir="/tmp")  # trial's own are too deep for a socket
         self.path = os.path.join(self.directory, "thrum.sock")
-        self._clients = 0
+        client_ids = (f"client-{number}" for number in count(1))
         self.thrum = ThrumServer(
             reactor,
             self.path,
             self.node,
             wall_ms=_wall_ms,
-            client_ids=self._client_id,
+            client_ids=client_ids.__next__,
             turn=self.ensemble.turn,
             budget=self.ensemble.budget,
             queues=self.ensemble.queues,
@@ -273,10 +274,6 @@ class RealHouse:
         self._ports.append(reactor.listenTCP(0, factory, backlog=4096, interface="127.0.0.1"))
         self.port: int = self._ports[-1].getHost().port
         self.addr = HumdAddr(self.ensemble.me).with_hint(f"{scheme}:127.0.0.1:{self.port}")
-
-    def _client_id(self) -> str:
-        self._clients += 1
-        return f"client-{self._clients}"
 
     async def close(self) -> None:
         """Stop everything; the connections that are left close soon."""
