@@ -41,28 +41,19 @@ class Launch:
     :ivar sheds_privileges: C{twistd} was told to become somebody else once the ports are bound.
     """
 
-    def __init__(self, background: bool = False, pidfile: str = "", sheds_privileges: bool = False) -> None:
-        """:param background: C{twistd} is going to fork, and this process to wait."""
-        self.sheds_privileges = sheds_privileges
-        self._pidfile = pidfile
+    def __init__(self, twistd: Mapping[str, Any]) -> None:
+        """:param twistd: its options; nothing where there are none."""
+        self.sheds_privileges = twistd.get("uid") is not None or twistd.get("gid") is not None
+        self._pidfile = twistd.get("pidfile") or ""
         self._stderr: int | None = None
         self._front: int | None = None
         try:
             self._stderr = os.dup(2)
         except OSError:
             pass  # there is none; the log has the line, too
-        if background:
+        if not (twistd.get("nodaemon", True) or twistd.get("debug")):  # it is going to fork, and this process to wait
             self._front = os.getpid()
             signal.signal(_FAILED, _leave_in_front)
-
-    @classmethod
-    def of(cls, twistd: Mapping[str, Any]) -> Launch:
-        """:param twistd: its options; nothing where there are none."""
-        return cls(
-            background=not (twistd.get("nodaemon", True) or twistd.get("debug")),
-            pidfile=twistd.get("pidfile") or "",
-            sheds_privileges=twistd.get("uid") is not None or twistd.get("gid") is not None,
-        )
 
     def succeeded(self) -> None:
         """Let go of the terminal."""

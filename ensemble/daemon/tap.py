@@ -186,8 +186,7 @@ def makeService(options: Options) -> IService:
         observer = rewording(observer, settings.told)
     # Twisted's own clock is the one on the wall: when somebody sets that back, nothing is due for as long.
     cast(Any, reactor).seconds = STEADY
-    launch = Launch.of(twistd)
-    return Program(settings, reactor, launch, observer=observer, environ=os.environ)
+    return Program(settings, reactor, Launch(twistd), observer=observer, environ=os.environ)
 
 
 def _usable(read: Any, given: Any) -> Any:

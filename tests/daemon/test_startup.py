@@ -44,8 +44,8 @@ class Reactor(MemoryReactorClock):
 class Written(Launch):
     """A launch whose stderr we can read."""
 
-    def __init__(self, test: HumdTestCase, **more: Any) -> None:
-        super().__init__(**more)
+    def __init__(self, test: HumdTestCase, **twistd: Any) -> None:
+        super().__init__(twistd)
         reading, writing = os.pipe()
         assert self._stderr is not None
         os.dup2(writing, self._stderr)
@@ -195,7 +195,7 @@ class ProgramTests(StartupTestCase):
     def test_low_ports(self) -> None:
         """Ports are bound before privileges are shed, files made after."""
         settings = self.settings(listen=("tcp:443",))
-        program = self.program(settings, Written(self, sheds_privileges=True))
+        program = self.program(settings, Written(self, uid=1000))
         program.privilegedStartService()
         self.assertEqual([server[0] for server in self.reactor.tcpServers], [443])
         self.assertFalse(settings.paths.state_dir.exists())
@@ -248,7 +248,7 @@ class FailureTests(StartupTestCase):
     def test_taken_low_port(self) -> None:
         """The same where the ports come first."""
         self.refuse_to_listen(CannotListenError("", 443, OSError(13, "Permission denied")))
-        launch = Written(self, sheds_privileges=True)
+        launch = Written(self, uid=1000)
         self.assertIn("Permission denied", self.fails(self.program(self.settings(listen=("tcp:443",)), launch)))
 
     def test_port_that_is_none(self) -> None:
@@ -286,7 +286,7 @@ class FailureTests(StartupTestCase):
         self.patch(os, "kill", lambda *args: killed.append(args))
         before = signal.getsignal(signal.SIGUSR2)
         self.addCleanup(signal.signal, signal.SIGUSR2, before)
-        launch = Written(self, background=True)
+        launch = Written(self, nodaemon=0)
         handler = signal.getsignal(signal.SIGUSR2)
         settings = self.settings()
         settings.paths.state_dir.mkdir(parents=True)
@@ -306,7 +306,7 @@ class FailureTests(StartupTestCase):
         def closed(_: int) -> int:
             raise OSError(9, "Bad file descriptor")
 
-        with_reader_gone = Launch()
+        with_reader_gone = Launch({})
         assert with_reader_gone._stderr is not None
         reading, writing = os.pipe()
         os.dup2(writing, with_reader_gone._stderr)
@@ -314,7 +314,7 @@ class FailureTests(StartupTestCase):
         os.close(writing)
         self.assertRaises(SystemExit, with_reader_gone.failed, "why")
         self.patch(os, "dup", closed)
-        self.assertRaises(SystemExit, Launch().failed, "why")
+        self.assertRaises(SystemExit, Launch({}).failed, "why")
 
 
 class LaunchTests(HumdTestCase):
@@ -330,6 +330,6 @@ class LaunchTests(HumdTestCase):
             ({"nodaemon": 0, "debug": False, "uid": 1000}, True, True),
             ({"nodaemon": 0, "debug": True, "gid": 1000}, False, True),
         ):
-            launch = Launch.of(twistd)
+            launch = Launch(twistd)
             self.assertEqual((launch._front is not None, launch.sheds_privileges), (background, sheds))
             launch.succeeded()
