@@ -8,7 +8,7 @@ from ensemble.command.here import Here
 from ensemble.command.naming import find_peer, rows_of
 from ensemble.command.outcome import OK
 from ensemble.command.output import brief, duration
-from ensemble.config import PeerRow, PeersFile, read_peers, shown
+from ensemble.config import FLAGS, PeerRow, PeersFile, read_peers, shown
 
 CONTESTED = "its links replace each other: do two processes have its key?"
 SKEW_WARN = 5.0  # seconds that a peer's clock may be off
@@ -91,9 +91,7 @@ def unknown_row(row: PeerRow) -> dict[str, Any]:
         "hints": list(row.hints),
         "secure_only": row.secure_only,
         "auth": row.auth,
-        "relays": row.relays,
-        "plain": row.plain,
-        "follow": row.follow,
+        **{flag: getattr(row, flag) for flag in FLAGS},
     }
 
 

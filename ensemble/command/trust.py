@@ -21,6 +21,7 @@ from ensemble.command.naming import Known, begins, full_id, match, rows_of
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.output import visible
 from ensemble.config import (
+    FLAGS,
     AliasTaken,
     BadAlias,
     Edit,
@@ -170,7 +171,7 @@ def _tell(here: Here, peer: HumdId, edit: Edit) -> None:
     changes = [("-", hint) for hint in _hints(edit.before, edit.after)]
     changes += [("+", hint) for hint in _hints(edit.after, edit.before)]
     old, new = _row(edit.before), _row(edit.after)
-    for key in ("alias", "auth", "relays", "plain", "follow"):
+    for key in ("alias", "auth", *FLAGS):
         if edit.after is not None and old.get(key) != new[key] and (edit.before is not None or new[key]):
             was = f" (it was {_word(key, old[key])})" if edit.before is not None and old[key] is not None else ""
             changes.append((key, f"{_word(key, new[key])}{was}"))

@@ -18,6 +18,7 @@ from ensemble.config.paths import (
     without_home,
 )
 from ensemble.config.peers import (
+    FLAGS,
     LEVELS,
     BadAlias,
     PeerRow,
@@ -50,6 +51,7 @@ __all__ = [
     "CONTROLS",
     "CONTROLS_BUT_LINES",
     "EMPTY_PLACE",
+    "FLAGS",
     "KEY_KIN",
     "LEVELS",
     "LOCK",

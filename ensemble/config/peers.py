@@ -36,7 +36,8 @@ MAX_ROWS: Final = 16_384
 MAX_ALIAS: Final = 128  # characters
 MAX_PROBLEMS: Final = 100  # told one by one; the rest is counted
 EMPTY: Final = write_document({"peers": []}, pretty=True) + "\n"  # the file with no rows
-KEYS: Final = ("humd_id", "hints", "alias", "auth", "relays", "plain", "follow")  # of a row
+FLAGS: Final = ("relays", "plain", "follow")  # of a row
+KEYS: Final = ("humd_id", "hints", "alias", "auth", *FLAGS)  # of a row
 LEVELS: Final = ("open", "signed", "proven")  # of proof, the weakest first (wire-0.8 section 1)
 
 
@@ -302,7 +303,7 @@ class _Reader:
         humd_id = _id(value.get("humd_id"))
         if humd_id in self._rows:
             raise _BadRow(f"{humd_id.short} has a row already")
-        auth, flags = _auth(value), {key: _flag(value, key) for key in ("relays", "plain", "follow")}
+        auth, flags = _auth(value), {key: _flag(value, key) for key in FLAGS}
         hints = value.get("hints")
         if hints is not None and not isinstance(hints, list):
             raise _BadRow('"hints" must be an array of strings')

@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen
 from attrs.converters import optional
 
 from ensemble.config.atomic import alone, write_text
-from ensemble.config.peers import EMPTY, MAX_FILE, PeerRow, PeersFile, check_alias, parse_peers, read_bytes
+from ensemble.config.peers import EMPTY, FLAGS, MAX_FILE, PeerRow, PeersFile, check_alias, parse_peers, read_bytes
 from ensemble.config.splice import BLANKS, Container, blank_behind
 from ensemble.errors import ConfigurationError
 from ensemble.identity import Hint, HumdId, StrPath, make_folders
@@ -54,7 +54,7 @@ class Trust:
     @property
     def fields(self) -> dict[str, Any]:
         """What is wanted besides the hints."""
-        wanted = {key: getattr(self, key) for key in ("alias", "auth", "relays", "plain", "follow")}
+        wanted = {key: getattr(self, key) for key in ("alias", "auth", *FLAGS)}
         return {key: value for key, value in wanted.items() if value is not None}
 
     def drops(self, hint: object) -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ensemble import __version__
-from ensemble.config import shown
+from ensemble.config import FLAGS, shown
 from ensemble.daemon.ceilings import ceilings
 from ensemble.identity import HumdId
 from ensemble.mesh import KnownPeer, Link
@@ -75,7 +75,7 @@ def _row(humd: Humd, peer: HumdId, row: KnownPeer | None) -> dict[str, Any]:
         "hints": [] if row is None else list(row.hints),
         "secure_only": row is not None and row.needs_secure,
         "auth": None if row is None or row.level is None else row.level.word,
-        **{flag: row is not None and getattr(row, flag) for flag in ("relays", "plain", "follow")},
+        **{flag: row is not None and getattr(row, flag) for flag in FLAGS},
         "heir": heirs[-1].full if heirs and rules.lineage.dead(heirs[-1]) is None else None,
         "heir_of": None if row is None or row.heir_of is None else row.heir_of.full,
         "refused": policy.barred.get(peer),
