@@ -13,8 +13,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
-from typing import NoReturn
 
 from bench import report
 from bench.contests import CONTESTS, Size
@@ -66,10 +64,6 @@ class Progress:
             sys.stderr.flush()
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def main(argv: list[str]) -> int:
     options = parser().parse_args(argv)
     peer = os.path.abspath(options.peer) if options.peer else None
@@ -83,7 +77,7 @@ def main(argv: list[str]) -> int:
         size = Size(options.tones or SMOKE_TONES, peer, SMOKE_PEERS, SMOKE_LINKS, SMOKE_HANDSHAKES)
     else:
         size = Size(options.tones or defaults["tones"], peer)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a KeyboardInterrupt
     progress = Progress()
     outcomes = []
     try:

@@ -22,7 +22,6 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from ensemble.command.control import NoDaemon, ask_daemon
@@ -160,12 +159,8 @@ def play(stage: Stage) -> None:
 
 def main() -> int:
     """Play, and leave nothing behind."""
-
-    def terminated(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, terminated)
+        signal.signal(number, signal.default_int_handler)  # a KeyboardInterrupt
     stage, status = Stage(), 0
     try:
         play(stage)
