@@ -154,7 +154,7 @@ def makeService(options: Options) -> IService:
 
     :raises SystemExit: it cannot be made; the line is written.
     """
-    from twisted.internet import reactor  # here and nowhere else
+    from twisted.internet import reactor  # not above: to import it is to choose one, and `twistd` has a --reactor
 
     twistd: dict[str, Any] = options.parent if options.parent is not None else {}
     try:
