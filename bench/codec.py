@@ -223,7 +223,7 @@ class Cost:
     rivals: dict[str, float]
 
 
-def costs(calls: Sequence[Call] = CALLS) -> list[Cost]:
+def costs() -> list[Cost]:
     gc.disable()
     try:
         return [
@@ -234,7 +234,7 @@ def costs(calls: Sequence[Call] = CALLS) -> list[Cost]:
                 cost(call.ours, call.tones),
                 {name: cost(rival, call.tones) for name, rival in call.rivals.items()},
             )
-            for call in calls
+            for call in CALLS
         ]
     finally:
         gc.enable()

@@ -129,7 +129,7 @@ def idle(size: Size) -> list[Contest]:
         Program("link", "an Ensemble with proven links", runs.hold(runs.MESH, size.links, crowd=runs.MESH), "per_link"),
         Program(SOCKETS, "accepted sockets in one process", runs.hold(runs.SOCKETS, size.links), "per_link"),
         Program(ASYNCIO, "accepted asyncio streams", runs.hold(runs.ASYNCIO, size.links), "per_link"),
-        Program("ceiling", "what a link may cost", runs.constant("per_link", IDLE_CEILING), "per_link"),
+        Program("ceiling", "what a link may cost", runs.ceiling(IDLE_CEILING), "per_link"),
     )
     against = (Against("link", "ceiling", goal=1.0, at_most=True), Against("link", ASYNCIO))
     return [Contest("idle", "resident bytes per link", programs, against, {"links": size.links})]
@@ -154,7 +154,7 @@ def tls(size: Size) -> list[Contest]:
         Program(
             "link", "an Ensemble with proven links", runs.hold(runs.MESH, links, "tls", crowd=runs.MESH), "per_link"
         ),
-        Program("ceiling", "what a link may cost", runs.constant("per_link", IDLE_TLS_CEILING), "per_link"),
+        Program("ceiling", "what a link may cost", runs.ceiling(IDLE_TLS_CEILING), "per_link"),
     )
     flood = (
         Program("flooded", "a proven link under the flood", runs.flooded(size.tones, size.handshakes), "rate"),

@@ -247,6 +247,6 @@ def _start_humd(crew: Crew, home: Path, row: Mapping[str, object], *more: str) -
         time.sleep(0.05)
 
 
-def constant(name: str, value: float) -> Run:
+def ceiling(per_link: float) -> Run:
     """Not a program: a number that another is held against."""
-    return lambda crew: {name: value}
+    return lambda crew: {"per_link": per_link}

@@ -40,8 +40,9 @@ SLOW_HELLO: Final = b"\x16\x03\x01\x2e\xe0\x01\0\x2e\xdc\x03\x03" + bytes(11_900
 WAIT: Final = 1  # seconds for one answer in a handshake under the flood
 
 
-def context(key: HumdKey) -> SSL.Context:
+def context() -> SSL.Context:
     """As our own sessions: TLS 1.3 alone, no resumption, both ends show a certificate, and nobody judges it."""
+    key = HumdKey.generate()
     made = SSL.Context(SSL.TLS_METHOD)
     made.set_min_proto_version(SSL.TLS1_3_VERSION)
     made.set_options(SSL.OP_NO_TICKET)
@@ -54,7 +55,7 @@ def context(key: HumdKey) -> SSL.Context:
 
 def accept(count: int) -> None:
     """One handshake after the other; the clock runs from the end of the first to that of the last."""
-    sessions = context(HumdKey.generate())
+    sessions = context()
     began = 0.0
     with socket.create_server(("127.0.0.1", 0)) as listening:
         say(f"READY {listening.getsockname()[1]}")
@@ -69,14 +70,14 @@ def accept(count: int) -> None:
 
 
 def shake(port: int, count: int) -> None:
-    sessions = context(HumdKey.generate())
+    sessions = context()
     for _ in range(count + 1):
         _dial(sessions, socket.create_connection(("127.0.0.1", port)), b"localhost").close()
 
 
 def gather(count: int) -> None:
     """As L{accept}, with as many under way at a time as come."""
-    sessions, selector = context(HumdKey.generate()), selectors.DefaultSelector()
+    sessions, selector = context(), selectors.DefaultSelector()
     done, began = 0, 0.0
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         selector.register(listening, selectors.EVENT_READ)
@@ -95,7 +96,7 @@ def gather(count: int) -> None:
 
 def spread(port: int, at_once: int) -> None:
     """As L{shake}, with so many under way at a time, until it is ended."""
-    sessions, selector = context(HumdKey.generate()), selectors.DefaultSelector()
+    sessions, selector = context(), selectors.DefaultSelector()
 
     def begin() -> None:
         over = True
@@ -140,7 +141,7 @@ def _dial(sessions: SSL.Context, below: socket.socket, name: bytes) -> SSL.Conne
 
 def client_hello() -> bytes:
     """One that any server answers with its signature."""
-    end = SSL.Connection(context(HumdKey.generate()), None)
+    end = SSL.Connection(context(), None)
     end.set_connect_state()
     with suppress(SSL.WantReadError):
         end.do_handshake()
@@ -177,7 +178,7 @@ def flood(port: int, rate: int) -> None:
 def finish(port: int) -> None:
     """Complete handshakes one after the other, and say nothing on them."""
     be_nice()
-    sessions = context(HumdKey.generate())
+    sessions = context()
     held: deque[SSL.Connection] = deque()
     say("READY")
     while True:
