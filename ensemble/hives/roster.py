@@ -52,22 +52,14 @@ class Roster:
         self._tell_change()
         return evicted
 
-    def remove(self, client_id: str) -> NestlingManifest | None:
-        """The client is gone.  Returns what it had said, None where it was no bee."""
-        manifest = self._bees.pop(client_id, None)
-        if manifest is not None:
+    def remove(self, client_id: str) -> None:
+        """The client is gone."""
+        if self._bees.pop(client_id, None) is not None:
             self._tell_change()
-        return manifest
 
     def get(self, client_id: str) -> NestlingManifest | None:
         """What a client said of itself; None where it is no bee."""
         return self._bees.get(client_id)
-
-    def __len__(self) -> int:
-        return len(self._bees)
-
-    def __contains__(self, client_id: object) -> bool:
-        return client_id in self._bees
 
     def snapshot(self) -> dict[str, Any]:
         """The content of C{bees.json} (mesh 9.5): client id to manifest, a fresh object."""

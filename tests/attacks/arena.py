@@ -324,11 +324,11 @@ class RealArena:
 
     async def join(self, house: Humd, name: str, **hello: Any) -> ThrumClient:
         assert isinstance(house, RealHouse)
-        before = len(house.node.routes.roster)
+        before = len(house.node.routes.roster.snapshot())
         client = await connect(reactor, house.path)
         self.clients.append(client)
         client.hello(name, **hello)
-        await self.until(lambda: len(house.node.routes.roster) > before)
+        await self.until(lambda: len(house.node.routes.roster.snapshot()) > before)
         return client
 
     async def until(self, holds: Callable[[], Any]) -> None:
