@@ -20,7 +20,7 @@ from typing import Any, cast
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IReactorUNIX
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IReactorUNIX
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.tcp import Port as TCPPort
 from twisted.internet.unix import Port as UNIXPort
@@ -220,9 +220,10 @@ class ThrumServer(Service):
         """
         self.counters = Counter[str]()
         self.sessions: dict[str, Session] = {}
-        self._node, self._clock, self._wall_ms, self._client_ids = node, reactor, wall_ms, client_ids
-        self._queue_bytes, self._queues, self._deadlines = queue_bytes, queues, deadlines
-        self._turn = turn if turn is not None else Turn(reactor)
+        self.node, self.wall_ms, self._client_ids = node, wall_ms, client_ids
+        self.clock: IReactorTime = reactor
+        self.queue_bytes, self.queues, self.deadlines = queue_bytes, queues, deadlines
+        self.turn = turn if turn is not None else Turn(reactor)
         factory = StreamWireFactory(
             reactor, self.accepted, kind="unix", budget=budget, max_line=max_line, deadlines=deadlines
         )
@@ -230,19 +231,7 @@ class ThrumServer(Service):
 
     def accepted(self, wire: IWire) -> None:
         """Serve one connection; for tests on memory reactors, too."""
-        session = Session(
-            wire,
-            self._client_ids(),
-            self._node,
-            self._clock,
-            self._turn,
-            self._wall_ms,
-            self.counters,
-            self._session_ended,
-            self._queue_bytes,
-            self._queues,
-            self._deadlines,
-        )
+        session = Session(wire, self._client_ids(), self)
         self.sessions[session.client_id] = session
         self.counters["thrum.connected"] += 1
         session.begin()
@@ -257,6 +246,3 @@ class ThrumServer(Service):
         for session in list(self.sessions.values()):
             session.close()
         return self._listener.stopService()
-
-    def _session_ended(self, session: Session) -> None:
-        self.sessions.pop(session.client_id, None)

@@ -12,17 +12,16 @@ which cannot be refused, fill the queue to twice its bound.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from ensemble.errors import RemoteWireError
-from ensemble.interfaces import IClient, INode, IWire, IWireSink
-from ensemble.protocols import BudgetExceeded, Deadlines, LineBudget, Outbox, Turn, UnfinishedLine
+from ensemble.interfaces import IClient, IWire, IWireSink
+from ensemble.protocols import BudgetExceeded, Outbox, UnfinishedLine
 from ensemble.tone import (
     ABSENT,
     NEVER_ANSWERED,
@@ -37,6 +36,9 @@ from ensemble.tone import (
     salvage,
 )
 
+if TYPE_CHECKING:
+    from ensemble.thrum.server import ThrumServer
+
 BREATH = encode({"chi": "breath", "from": "daemon", "protoVersion": THRUM_VERSION, "sessions": []})
 MAX_LINE = 16 * 1024 * 1024  # bytes of one tone on the thrum socket
 
@@ -47,25 +49,11 @@ class Session:
 
     log = Logger()
 
-    def __init__(
-        self,
-        wire: IWire,
-        client_id: str,
-        node: INode,
-        clock: IReactorTime,
-        turn: Turn,
-        wall_ms: Callable[[], int],
-        counters: Counter[str],
-        ended: Callable[[Session], None],
-        queue_bytes: int,
-        queues: LineBudget,
-        deadlines: Deadlines,
-    ) -> None:
+    def __init__(self, wire: IWire, client_id: str, server: ThrumServer) -> None:
         self.client_id = client_id
-        self._wire, self._node, self._wall_ms, self._counters, self._ended = wire, node, wall_ms, counters, ended
-        self._clock, self._turn, self._deadlines = clock, turn, deadlines
-        self._outbox = Outbox(wire, turn, queue_bytes, self._has_room, partial(queues.note, self))
-        self._half = queue_bytes // 2
+        self._wire, self._server, self._node = wire, server, server.node
+        self._outbox = Outbox(wire, server.turn, server.queue_bytes, self._has_room, partial(server.queues.note, self))
+        self._half = server.queue_bytes // 2
         self._refused = self._full = False  # since it last had room; the wire
         self._slow: IDelayedCall | None = None  # while both are so
         self._reading = True
@@ -126,13 +114,13 @@ class Session:
             self._wire.close()
         elif self._closing is None:
             self._outbox.when_empty(self._wire.close)
-            self._closing = self._clock.callLater(self._deadlines.client_close_seconds, self._wire.abort)
+            self._closing = self._server.clock.callLater(self._server.deadlines.client_close_seconds, self._wire.abort)
 
     # LineHolder: our queue, among all queues
 
     def budget_exceeded(self, error: BudgetExceeded) -> None:
         self._shed = True
-        self._counters["thrum.shed"] += 1
+        self._server.counters["thrum.shed"] += 1
         self.log.warn(
             "disconnecting local client {client}: {cause}; it reads too slowly, or --limit queues_bytes is too low",
             client=self.client_id,
@@ -149,7 +137,7 @@ class Session:
     # IWireSink
 
     def lines_received(self, lines: list[bytes]) -> None:
-        self._turn.handle(self._receive, lines)
+        self._server.turn.handle(self._receive, lines)
 
     def _receive(self, lines: list[bytes]) -> None:
         self._tell_slip()
@@ -176,7 +164,7 @@ class Session:
         pass  # a person may type a tone by hand; the wire's own deadline bounds a line
 
     def line_refused(self, error: RemoteWireError) -> None:
-        self._counters["thrum.line_refused"] += 1
+        self._server.counters["thrum.line_refused"] += 1
         qualifier = Qualifier.TONE_MALFORMED if isinstance(error, UnfinishedLine) else Qualifier.TONE_TOO_LARGE
         self.deliver(encode(error_tone(qualifier, f"{error}; the connection is closed")), final=True)
         self._leave(str(error))
@@ -203,14 +191,14 @@ class Session:
     def _watch(self) -> None:
         """What it is sent was refused, and the wire takes nothing: for so long, and no longer."""
         if self._refused and self._full and self._slow is None and not self._gone:
-            self._slow = self._clock.callLater(self._deadlines.client_slow_seconds, self._too_slow)
+            self._slow = self._server.clock.callLater(self._server.deadlines.client_slow_seconds, self._too_slow)
 
     def _too_slow(self) -> None:
         self._slow = None
-        self._cut(f"its queue is full, and it read nothing for {self._deadlines.client_slow_seconds} s")
+        self._cut(f"its queue is full, and it read nothing for {self._server.deadlines.client_slow_seconds} s")
 
     def _cut(self, cause: str) -> None:
-        self._counters["thrum.disconnected.slow"] += 1
+        self._server.counters["thrum.disconnected.slow"] += 1
         self.log.warn(
             "disconnecting local client {client}: {cause}; does it read while it works?  "
             "--limit client_queue_bytes=… allows more",
@@ -221,7 +209,7 @@ class Session:
         self._wire.abort()
 
     def _malformed(self, line: bytes, error: MalformedTone) -> None:
-        self._counters["thrum.malformed"] += 1
+        self._server.counters["thrum.malformed"] += 1
         found = salvage(line)
         if found.rid is not None or found.chi not in NEVER_ANSWERED:
             told = error_tone(Qualifier.TONE_MALFORMED, str(error), rid=found.rid, sid=found.sid, call_id=found.call_id)
@@ -229,7 +217,7 @@ class Session:
         if found.chi:
             call_id = ABSENT if found.call_id is None else found.call_id
             read = Envelope(chi=found.chi, rid=found.rid, sid=found.sid, raw_call_id=call_id)
-            self._slip = read, str(error), self._clock.callLater(0, self._tell_slip)
+            self._slip = read, str(error), self._server.clock.callLater(0, self._tell_slip)
 
     def _tell_slip(self) -> None:
         """Before what comes behind it; but where the connection ended in that line, the loss is told instead."""
@@ -244,7 +232,7 @@ class Session:
     def _echo(self, rid: str, dusk: int | None) -> None:
         """The receipt; of a tone past its dusk it says so, and the node tells whoever waits."""
         echo: dict[str, object] = {"chi": "echo", "rid": rid, "ok": True}
-        if is_expired(dusk, self._wall_ms()):
+        if is_expired(dusk, self._server.wall_ms()):
             echo |= {"ok": False, "error": "past dusk"}
         self._outbox.push(encode(echo), droppable=True)
 
@@ -256,8 +244,8 @@ class Session:
                 self._slow.cancel()
                 self._slow = None
             if self._outbox.dropped:
-                self._counters["thrum.dropped"] += self._outbox.dropped
+                self._server.counters["thrum.dropped"] += self._outbox.dropped
             self.log.debug("local client {client} is gone: {reason}", client=self.client_id, reason=reason)
             self._tell_slip()
-            self._ended(self)
+            self._server.sessions.pop(self.client_id, None)
             self._node.client_left(self)

@@ -350,8 +350,8 @@ class SettingsTests(HumdTestCase):
     def test_shared_ceilings(self) -> None:
         """What waits to be written, and what is unfinished, counts over peers and programs together."""
         humd = self.humd(self.settings(limits=Limits(client_queue_bytes=3 * 2**20)))
-        self.assertIs(humd.thrum._queues, humd.ensemble.queues)
-        self.assertEqual(humd.thrum._queue_bytes, 3 * 2**20)
+        self.assertIs(humd.thrum.queues, humd.ensemble.queues)
+        self.assertEqual(humd.thrum.queue_bytes, 3 * 2**20)
         self.assertIs(humd.tls._budget, humd.ensemble.budget)
 
     def test_level_and_ceilings(self) -> None:
