@@ -23,6 +23,7 @@ from typing import Final
 from ensemble.conversations.ask import OVERHEAD, Ask, Asked, Kind, Served
 from ensemble.conversations.outputs import Side
 from ensemble.identity import HumdId
+from ensemble.tone import Envelope
 
 MAX_ASKS: Final = 4096  # per asker, open and remembered
 MAX_KEYS: Final = 2 * 1024 * 1024  # bytes of sids, callIds and rids, per asker; and of all orphans
@@ -66,15 +67,17 @@ class AskBook:
         served = self.servers.get(server)
         return 0 if served is None else served.prompts
 
-    def holder(self, server: Side, kind: Kind, rid: str | None, sid: str | None, call_id: str | None) -> Ask | None:
+    def holder(self, server: Side, kind: Kind, envelope: Envelope) -> Ask | None:
         """The open ask that has the key by which the answer to such an ask would come first."""
         served = self.servers.get(server)
         if served is None:
             return None
         if kind is Kind.PROMPT:
-            held = served.sids.get(sid)
+            held = served.sids.get(envelope.sid)
+        elif envelope.call_id:
+            held = served.calls.get(envelope.call_id)
         else:
-            held = served.calls.get(call_id) if call_id else served.rids.get(rid)
+            held = served.rids.get(envelope.rid)
         return held if held is not None and held.open else None
 
     def conversation(self, asker: Side, sid: str | None) -> Ask | None:
@@ -108,24 +111,16 @@ class AskBook:
             self._crowd_out()
         return self.size < MAX_BYTES or asked is None or asked.held < SHARE
 
-    def open(
-        self,
-        asker: Side,
-        server: Side,
-        kind: Kind,
-        rid: str | None,
-        sid: str | None,
-        call_id: str | None,
-        now: float,
-    ) -> Ask | None:
+    def open(self, asker: Side, server: Side, kind: Kind, envelope: Envelope, now: float) -> Ask | None:
         """
-        Remember an ask under the keys that are free.  There must be room: L{has_room}.
+        Remember an ask under those keys of its tone that are free.  There must be room: L{has_room}.
 
         With a local server only a prompt claims the sid.
 
         :returns: None where no key is left to find it by; nothing is remembered then.
         """
         self.sweep(now)
+        rid, sid, call_id = envelope.rid, envelope.sid, envelope.call_id
         ask = Ask(asker, server, kind, rid, sid, call_id)
         served = self.servers.get(server)
         if served is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from ensemble.identity import HumdId
+from ensemble.tone import Envelope
 
 if TYPE_CHECKING:
     from ensemble.conversations.ask import Ask
@@ -29,9 +30,7 @@ class Asking(NamedTuple):
 
     ask: Ask | None
     asker: Side
-    rid: str | None
-    sid: str | None
-    call_id: str | None
+    envelope: Envelope
     joined: bool
 
 

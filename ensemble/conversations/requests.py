@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from ensemble.conversations.ask import Ask, Kind
+from ensemble.conversations.ask import Kind
 from ensemble.conversations.asks import MAX_ASKS
 from ensemble.conversations.outputs import Asking, Output, Side
 from ensemble.conversations.prompt import DEFAULT_MODEL, for_worker
@@ -116,7 +116,7 @@ class Requests:
                 f"`to` is no humd id ({error}): leave it out, or put the full id of a peer there",
             )
         if chi in REPLIES or chi in NEVER_ANSWERED:
-            context = Asking(None, client_id, envelope.rid, envelope.sid, envelope.call_id, False)
+            context = Asking(None, client_id, envelope, False)
             return [self._tell.hand(peer, envelope, line, context)]
         kind = _KINDS.get(chi) or (Kind.PASSING if chi in KNOWN else Kind.OTHER)
         if kind is Kind.PROMPT and not envelope.sid:
@@ -248,29 +248,26 @@ class Requests:
         return [self._tell.hand(server, envelope, line, found)]
 
     def _remember(self, asker: Side, server: Side, kind: Kind, envelope: Envelope, now: float) -> Asking | _Refusal:
-        book, rid, sid, call_id = self._book, envelope.rid, envelope.sid, envelope.call_id
-        ask: Ask | None = None
+        book, rid = self._book, envelope.rid
         if kind is Kind.PASSING:
             # Nobody waits for it: with a full book it goes unremembered, for it may be the cancel that makes room.
-            if book.has_room(asker):
-                ask = book.open(asker, server, kind, rid, sid, call_id, now)
-            return Asking(ask, asker, rid, sid, call_id, False)
-        held = book.holder(server, kind, rid, sid, call_id)
+            ask = book.open(asker, server, kind, envelope, now) if book.has_room(asker) else None
+            return Asking(ask, asker, envelope, False)
+        held = book.holder(server, kind, envelope)
         if held is not None:
             if held.asker == asker and held.kind is kind:
                 if rid and rid != held.rid and not book.may_grow(asker):
                     return self._full()
                 if held.alive:  # it may have made room, where nobody knows whether it is ever answered
                     book.join(held, rid)
-                    return Asking(held, asker, rid, sid, call_id, True)
+                    return Asking(held, asker, envelope, True)
             elif kind is not Kind.PROMPT:
                 return _KEY_IN_USE
             elif held.asker != asker:
                 return _SID_IN_USE
         if not book.has_room(asker):
             return self._full()
-        ask = book.open(asker, server, kind, rid, sid, call_id, now)
-        return Asking(ask, asker, rid, sid, call_id, False)
+        return Asking(book.open(asker, server, kind, envelope, now), asker, envelope, False)
 
     def _full(self) -> _Refusal:
         return _CROWDED if self._book.crowded else _FULL

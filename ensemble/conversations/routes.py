@@ -214,7 +214,7 @@ class Routes:
             ask = served.rids.get(said.rid) or served.calls.get(said.call_id) or served.sids.get(said.sid)
         if ask is None or ask.asker is None:
             return [self._tell.drop("replies.broken" if said.chi in REPLIES else "tones.dropped")]
-        context = Asking(ask, ask.asker, said.rid, said.sid, said.call_id, False)
+        context = Asking(ask, ask.asker, said, False)
         return self.delivery_failed(ToPeer(peer, line, False, context), qualifier, message)
 
     def peer_has_room(self, peer: HumdId) -> list[Output]:
@@ -259,7 +259,7 @@ class Routes:
     def _asking_failed(
         self, context: Asking, output: ToClient | ToPeer, qualifier: Qualifier, message: str
     ) -> list[Output]:
-        ask, book = context.ask, self._book
+        ask, book, rid = context.ask, self._book, context.envelope.rid
         if output.droppable:
             self.counters["tones.dropped"] += 1
         if ask is None:
@@ -270,9 +270,9 @@ class Routes:
             if ask.kind is not Kind.PASSING:
                 return self._tell.fail(ask, qualifier, message, server_gone=True)
             book.forget(ask)
-        elif ask.open and ask.asker == context.asker and not book.part(ask, context.rid) and ask.rid == context.rid:
+        elif ask.open and ask.asker == context.asker and not book.part(ask, rid) and ask.rid == rid:
             book.let_go(ask)  # nothing else that this asker said is in progress: the error is the end of it
-        return [self._tell.error(context.asker, qualifier, message, context.rid, context.sid, context.call_id)]
+        return self._tell.answer(context.asker, context.envelope, qualifier, message)
 
     def _reply_failed(
         self, context: Ask | Closing, output: ToClient | ToPeer, qualifier: Qualifier, message: str

@@ -10,6 +10,7 @@ from ensemble.conversations import COUNTERS, MAX_ASKS, MAX_ORPHANS, REMEMBERED, 
 from ensemble.conversations.ask import Ask, Kind
 from ensemble.conversations.asks import MAX_KEYS, AskBook
 from ensemble.identity import HumdId
+from ensemble.tone import Envelope
 from tests.conversations.desk import P, Q, WorkerTestCase, errors, to
 from tests.conversations.test_crowds import stranger
 
@@ -232,13 +233,13 @@ class BookTests(SynchronousTestCase):
         self.book = AskBook(Counter())
 
     def ask(self, kind: Kind, rid: str | None = "r", sid: str | None = "s") -> Ask:
-        found = self.book.open("a", P, kind, rid, sid, None, 0.0)
+        found = self.book.open("a", P, kind, Envelope(chi="x", rid=rid, sid=sid), 0.0)
         assert found is not None
         return found
 
     def test_a_tone_without_keys(self) -> None:
         """What no answer could name leaves nothing behind."""
-        self.assertIsNone(self.book.open("a", P, Kind.PASSING, None, None, None, 0.0))
+        self.assertIsNone(self.book.open("a", P, Kind.PASSING, Envelope(chi="x"), 0.0))
         self.assertEqual((self.book.servers, self.book.askers), ({}, {}))
 
     def test_rids_of_joining_tones(self) -> None:
@@ -257,7 +258,7 @@ class BookTests(SynchronousTestCase):
 
     def test_letting_an_orphan_go(self) -> None:
         """An orphan has no asker to let it go: it stays."""
-        ask = self.book.open("a", "w", Kind.PROMPT, "r", "s", None, 0.0)
+        ask = self.book.open("a", "w", Kind.PROMPT, Envelope(chi="x", rid="r", sid="s"), 0.0)
         assert ask is not None
         self.book.let_go(ask)
         self.book.let_go(ask)

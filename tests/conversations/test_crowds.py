@@ -10,6 +10,7 @@ from ensemble.conversations import MAX_KEYS, asks
 from ensemble.conversations.ask import OVERHEAD, Ask, Kind
 from ensemble.conversations.asks import SHARE, AskBook
 from ensemble.identity import HumdId
+from ensemble.tone import Envelope
 from tests.conversations.desk import Desk, Got, P, Q, errors, to
 
 MAX_BYTES = 16 * 1024 * 1024  # instead of four times as many: it takes as much less time
@@ -133,7 +134,7 @@ class SizeTests(SynchronousTestCase):
             now += 1
             for number in range(500):
                 asker = stranger(number)
-                ask = book.open(asker, "w", Kind.CALL, None, None, f"{number}.{now}", 0.0)
+                ask = book.open(asker, "w", Kind.CALL, Envelope(chi="tool-call", raw_call_id=f"{number}.{now}"), 0.0)
                 assert ask is not None
                 book.close(ask, 0.0)
         self.assertTrue(book.has_room(P))
