@@ -14,7 +14,7 @@ from ensemble.command import checks
 from ensemble.command.control import DaemonRefused, NoDaemon, Unanswered, ask_daemon, dict_of, texts_of
 from ensemble.command.findings import Finding, Grade, count, fail, ok, show, warn
 from ensemble.command.here import Here, socket_gone
-from ensemble.command.hints import ONLY_IPV6, is_loopback, near_only, trust_line
+from ensemble.command.hints import ONLY_IPV6, is_loopback, near_only, places, trust_line
 from ensemble.command.naming import rows_of
 from ensemble.command.outcome import FAILED, OK
 from ensemble.command.output import brief
@@ -71,9 +71,7 @@ def own_hints(listening: list[str], reached: dict[str, Reached]) -> list[Finding
             warn("listening", "humd listens nowhere: it can dial, nobody can dial it", "give it --listen tls:14731")
         ]
     found, lost = [], ONLY_IPV6 in near_only(listening)
-    for hint in listening:
-        if hint.startswith("tls-fp:"):
-            continue  # of the certificate, and no place
+    for hint in places(listening):
         tried = reached.get(hint)
         if tried is not None and tried.trouble:
             found.append(

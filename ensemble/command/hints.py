@@ -35,17 +35,22 @@ def trust_line(humd_id: HumdId, hints: Iterable[str]) -> str:
     return shlex.join(("ensemble", "trust", humd_id.full, *hints))
 
 
+def places(hints: Iterable[str]) -> list[str]:
+    """Those that somebody can dial: a C{tls-fp:} is of the certificate, and no place."""
+    return [hint for hint in hints if not hint.startswith("tls-fp:")]
+
+
 def near_only(hints: Iterable[str]) -> str:
     """What is to be said of hints that lead to this machine only from itself; empty where one may from elsewhere."""
-    if not all(map(is_loopback, _places(hints))):
+    if not all(map(is_loopback, places(hints))):
         return ""
     return "only programs on this machine can reach that address" + (f"; {ONLY_IPV6}" if is_ipv6_only() else "")
 
 
 def inside_only(hints: Iterable[str]) -> str:
     """What is to be said of hints that only a network of its own can dial; empty where others may, too."""
-    places = _places(hints)
-    if not places or not all(map(is_inside, places)):
+    dialled = places(hints)
+    if not dialled or not all(map(is_inside, dialled)):
         return ""
     return (
         "from outside this network nobody can dial that address: there it is left out, and this humd dials; "
@@ -70,10 +75,6 @@ def is_inside(text: str) -> bool:
     """Whether a hint is an address of those that networks behind a NAT, or of their own, have."""
     ip = _address(_host(text))
     return ip is not None and any(ip in each for each in _INSIDE if each.version == ip.version)
-
-
-def _places(hints: Iterable[str]) -> list[str]:
-    return [hint for hint in hints if not hint.startswith("tls-fp:")]
 
 
 def _host(text: str) -> str:

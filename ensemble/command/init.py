@@ -20,7 +20,7 @@ from attrs import asdict, frozen
 
 from ensemble.command.control import texts_of
 from ensemble.command.here import Here, has_state_dir
-from ensemble.command.hints import inside_only, near_only, of_listeners, trust_line
+from ensemble.command.hints import inside_only, near_only, of_listeners, places, trust_line
 from ensemble.command.outcome import OK, BadUsage, CommandFailed
 from ensemble.command.start import Manager
 from ensemble.command.unit import (
@@ -289,7 +289,7 @@ def _remarks(report: Report) -> list[str]:
     if near := near_only(report.hints):
         return [near]
     if report.guessed:
-        wire = next(hint for hint in report.hints if not hint.startswith("tls-fp:")).partition(":")[0]
+        wire = places(report.hints)[0].partition(":")[0]
         named = f"the address is what this machine calls itself; others may need another: --advertise {wire}:HOST:PORT"
         return list(filter(None, (inside_only(report.hints), named)))
     return []
