@@ -11,7 +11,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from bench.measure import percentiles, raise_descriptor_limit, resident, say, tell, tell_rate
@@ -119,22 +119,15 @@ async def hold(count: int) -> None:
 
 
 def main(command: str, *rest: str) -> None:
-    numbers = [int(text) for text in rest]
-    match command:
-        case "recv":
-            asyncio.run(accept_one(recv))
-        case "echo":
-            asyncio.run(accept_one(echo))
-        case "relay":
-            asyncio.run(accept_one(relay(*numbers)))
-        case "send":
-            asyncio.run(send(*numbers))
-        case "rtt":
-            asyncio.run(rtt(*numbers))
-        case "hold":
-            asyncio.run(hold(*numbers))
-        case _:
-            raise SystemExit(__doc__)
+    commands: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
+        "recv": lambda: accept_one(recv),
+        "echo": lambda: accept_one(echo),
+        "relay": lambda out: accept_one(relay(out)),
+        "send": send,
+        "rtt": rtt,
+        "hold": hold,
+    }
+    asyncio.run(commands[command](*map(int, rest)))
 
 
 if __name__ == "__main__":

@@ -136,7 +136,6 @@ def idle(size: Size) -> list[Contest]:
 
 
 def tls(size: Size) -> list[Contest]:
-    facts = {"tones": size.tones, "tone_bytes": len(LINE)}
     links = size.links // 2
     stream = (
         Program("tls", "the wire contest's work, over TLS", runs.pair(runs.STREAM, size.tones, "tls"), "rate"),
@@ -163,37 +162,16 @@ def tls(size: Size) -> list[Contest]:
         ),
         Program("quiet", "the same link, nobody else", runs.flooded(size.tones, 0), "rate"),
     )
-    per_turn = {**facts, "tones_per_turn": TURN}
+    ceiling = Against("link", "ceiling", goal=1.0, at_most=True)
+    against_quiet = (Against("flooded", "quiet", goal=0.5), Against("trickled", "quiet", goal=0.5))
+    per_turn = {"tones": size.tones, "tone_bytes": len(LINE), "tones_per_turn": TURN}
+    made = {"handshakes": size.handshakes}
     return [
         Contest("tls", "tones/s", stream, (Against("tls", "wire", goal=0.7, stretch=0.85),), per_turn),
-        Contest(
-            "handshakes",
-            "handshakes/s",
-            handshakes,
-            (Against("link", BARE, goal=0.5),),
-            {"handshakes": size.handshakes},
-        ),
-        Contest(
-            f"handshakes, {AT_ONCE} at once",
-            "handshakes/s",
-            many,
-            (Against("link", BARE),),
-            {"handshakes": size.handshakes},
-        ),
-        Contest(
-            "idle over tls",
-            "resident bytes per link",
-            held,
-            (Against("link", "ceiling", goal=1.0, at_most=True),),
-            {"links": links},
-        ),
-        Contest(
-            "flood",
-            "tones/s",
-            flood,
-            (Against("flooded", "quiet", goal=0.5), Against("trickled", "quiet", goal=0.5)),
-            per_turn,
-        ),
+        Contest("handshakes", "handshakes/s", handshakes, (Against("link", BARE, goal=0.5),), made),
+        Contest(f"handshakes, {AT_ONCE} at once", "handshakes/s", many, (Against("link", BARE),), made),
+        Contest("idle over tls", "resident bytes per link", held, (ceiling,), {"links": links}),
+        Contest("flood", "tones/s", flood, against_quiet, per_turn),
     ]
 
 
