@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 
 def say(line: str) -> None:
@@ -37,8 +38,7 @@ def perform(commands: Sequence[Callable[..., object]], words: Sequence[str]) -> 
 def resident() -> int:
     """Bytes of this process that are in memory now, what could be freed having been freed."""
     gc.collect()
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
@@ -53,8 +53,8 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
 def be_nice() -> None:
     """Leave the processors to all others.  Linux shares them out among sessions first, and each side has its own."""
     os.nice(19)
-    with suppress(OSError), open("/proc/self/autogroup", "w") as group:
-        group.write("19")
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text("19")
 
 
 def raise_descriptor_limit(wanted: int) -> None:

@@ -58,6 +58,11 @@ class End:
     def room(self) -> None:
         """The wire takes more again."""
 
+    def more(self) -> None:
+        """L{room} in a later turn, unless the wire is full by then."""
+        if not self.is_full:
+            self.room()
+
     def gone(self) -> None:
         """The wire is closed."""
         finish()
@@ -122,10 +127,6 @@ class Sender(End):
             self.outbox.when_empty(self.wire.close)
         else:
             reactor.callLater(0, self.more)
-
-    def more(self) -> None:
-        if not self.is_full:
-            self.room()
 
 
 class Echo(End):

@@ -60,10 +60,6 @@ class Worker(End):
         else:
             self.push(encode({"chi": "finish", "sid": self.tone["sid"], "finishReason": "stop"}))
 
-    def more(self) -> None:
-        if not self.is_full:
-            self.room()
-
 
 class Asker(End):
     """Asks until the other daemon is linked; the clock runs from the first chunk to the finish."""

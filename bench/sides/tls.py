@@ -72,7 +72,7 @@ def accept(count: int) -> None:
 def shake(port: int, count: int) -> None:
     sessions = context()
     for _ in range(count + 1):
-        _dial(sessions, socket.create_connection(("127.0.0.1", port)), b"localhost").close()
+        _dial(sessions, socket.create_connection(("127.0.0.1", port))).close()
 
 
 def gather(count: int) -> None:
@@ -131,9 +131,9 @@ def _is_over(selector: selectors.BaseSelector, end: SSL.Connection) -> bool:
     return True
 
 
-def _dial(sessions: SSL.Context, below: socket.socket, name: bytes) -> SSL.Connection:
+def _dial(sessions: SSL.Context, below: socket.socket) -> SSL.Connection:
     end = SSL.Connection(sessions, below)
-    end.set_tlsext_host_name(name)
+    end.set_tlsext_host_name(b"localhost")
     end.set_connect_state()
     end.do_handshake()
     return end
@@ -186,7 +186,7 @@ def finish(port: int) -> None:
             below = socket.create_connection(("127.0.0.1", port), WAIT, ("127.1.1.1", 0))
             below.settimeout(None)  # OpenSSL wants a blocking one, so the system keeps the time
             below.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", WAIT, 0))
-            held.append(_dial(sessions, below, b"localhost"))
+            held.append(_dial(sessions, below))
         except (OSError, SSL.Error):
             continue
         if len(held) > FINISHED:
