@@ -144,8 +144,7 @@ class Screen:
 
     def raw(self, text: str) -> None:
         """Exactly this, at once."""
-        self._write(text)
-        self.flush()
+        self._write(text, flush=True)
 
     def flush(self) -> None:
         """What was written leaves."""

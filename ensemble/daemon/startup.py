@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -44,7 +45,7 @@ class Launch:
     def __init__(self, twistd: Mapping[str, Any]) -> None:
         """:param twistd: its options; nothing where there are none."""
         self.sheds_privileges = twistd.get("uid") is not None or twistd.get("gid") is not None
-        self._pidfile = twistd.get("pidfile") or ""
+        self._pidfile = Path(twistd.get("pidfile") or "")
         self._stderr: int | None = None
         self._front: int | None = None
         try:
@@ -87,10 +88,8 @@ class Launch:
 
     def _remove_pidfile(self) -> None:
         try:
-            with open(self._pidfile, encoding="ascii", errors="replace") as file:
-                ours = file.read().strip() == str(os.getpid())
-            if ours:
-                os.unlink(self._pidfile)
+            if self._pidfile.read_text("ascii", "replace").strip() == str(os.getpid()):
+                self._pidfile.unlink()
         except OSError:
             pass  # there is none, or it is not ours to remove
 
