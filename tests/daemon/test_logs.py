@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import stat
+from collections.abc import Callable
 from contextlib import nullcontext
 from glob import glob
 from pathlib import Path
@@ -201,6 +202,15 @@ class PlanTests(SynchronousTestCase):
     def plan(self, **twistd: Any) -> LogPlan:
         return LogPlan.of(twistd, "text", LogLevel.info)
 
+    def log(self, path: str) -> Callable[[str], None]:
+        """What writes texts to the log that a daemon has there; until the test is over SIGUSR1 is nobody else's."""
+        self.addCleanup(signal.signal, signal.SIGUSR1, signal.signal(signal.SIGUSR1, signal.SIG_DFL))
+        observer = self.plan(nodaemon=0, logfile=path).observer()
+        assert observer is not None
+        return lambda text: observer(
+            {"log_format": "{text}", "text": text, "log_level": LogLevel.info, "log_namespace": "here"}
+        )
+
     def test_as_twistd_does(self) -> None:
         """To stdout in the foreground, to twistd.log in the background, and to the file that was named in both."""
         self.assertEqual(self.plan().file, "-")
@@ -217,11 +227,8 @@ class PlanTests(SynchronousTestCase):
     def test_file(self) -> None:
         """The file is written; SIGUSR1, unless it is somebody else's, turns it as C{twistd} does, or begins another."""
         path = self.mktemp()
-        before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-        self.addCleanup(signal.signal, signal.SIGUSR1, before)
-        observer = self.plan(nodaemon=0, logfile=path).observer()
-        assert observer is not None
-        observer({"log_format": "hello", "log_level": LogLevel.info, "log_namespace": "here"})
+        say = self.log(path)
+        say("hello")
         with open(path) as file:
             self.assertIn("hello", file.read())
         ours = signal.getsignal(signal.SIGUSR1)
@@ -239,7 +246,7 @@ class PlanTests(SynchronousTestCase):
         os.rename(path, f"{path}-moved")
         ours(signal.SIGUSR1, None)
         called[1]()
-        observer({"log_format": "hello again", "log_level": LogLevel.info, "log_namespace": "here"})
+        say("hello again")
         with open(path) as file:
             self.assertIn("hello again", file.read())
 
@@ -248,16 +255,10 @@ class PlanTests(SynchronousTestCase):
         folder, moved = self.mktemp(), self.mktemp()
         os.mkdir(folder)
         path = os.path.join(folder, "log")
-        before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-        self.addCleanup(signal.signal, signal.SIGUSR1, before)
-        observer = self.plan(nodaemon=0, logfile=path).observer()
+        say = self.log(path)
         ours = signal.getsignal(signal.SIGUSR1)
-        assert observer is not None
         assert callable(ours)
         self.patch(reactor, "callFromThread", lambda turn: turn())
-
-        def say(text: str) -> None:
-            observer({"log_format": "{text}", "text": text, "log_level": LogLevel.info, "log_namespace": "here"})
 
         def refuse(*_: Any) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -285,42 +286,31 @@ class PlanTests(SynchronousTestCase):
     def test_no_descriptor_is_left(self) -> None:
         """A log that is too long stays as it is while no file can be opened."""
         path = self.mktemp()
-        before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        self.addCleanup(signal.signal, signal.SIGUSR1, before)
-        observer = self.plan(nodaemon=0, logfile=path).observer()
-        assert observer is not None
+        say = self.log(path)
         for text in ("x" * 1_000_000, "none left", "some left"):
             with patch("os.dup", side_effect=OSError) if text == "none left" else nullcontext():
-                observer({"log_format": "{text}", "text": text, "log_level": LogLevel.info, "log_namespace": "here"})
+                say(text)
         self.assertIn("none left", Path(f"{path}.1").read_text())
         self.assertIn("some left", Path(path).read_text())
 
     def test_mode(self) -> None:
         """A log that we begin is ours alone, whatever the umask; one that is there keeps its mode, as do the next."""
         self.addCleanup(os.umask, os.umask(0))
-        before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        self.addCleanup(signal.signal, signal.SIGUSR1, before)
         for mode in (0o600, 0o640):
             path = self.mktemp()
             if mode != 0o600:
                 os.close(os.open(path, os.O_CREAT, mode))
-            observer = self.plan(nodaemon=0, logfile=path).observer()
-            assert observer is not None
+            say = self.log(path)
             for _ in range(2):
-                text = "x" * 1_000_000
-                observer({"log_format": "{text}", "text": text, "log_level": LogLevel.info, "log_namespace": "here"})
+                say("x" * 1_000_000)
             self.assertEqual([stat.S_IMODE(os.stat(each).st_mode) for each in (path, f"{path}.1")], [mode] * 2)
 
     def test_old_files(self) -> None:
         """However much is logged, nine old files are kept."""
         path = self.mktemp()
-        before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        self.addCleanup(signal.signal, signal.SIGUSR1, before)
-        observer = self.plan(nodaemon=0, logfile=path).observer()
-        assert observer is not None
+        say = self.log(path)
         for number in range(13):
-            text = f"{number} " + "x" * 1_000_000
-            observer({"log_format": "{text}", "text": text, "log_level": LogLevel.info, "log_namespace": "here"})
+            say(f"{number} " + "x" * 1_000_000)
         self.assertEqual(sorted(glob(f"{path}.*")), [f"{path}.{number}" for number in range(1, 10)])
 
     def test_file_that_cannot_be(self) -> None:
