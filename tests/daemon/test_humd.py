@@ -226,10 +226,7 @@ class StopTests(HumdTestCase):
         self.assertEqual(two.ensemble.peers(), [])
 
     def pair(self) -> tuple[Humd, Humd]:
-        return (
-            self.humd(self.settings(admit_any=True)),
-            self.humd(self.settings(admit_any=True)),
-        )
+        return self.humd(self.settings(admit_any=True)), self.humd(self.settings(admit_any=True))
 
 
 class ReloadTests(HumdTestCase):
@@ -245,38 +242,30 @@ class ReloadTests(HumdTestCase):
         self.assertEqual([client[:2] for client in self.reactor.tcpClients], [("192.0.2.7", 14730)])
         self.assertIsNone(humd.ensemble.policy.admits(change.added[0], False))
 
-    def test_removed_rows_are_told(self) -> None:
-        """A row that is gone costs the link: the peer reads that it was removed."""
-        one, two = self.humd(), self.humd(self.settings(admit_any=True))
+    def linked(self, **more: Any) -> tuple[Humd, Humd]:
+        """Two that are linked, the second of which has a row with the first."""
+        one, two = self.humd(self.settings(**more)), self.humd(self.settings(admit_any=True))
         self.write_peers(one, {"humd_id": two.me.full})
         one.reload()
         self.join(two, one)
         self.assertEqual(one.ensemble.peers(), [two.me])
-        self.write_peers(one)
-        with capturedLogs() as events:
-            change = one.reload()
-            settle(self.reactor)
-        self.assertEqual(change.removed, (two.me,))
-        self.assertIn("removed", [event.get("reason") for event in events])
-        self.assertEqual((one.ensemble.peers(), two.ensemble.peers()), ([], []))
+        return one, two
 
-    def test_removed_rows_are_told_even_where_anybody_may_come(self) -> None:
-        """With C{--admit any} too, a row that is gone is told goodbye."""
-        one, two = self.humd(self.settings(admit_any=True)), self.humd(self.settings(admit_any=True))
-        self.write_peers(one, {"humd_id": two.me.full})
-        one.reload()
-        self.join(two, one)
-        self.write_peers(one)
-        one.reload()
-        settle(self.reactor)
-        self.assertEqual(one.ensemble.peers(), [])
+    def test_removed_rows_are_told(self) -> None:
+        """A row that is gone costs the link, with C{--admit any} too: the peer reads that it was removed."""
+        for admit_any in (False, True):
+            one, two = self.linked(admit_any=admit_any)
+            self.write_peers(one)
+            with capturedLogs() as events:
+                change = one.reload()
+                settle(self.reactor)
+            self.assertEqual(change.removed, (two.me,))
+            self.assertIn("removed", [event.get("reason") for event in events])
+            self.assertEqual((one.ensemble.peers(), two.ensemble.peers()), ([], []))
 
     def test_changed_rows_are_judged_again(self) -> None:
         """A row that only got an alias keeps its link; one that now demands a secure wire loses a plain one."""
-        one, two = self.humd(), self.humd(self.settings(admit_any=True))
-        self.write_peers(one, {"humd_id": two.me.full})
-        one.reload()
-        self.join(two, one)
+        one, two = self.linked()
         self.write_peers(one, {"humd_id": two.me.full, "alias": "two"})
         self.assertEqual(one.reload().changed, (two.me,))
         settle(self.reactor)
