@@ -69,8 +69,7 @@ class SessionTests(SynchronousTestCase):
 
     def test_what_is_queued_leaves_before_the_end(self) -> None:
         """A stop, and an error that ends the connection, wait for a full wire; a program that reads nothing is cut."""
-        (session,) = self.house.thrum.sessions.values()
-        session.wire_full()
+        session = self.stalled()
         session.deliver(encode({"chi": "log", "n": 1}))
         session.close()
         session.close()
@@ -81,8 +80,7 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.program.heard[1:], [{"chi": "log", "n": 1}])
         self.assertIsNotNone(self.program.lost)
         lazy = Program(self.world, self.house)
-        (session,) = self.house.thrum.sessions.values()
-        session.wire_full()
+        session = self.stalled()
         session.line_refused(LineTooLong(9, 8, []))
         self.world.advance(4.5)
         self.assertIsNone(lazy.lost)
@@ -140,8 +138,7 @@ class SessionTests(SynchronousTestCase):
 
     def test_a_program_that_reads_slowly_stays(self) -> None:
         """Whatever it takes, it has half a minute more for what follows; once there was room its time does not run."""
-        (session,) = self.house.thrum.sessions.values()
-        session.wire_full()
+        session = self.stalled()
         self.fill(session, 9)
         for _ in range(3):
             self.world.advance(DEADLINES.client_slow_seconds - 1)
@@ -154,8 +151,7 @@ class SessionTests(SynchronousTestCase):
 
     def test_a_program_that_goes_while_it_is_full(self) -> None:
         """No timer of its own stays behind."""
-        (session,) = self.house.thrum.sessions.values()
-        session.wire_full()
+        session = self.stalled()
         self.fill(session, 9)
         self.program.wire.close()
         self.world.advance(DEADLINES.client_slow_seconds + 1)
@@ -163,8 +159,7 @@ class SessionTests(SynchronousTestCase):
 
     def test_errors_have_a_ceiling(self) -> None:
         """Errors are taken over the bound; at twice of it the program goes at once."""
-        (session,) = self.house.thrum.sessions.values()
-        session.wire_full()
+        session = self.stalled()
         line = b"x" * (2**20 - 1)
         taken = [session.deliver(line, final=True) for _ in range(16)]
         self.assertEqual((taken, self.house.thrum.sessions != {}), ([True] * 16, True))
@@ -176,14 +171,19 @@ class SessionTests(SynchronousTestCase):
 
     def test_a_last_word_with_a_full_queue(self) -> None:
         """What was wrong with a program's last line is told also where its queue is full."""
-        (session,) = self.house.thrum.sessions.values()
-        session.wire_full()
+        session = self.stalled()
         self.fill(session, 9)
         session.line_refused(LineTooLong(9, 8, []))
         session.wire_drained()
         self.world.settle()
         self.assertEqual(self.program.heard[-1]["qualifier"], "tone.too-large")
         self.assertIsNotNone(self.program.lost)
+
+    def stalled(self) -> Session:
+        """The only session, whose wire takes nothing."""
+        (session,) = self.house.thrum.sessions.values()
+        session.wire_full()
+        return session
 
     def ask_too_much(self, asker: ThrumClient) -> list[Stream]:
         """Prompts for the program, which reads nothing, until its queue refuses some; that was six seconds ago."""
@@ -202,8 +202,7 @@ class SessionTests(SynchronousTestCase):
 
     def test_what_is_dropped_is_counted(self) -> None:
         """Receipts that had to make room for what somebody waits for are counted, once the program is gone."""
-        (session,) = self.house.thrum.sessions.values()
-        session.wire_full()
+        session = self.stalled()
         for number in range(3):
             self.program.say({"chi": "perf-mark", "rid": f"r{number}"})
         self.assertTrue(session.deliver(b"x" * (8 * 1024 * 1024 - 1)))
