@@ -61,7 +61,6 @@ class StartTests(HumdTestCase):
         """The ports open first, the thrum socket appears last, and only then a dial takes a descriptor."""
         self.reactor = reactor = OrderlyReactor()
         settings = self.settings(listen=("tcp:14730", "tcp:14731:interface=127.0.0.1"))
-        settings.paths.peers_file.parent.mkdir(parents=True)
         self.write_peers(settings, {"humd_id": "humd_" + "ab" * 32, "hints": ["tcp:192.0.2.1:1"]})
         self.humd(settings)
         sockets = ["thrum.sock.control", "thrum.sock"]
@@ -72,7 +71,6 @@ class StartTests(HumdTestCase):
         following = [1024 - KEPT_FROM_DIALS + 1]
         descriptors = Descriptors(lambda: (1024, 1024), probe=lambda: following[0])
         settings = self.settings()
-        settings.paths.peers_file.parent.mkdir(parents=True)
         self.write_peers(settings, {"humd_id": "humd_" + "ab" * 32, "hints": ["tcp:192.0.2.1:1"]})
         humd = self.humd(settings, descriptors=descriptors)
         self.assertEqual(self.reactor.tcpClients, [])
@@ -87,7 +85,6 @@ class StartTests(HumdTestCase):
         self.reactor = reactor = NamingReactor()
         reactor.nameResolver = resolver  # Twisted's name for it
         settings = self.settings()
-        settings.paths.peers_file.parent.mkdir(parents=True)
         hints = ["tls:a.test:1", "tls:b.test:1", "tcp:c.test:1"]
         self.write_peers(settings, {"humd_id": "humd_" + "ab" * 32, "hints": hints, "plain": True})
         self.humd(settings)
