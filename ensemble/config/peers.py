@@ -20,6 +20,7 @@ import os
 import shlex
 import stat
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -98,15 +99,13 @@ class PeersFile:
     missing: bool = False
     places: tuple[int, ...] = field(default=(), eq=False)
     skipped: tuple[Skipped, ...] = field(default=(), eq=False)
-    _by_id: dict[HumdId, PeerRow] = field(init=False, repr=False, eq=False)
-    _by_alias: dict[str, PeerRow] = field(init=False, repr=False, eq=False)
 
-    @_by_id.default
-    def _index_ids(self) -> dict[HumdId, PeerRow]:
+    @cached_property
+    def _by_id(self) -> dict[HumdId, PeerRow]:
         return {row.humd_id: row for row in self.rows}
 
-    @_by_alias.default
-    def _index_aliases(self) -> dict[str, PeerRow]:
+    @cached_property
+    def _by_alias(self) -> dict[str, PeerRow]:
         return {row.alias: row for row in self.rows if row.alias is not None}
 
     def row(self, humd_id: HumdId) -> PeerRow | None:

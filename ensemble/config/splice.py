@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Set
+from functools import cached_property
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from ensemble.tone import read_document, write_document
 
@@ -25,17 +26,13 @@ _NEW_LINE: Final = re.compile(r"(?:\r\n|\n|\r)[ \t]*\Z")
 
 @frozen
 class Container:
-    """
-    The text of one array or object, from bracket to bracket.
-
-    :ivar spans: where each item, of an object each member, begins and ends, blanks around it left out.
-    """
+    """The text of one array or object, from bracket to bracket."""
 
     text: str
-    spans: tuple[tuple[int, int], ...] = field(init=False, repr=False)
 
-    @spans.default
-    def _find(self) -> tuple[tuple[int, int], ...]:
+    @cached_property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """Where each item, of an object each member, begins and ends, blanks around it left out."""
         found, depth, begin = [], 0, 1
         for mark in _MARK.finditer(self.text):
             if mark[0] in "[{":
