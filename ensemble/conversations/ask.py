@@ -8,6 +8,8 @@ from collections import OrderedDict
 from enum import Enum
 from typing import Final
 
+from attrs import define, field
+
 from ensemble.conversations.outputs import Side
 from ensemble.identity import HumdId
 
@@ -32,6 +34,7 @@ class Kind(Enum):
     PASSING = 4
 
 
+@define(eq=False, weakref_slot=False)
 class Ask:
     """
     One ask.  Only L{AskBook} changes it.
@@ -46,35 +49,23 @@ class Ask:
     :ivar size: bytes of its keys, as they count against a ceiling.
     """
 
-    __slots__ = (
-        "alive",
-        "asker",
-        "call_id",
-        "earlier",
-        "group",
-        "heads",
-        "heir",
-        "kind",
-        "open",
-        "rid",
-        "server",
-        "sid",
-        "size",
-    )
+    asker: Side | None
+    server: Side
+    kind: Kind
+    rid: str | None
+    sid: str | None
+    call_id: str | None
+    heir: HumdId | None = None
+    earlier: tuple[str | None, ...] = ()
+    group: list[int] | None = None
+    open: bool = field(init=False)
+    alive: bool = True
+    heads: tuple[bytes, ...] = ()
+    size: int = 0
 
-    def __init__(
-        self, asker: Side, server: Side, kind: Kind, rid: str | None, sid: str | None, call_id: str | None
-    ) -> None:
-        self.asker: Side | None = asker
-        self.heir: HumdId | None = None
-        self.server, self.kind = server, kind
-        self.rid, self.sid, self.call_id = rid, sid, call_id
-        self.earlier: tuple[str | None, ...] = ()
-        self.group: list[int] | None = None
-        self.open = kind is not Kind.PASSING
-        self.alive = True
-        self.heads: tuple[bytes, ...] = ()
-        self.size = 0
+    @open.default
+    def _begins_open(self) -> bool:
+        return self.kind is not Kind.PASSING
 
     def measure(self) -> int:
         """Bytes that the keys take which it has now."""
@@ -88,37 +79,39 @@ class Ask:
         return isinstance(asker, str) if self.heir is None else asker == self.heir
 
 
+@define(eq=False, weakref_slot=False)
 class Served:
-    """What one server was asked.  The three indexes are read for every reply."""
+    """
+    What one server was asked.  The three indexes are read for every reply.
 
-    __slots__ = ("asks", "calls", "open", "prompts", "rids", "sids")
+    :ivar open: how many are.
+    :ivar prompts: how many of them are prompts.
+    """
 
-    def __init__(self) -> None:
-        self.sids: dict[str | None, Ask] = {}
-        self.calls: dict[str | None, Ask] = {}
-        self.rids: dict[str | None, Ask] = {}
-        self.asks: dict[Ask, None] = {}
-        self.open = 0
-        self.prompts = 0  # open ones
+    sids: dict[str | None, Ask] = field(factory=dict)
+    calls: dict[str | None, Ask] = field(factory=dict)
+    rids: dict[str | None, Ask] = field(factory=dict)
+    asks: dict[Ask, None] = field(factory=dict)
+    open: int = 0
+    prompts: int = 0
 
 
+@define(eq=False, weakref_slot=False)
 class Asked:
     """
     What one asker asked.
 
     :ivar fading: what may be forgotten for something new of the same asker, the oldest first.
     :ivar ended: those of them that nobody waits for, so that they may be forgotten for others too.
+    :ivar prompts: the latest by sid.
     :ivar size: bytes of all keys.
     """
 
-    __slots__ = ("asks", "ended", "fading", "prompts", "size")
-
-    def __init__(self) -> None:
-        self.asks: dict[Ask, None] = {}
-        self.fading: OrderedDict[Ask, None] = OrderedDict()
-        self.ended: dict[Ask, None] = {}
-        self.prompts: dict[str | None, Ask] = {}  # the latest by sid
-        self.size = 0
+    asks: dict[Ask, None] = field(factory=dict)
+    fading: OrderedDict[Ask, None] = field(factory=OrderedDict)
+    ended: dict[Ask, None] = field(factory=dict)
+    prompts: dict[str | None, Ask] = field(factory=dict)
+    size: int = 0
 
     @property
     def held(self) -> int:
