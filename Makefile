@@ -17,7 +17,7 @@ help:
 	@echo 'make types      only mypy'
 	@echo 'make format     let ruff mend what it can'
 	@echo 'make coverage   the tests, with a report of the branches never taken'
-	@echo 'make docs       the documentation, in docs/_build/html'
+	@echo 'make docs       the documentation and the API reference, in docs/_build/html'
 	@echo 'make clean      remove what was made;  make distclean: .venv too'
 
 demo: ready-run
@@ -42,6 +42,7 @@ wheel-test: ready-test
 
 docs: ready-test
 	$(python) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(python) -m pydoctor -qq
 
 format: ready-test
 	$(python) -m ruff check --fix .

@@ -1,1 +1,1 @@
-"""Figures beside references: C{python -m bench wire|daemon|rtt|fanout|idle}.  Run it from a checkout."""
+"""Figures beside references: ``python -m bench wire|daemon|rtt|fanout|idle``.  Run it from a checkout."""

@@ -1,5 +1,5 @@
 """
-C{python -m bench wire|daemon|rtt|fanout|idle|tls [--rounds N] [--tones N] [--peer PATH] [--json]}.
+``python -m bench wire|daemon|rtt|fanout|idle|tls [--rounds N] [--tones N] [--peer PATH] [--json]``.
 
 Progress goes to stderr, the figures to stdout.  Exit status 0 when everything was measured, whatever the figures;
 1 when a process failed; 130 after Ctrl-C.  No process is left in any case.

@@ -1,8 +1,8 @@
 """
-The obvious program: asyncio streams and the standard C{json} module, a drain after every 64 tones.
+The obvious program: asyncio streams and the standard ``json`` module, a drain after every 64 tones.
 
-C{recv | send PORT N | echo | rtt PORT N | relay OUT | hold N}.  A listener prints C{READY PORT}; C{recv}, C{rtt} and
-C{hold} end with one line of JSON.
+``recv | send PORT N | echo | rtt PORT N | relay OUT | hold N``.  A listener prints ``READY PORT``; ``recv``, ``rtt``
+and ``hold`` end with one line of JSON.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def relay(out: int) -> Talk:
 
 
 async def hold(count: int) -> None:
-    """Accept C{count} connections, keep them, and say what they cost once asked on stdin."""
+    """Accept ``count`` connections, keep them, and say what they cost once asked on stdin."""
     raise_descriptor_limit(count + 64)
     kept: list[asyncio.StreamWriter] = []
 

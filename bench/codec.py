@@ -1,5 +1,5 @@
 """
-Why each call of the tone codec is made with msgspec or with ujson: C{python -m bench.codec [--json]}.
+Why each call of the tone codec is made with msgspec or with ujson: ``python -m bench.codec [--json]``.
 
 Two tables.  The first is speed: what each call costs, beside what the other library and Python's own would cost for the
 same work.  Ours does more than its rivals: the checks that they leave out are in its figure.  The second is why speed

@@ -1,8 +1,8 @@
 """
-Who is measured against whom, for each subcommand; how each program's processes are started stands in L{bench.runs}.
+Who is measured against whom, for each subcommand; how each program's processes are started stands in `bench.runs`.
 
-The references: C{sockets} (bare sockets, prebuilt bytes, no codec), C{asyncio+json} (the obvious program), and with
-C{--peer} C{tokio-pump} (the compiled stand-in for the existing daemon's wire).
+The references: ``sockets`` (bare sockets, prebuilt bytes, no codec), ``asyncio+json`` (the obvious program), and with
+``--peer`` ``tokio-pump`` (the compiled stand-in for the existing daemon's wire).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Processes and rounds.
 
-A I{contest} is a set of programs that do the same work, each in processes of its own.  One round runs every program
+A *contest* is a set of programs that do the same work, each in processes of its own.  One round runs every program
 once; a ratio is computed within its round, and only then the median is taken.  The machine may slow down between two
 rounds, it rarely does within one.
 """
@@ -79,7 +79,7 @@ class Side:
         """
         The next line on its stdout.
 
-        :raises SideFailed: it ended, or said nothing for C{patience} seconds.
+        :raises SideFailed: it ended, or said nothing for ``patience`` seconds.
         """
         deadline = time.monotonic() + patience
         while b"\n" not in self._said:
@@ -98,7 +98,7 @@ class Side:
         return line.decode()
 
     def ready(self) -> int:
-        """Wait for C{READY [PORT]}; the port, 0 where none was said."""
+        """Wait for ``READY [PORT]``; the port, 0 where none was said."""
         word, _, port = self.line().partition(" ")
         if word != "READY":
             raise SideFailed(f"{self.name}: said {word!r} instead of READY")
@@ -152,7 +152,7 @@ class Side:
 
 
 class Crew:
-    """The processes of one run of one program; none outlives the C{with} block."""
+    """The processes of one run of one program; none outlives the ``with`` block."""
 
     def __init__(self) -> None:
         self._sides: list[Side] = []
@@ -175,7 +175,7 @@ class Crew:
         return side
 
     def python(self, module: str, *argv: object) -> Side:
-        """Start C{python -m MODULE}."""
+        """Start ``python -m MODULE``."""
         return self.start(sys.executable, "-m", module, *map(str, argv))
 
     def check(self) -> None:
@@ -195,7 +195,7 @@ class Crew:
 
 @frozen
 class Program:
-    """One contestant: C{run} gives its figures by name, of which C{figure} is the one that is compared."""
+    """One contestant: ``run`` gives its figures by name, of which ``figure`` is the one that is compared."""
 
     name: str
     about: str

@@ -25,7 +25,7 @@ def tell(figures: Mapping[str, float]) -> None:
 
 
 def tell_rate(count: int, began: float) -> None:
-    """L{tell} for so many since then, in the time of C{time.perf_counter}."""
+    """`tell` for so many since then, in the time of ``time.perf_counter``."""
     tell({"n": count, "rate": count / (time.perf_counter() - began)})
 
 

@@ -1,5 +1,5 @@
 """
-How each program is started and what it said: every function here gives a C{run} for one L{bench.harness.Program}.
+How each program is started and what it said: every function here gives a ``run`` for one `bench.harness.Program`.
 
 Every figure is taken by the process at the receiving end, and every process is fresh.
 """
@@ -40,7 +40,7 @@ def _figures(side: Side, count: int | None = None) -> dict[str, float]:
 
 
 def pair(module: str, count: int, *over: str) -> Run:
-    """C{recv} and C{send PORT N} of one module."""
+    """``recv`` and ``send PORT N`` of one module."""
 
     def run(crew: Crew) -> dict[str, float]:
         receiver = crew.python(module, *over, "recv")
@@ -51,7 +51,7 @@ def pair(module: str, count: int, *over: str) -> Run:
 
 
 def rtt(module: str, count: int) -> Run:
-    """C{echo} and C{rtt PORT N} of one module."""
+    """``echo`` and ``rtt PORT N`` of one module."""
 
     def run(crew: Crew) -> dict[str, float]:
         port = crew.python(module, "echo").ready()
@@ -73,7 +73,7 @@ def relay(module: str, count: int) -> Run:
 
 
 def hold(module: str, links: int, *over: str, crowd: str = SOCKETS) -> Run:
-    """C{hold N} of one module, dialled by C{crowd PORT N} of another, which C{bench.sides.mesh} needs to be its own."""
+    """``hold N`` of one module, dialled by ``crowd PORT N`` of another: ``bench.sides.mesh`` needs its own."""
 
     def run(crew: Crew) -> dict[str, float]:
         holder = crew.python(module, *over, "hold", links)
@@ -210,7 +210,7 @@ def trickled(count: int, at_once: int) -> Run:
 
 
 def daemon(count: int) -> Run:
-    """Two real C{twistd humd} over TCP; a worker on one, an asker on the other."""
+    """Two real ``twistd humd`` over TCP; a worker on one, an asker on the other."""
 
     def run(crew: Crew) -> dict[str, float]:
         asking, working = (crew.folder() / name for name in ("asking", "working"))

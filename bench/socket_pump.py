@@ -1,8 +1,8 @@
 """
 The limit: bare blocking sockets, prebuilt bytes, lines split and counted, no codec at all.
 
-C{recv | send PORT N | echo | rtt PORT N | relay OUT | fan PORT PEERS N PER_WRITE | drain PEERS N HELLOS | hold N |
-crowd PORT N}.  A listener prints C{READY PORT}; whoever measures ends with one line of JSON.
+``recv | send PORT N | echo | rtt PORT N | relay OUT | fan PORT PEERS N PER_WRITE | drain PEERS N HELLOS | hold N |
+crowd PORT N``.  A listener prints ``READY PORT``; whoever measures ends with one line of JSON.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def rtt(port: int, count: int) -> None:
 
 
 def fan(port: int, peers: int, count: int, per_write: int) -> None:
-    """Write C{count} tones of gossip to each of C{peers} sockets, C{per_write} in each call."""
+    """Write ``count`` tones of gossip to each of ``peers`` sockets, ``per_write`` in each call."""
     connections = [dial(port) for _ in range(peers)]
     block = (GOSSIP_LINE + b"\n") * per_write
     for _ in range(count // per_write):
@@ -93,9 +93,9 @@ def fan(port: int, peers: int, count: int, per_write: int) -> None:
 
 def drain(peers: int, count: int, hellos: int) -> None:
     """
-    Accept C{peers} connections and read until C{count} tones came on each: one receiver for whoever fans out.
+    Accept ``peers`` connections and read until ``count`` tones came on each: one receiver for whoever fans out.
 
-    :param hellos: 1: be the peers L{bench.tones.crowd_id} of version 0.7.0, and take the first lines for their hellos.
+    :param hellos: 1: be the peers `bench.tones.crowd_id` of version 0.7.0, and take the first lines for their hellos.
     """
     raise_descriptor_limit(peers + 64)
     listening, selector = listener(peers), selectors.DefaultSelector()
@@ -123,7 +123,7 @@ def drain(peers: int, count: int, hellos: int) -> None:
 
 
 def hold(count: int) -> None:
-    """Accept C{count} connections, keep them, and say what they cost once asked on stdin."""
+    """Accept ``count`` connections, keep them, and say what they cost once asked on stdin."""
     raise_descriptor_limit(count + 64)
     listening = listener(1024)
     before = resident()
@@ -133,7 +133,7 @@ def hold(count: int) -> None:
 
 
 def crowd(port: int, count: int) -> None:
-    """Open C{count} connections and keep them until stdin ends."""
+    """Open ``count`` connections and keep them until stdin ends."""
     raise_descriptor_limit(count + 64)
     kept = [dial(port) for _ in range(count)]
     tell({"links": len(kept)})

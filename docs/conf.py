@@ -1,4 +1,4 @@
-"""How Sphinx builds this documentation.  Warnings are errors: see the C{docs} target of the Makefile."""
+"""How Sphinx builds this documentation.  Warnings are errors: see the ``docs`` target of the Makefile."""
 
 import sys
 import tomllib

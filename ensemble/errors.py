@@ -1,7 +1,7 @@
 """
 The error roots.  Three kinds: the peer's mistake, our mistake, a bug.
 
-A peer can only ever cause a L{RemoteWireError}; whatever else escapes a core is a bug and reaches the log with
+A peer can only ever cause a `RemoteWireError`; whatever else escapes a core is a bug and reaches the log with
 its traceback.
 """
 
@@ -45,11 +45,11 @@ class RouteError(EnsembleError):
 
 
 class Untargeted(RouteError):
-    """The tone has no usable C{to}."""
+    """The tone has no usable ``to``."""
 
 
 class UnknownPeer(RouteError):
-    """No link to the id in C{to}."""
+    """No link to the id in ``to``."""
 
 
 class SendFailed(RouteError):

@@ -1,7 +1,7 @@
 """
 The interfaces that cross rooms.
 
-A I{line} is one encoded tone, C{bytes} without its LF.  Nothing here blocks; all of it is called in the reactor
+A *line* is one encoded tone, ``bytes`` without its LF.  Nothing here blocks; all of it is called in the reactor
 thread.
 """
 
@@ -36,8 +36,8 @@ class IWireSink(Interface):
     """
     Who is told what happens on a wire.  No method may raise.
 
-    Everything comes from the reactor, never from inside a call to the wire; but C{wire_full} may come from inside
-    L{IWire.write}.
+    Everything comes from the reactor, never from inside a call to the wire; but ``wire_full`` may come from inside
+    `IWire.write`.
     """
 
     def lines_received(lines: list[bytes]) -> None:
@@ -55,7 +55,7 @@ class IWireSink(Interface):
         """
         The peer broke framing (a line too long, or unfinished too long; too many bytes in total).
 
-        Nothing more is delivered but C{wire_lost}.  The wire can still be written to; closing it is the sink's part.
+        Nothing more is delivered but ``wire_lost``.  The wire can still be written to; closing it is the sink's part.
         """
 
     def wire_full() -> None:
@@ -65,7 +65,7 @@ class IWireSink(Interface):
         """
         The transport's buffer drained: go on writing.
 
-        Told only after C{wire_full}, so it means that the peer's side took what it had refused for a while: a sign of
+        Told only after ``wire_full``, so it means that the peer's side took what it had refused for a while: a sign of
         life.  (A buffer that was never full drains into the system's own, which a dead peer's does too.)
         """
 
@@ -81,7 +81,7 @@ class IWire(Interface):
     """
     One connection that carries lines both ways; knows nothing of who is at the other end.
 
-    Made by a transport or a listener; delivers nothing before L{start}.
+    Made by a transport or a listener; delivers nothing before `start`.
     """
 
     kind: str = Attribute("``memory``, ``tcp``, ``tls``, ...: the scheme of the hint that leads here")
@@ -103,12 +103,12 @@ class IWire(Interface):
     stuffing: int = Attribute("bytes received so far that are in no line: what TLS adds beyond the least that it must")
     sent: int = Attribute("bytes written so far, LFs included; they may not have left yet")
     send_now: Callable[[bytes], int] | None = Attribute(
-        "takes bytes as they are and says how many, as C{socket.send} does; None where only L{write} will do, as while "
-        "something waits to leave.  Whoever calls it adds to C{sent} and hands on to L{write} what it did not take"
+        "takes bytes as they are and says how many, as ``socket.send`` does; None where only `write` will do, as while "
+        "something waits to leave.  Whoever calls it adds to ``sent`` and hands on to `write` what it did not take"
     )
 
     def start(sink: IWireSink) -> None:
-        """Begin to deliver to C{sink}; exactly once."""
+        """Begin to deliver to ``sink``; exactly once."""
 
     def write(lines: Sequence[bytes]) -> None:
         """Send the lines, in order, as one segment.  Never raises; after a loss it does nothing."""
@@ -118,8 +118,8 @@ class IWire(Interface):
         Refuse more than so many bytes in total, counted from the wire's first byte up to the end of each line and of
         what is unfinished; None lifts the limit.
 
-        While it is in force C{lines_received} gets one line at a time.  So who calls this before L{start}, and lifts
-        it inside the C{lines_received} that completes a handshake, need not count: what follows that line, in the
+        While it is in force ``lines_received`` gets one line at a time.  So who calls this before `start`, and lifts
+        it inside the ``lines_received`` that completes a handshake, need not count: what follows that line, in the
         same chunk or later, belongs to the link, and comes as whole lists again.
         """
 
@@ -140,10 +140,10 @@ class IWire(Interface):
         """Read again (idempotent); what had arrived comes first, in a later turn."""
 
     def close() -> None:
-        """Orderly: what was written still leaves; nothing more is delivered but C{wire_lost}."""
+        """Orderly: what was written still leaves; nothing more is delivered but ``wire_lost``."""
 
     def abort() -> None:
-        """At once: what was not sent is lost; nothing more is delivered but C{wire_lost}."""
+        """At once: what was not sent is lost; nothing more is delivered but ``wire_lost``."""
 
 
 class IClient(Interface):
@@ -176,10 +176,10 @@ class INode(Interface):
         """A program connected; nothing is known of it."""
 
     def client_said(client: IClient, envelope: Envelope, line: bytes) -> None:
-        """One validated tone from a program, already echoed; it may be past its C{dusk}."""
+        """One validated tone from a program, already echoed; it may be past its ``dusk``."""
 
     def client_garbled(client: IClient, envelope: Envelope, cause: str) -> None:
-        """A line from a program is no tone, for C{cause}; C{envelope} is what could still be read of it."""
+        """A line from a program is no tone, for ``cause``; ``envelope`` is what could still be read of it."""
 
     def client_has_room(client: IClient) -> None:
         """A queue that was congested is at most half full again."""

@@ -130,7 +130,7 @@ def say(who: str, text: str) -> None:
 
 
 def play(stage: Stage) -> None:
-    """The story; raises L{Failed} where it does not end well."""
+    """The story; raises `Failed` where it does not end well."""
     here = Path(__file__).resolve().parent
     alpha, beta = Machine(stage, "alpha"), Machine(stage, "beta")
     alpha.knows(row_json(beta.id, alias="beta"))

@@ -1,8 +1,8 @@
 """
 Throw broken lines at the tone codec.
 
-The promise: a line is a tone, or raises C{MalformedTone} and nothing else; C{peek}, C{decode} and C{read} agree; what
-is a tone is JSON to Python's own reader too, with an equal value; and what the codec writes it reads back.
+The promise: a line is a tone, or raises ``MalformedTone`` and nothing else; ``peek``, ``decode`` and ``read`` agree;
+what is a tone is JSON to Python's own reader too, with an equal value; and what the codec writes it reads back.
 
     python fuzz/fuzz_codec.py --runs 100000 --seed 7      plain random mutation, nothing else needed
     python fuzz/fuzz_codec.py --atheris [CORPUS ...]      coverage-guided, where atheris is installed

@@ -1,8 +1,8 @@
 """
-The suite.  Its folders mirror the rooms of C{ensemble}.
+The suite.  Its folders mirror the rooms of ``ensemble``.
 
 Property tests have no deadline and keep no database: how fast or how often this machine ran before decides nothing.
-Where C{CI} is set they take the same examples in every run.
+Where ``CI`` is set they take the same examples in every run.
 
 Nor does the umask of whoever runs it: where their group may write, so it could to the folders of the tests, in which no
 humd would keep its key.

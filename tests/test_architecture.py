@@ -1,7 +1,7 @@
 """
 The folder list is the architecture: who may import whom, and how large a file may grow.
 
-Imports are read from the source, also those inside functions and behind C{TYPE_CHECKING}: an import in a function is
+Imports are read from the source, also those inside functions and behind ``TYPE_CHECKING``: an import in a function is
 how a cycle hides.
 """
 
@@ -55,7 +55,7 @@ UNFINISHED = re.compile(rf"\b(?:{'|'.join(MARKS)})\b")
 
 @frozen
 class Import:
-    """One imported name: C{import a.b} is C{a.b}; C{from a import b} is C{a.b} too, with C{origin} C{a}."""
+    """One imported name: ``import a.b`` is ``a.b``; ``from a import b`` is ``a.b`` too, with ``origin`` ``a``."""
 
     origin: str
     name: str
@@ -84,7 +84,7 @@ def module_name(path: Path) -> str:
 
 
 def room_of(module: str) -> str | None:
-    """C{ensemble.tone.chi} is in C{tone}; the package itself, and what is not ours, is in no room."""
+    """``ensemble.tone.chi`` is in ``tone``; the package itself, and what is not ours, is in no room."""
     parts = module.split(".")
     return parts[1] if parts[0] == "ensemble" and len(parts) > 1 else None
 
@@ -130,7 +130,7 @@ def is_module(name: str) -> bool:
 
 
 def exported(room: str) -> set[str]:
-    """The full names in the room's C{__all__}; a function there may be called like the module it lives in."""
+    """The full names in the room's ``__all__``; a function there may be called like the module it lives in."""
     door = ROOT / "ensemble" / room / "__init__.py"
     if not door.is_file():
         return set()
@@ -143,16 +143,16 @@ def exported(room: str) -> set[str]:
 
 
 def is_side_door(name: str) -> bool:
-    """C{name} can only be a module of a room, not something that the room's package shows."""
+    """``name`` can only be a module of a room, not something that the room's package shows."""
     return is_module(name) and name not in exported(name.split(".")[1])
 
 
 def offences(module: str, found: list[Import]) -> list[str]:
     """
-    What is wrong with these imports of a module of C{ensemble}, one line each.
+    What is wrong with these imports of a module of ``ensemble``, one line each.
 
-    A room is entered by its front door: C{from ensemble.tone import peek}, never C{from ensemble.tone.codec import
-    peek}.  Inside a room it is the other way round, for the door opens last.
+    A room is entered by its front door: ``from ensemble.tone import peek``, never ``from ensemble.tone.codec import
+    peek``.  Inside a room it is the other way round, for the door opens last.
     """
     own = room_of(module)
     assert own is not None
@@ -196,7 +196,7 @@ class ReaderTests(SynchronousTestCase):
         self.assertEqual(package, ["ensemble.thrum.wire.W"])
 
     def test_skips_type_checking_where_told(self) -> None:
-        """Only the branch for type checkers is left out, not its C{else}."""
+        """Only the branch for type checkers is left out, not its ``else``."""
         source = "if TYPE_CHECKING:\n    import a\nelse:\n    import b\nimport c\n"
         names = [each.name for each in imports(source, "x", is_package=False, skip_type_checking=True)]
         self.assertEqual(names, ["b", "c"])
@@ -244,7 +244,7 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(set(MAY_IMPORT) - built, set())
 
     def test_the_package_leaves_the_roof_alone(self) -> None:
-        """C{import ensemble} loads neither the daemon nor the command, and so installs no reactor."""
+        """``import ensemble`` loads neither the daemon nor the command, and so installs no reactor."""
         rooms = {room_of(each.name) for each in imports_of(ROOT / "ensemble/__init__.py")}
         self.assertEqual(rooms & {"daemon", "command", "testing"}, set())
 
@@ -267,7 +267,7 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual({path for path in guilty if not path.startswith(MAY_NAME_THE_REACTOR)}, set())
 
     def test_the_plugin_is_light(self) -> None:
-        """What every C{twistd} of the machine loads imports nothing but Twisted's own description of a service."""
+        """What every ``twistd`` of the machine loads imports nothing but Twisted's own description of a service."""
         found = {each.origin for path in sources("twisted") for each in imports_of(path)}
         self.assertEqual(found, {"twisted.application.service"})
 
@@ -287,6 +287,11 @@ class FileTests(SynchronousTestCase):
         self.assertEqual({name: count for name, count in long.items() if count > TOO_LONG}, {})
         self.assertEqual({name: count for name, count in long.items() if name not in LONG_FOR_A_REASON}, {})
         self.assertEqual(set(LONG_FOR_A_REASON) - set(long), set(), "no longer long: take them out of the table")
+
+    def test_one_markup(self) -> None:
+        """Docstrings are reST, as the API reference reads them, not Epytext."""
+        guilty = [relative(path) for path in sources(*SOURCE_FOLDERS) if re.search(r"\b[BCIL]\{", path.read_text())]
+        self.assertEqual(guilty, [])
 
     def test_nothing_is_left_for_later(self) -> None:
         """No file carries a mark that says it is unfinished."""

@@ -1,4 +1,4 @@
-"""The project's own files: what they promise each other, and the line that C{.ci/run} ends with."""
+"""The project's own files: what they promise each other, and the line that ``.ci/run`` ends with."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class DocumentTests(SynchronousTestCase):
 
 
 class LastLineTests(SynchronousTestCase):
-    """C{.ci/run} around a C{make} that says what we want it to say."""
+    """``.ci/run`` around a ``make`` that says what we want it to say."""
 
     def run_with(self, output: str, status: int) -> tuple[str, int]:
         folder = Path(self.mktemp())
@@ -130,7 +130,7 @@ class LastLineTests(SynchronousTestCase):
 
 
 class SetUpTests(SynchronousTestCase):
-    """C{.ci/setup}."""
+    """``.ci/setup``."""
 
     def test_without_a_lock(self) -> None:
         """A flock that cannot do what is asked of it, as BusyBox's, is in nobody's way."""

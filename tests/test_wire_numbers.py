@@ -105,7 +105,7 @@ class NumberTests(SynchronousTestCase):
 
 
 class PageTests(SynchronousTestCase):
-    """What C{docs} names in prose: a change of one of these makes a page wrong."""
+    """What ``docs`` names in prose: a change of one of these makes a page wrong."""
 
     def test_newcomers(self) -> None:
         """What connections from anybody may take."""

@@ -1,10 +1,10 @@
 """
-The whole mesh: C{Ensemble}s with keys and proven links, over TCP or, after the word C{tls}, over TLS.
+The whole mesh: ensembles with keys and proven links, over TCP or, after the word ``tls``, over TLS.
 
-C{[tls] recv [N] | send PORT N | later PORT N | echo | rtt PORT N | fan PORT PEERS N PER_TURN NAMED | hold N |
-crowd PORT N | welcome N | greet PORT N AT_ONCE}.  A listener prints C{READY PORT}; whoever measures ends with one line
-of JSON.
-C{later} is C{send} that prints C{READY} when its link is up, and waits for a line on stdin.
+``[tls] recv [N] | send PORT N | later PORT N | echo | rtt PORT N | fan PORT PEERS N PER_TURN NAMED | hold N |
+crowd PORT N | welcome N | greet PORT N AT_ONCE``.  A listener prints ``READY PORT``; whoever
+measures ends with one line of JSON.
+``later`` is ``send`` that prints ``READY`` when its link is up, and waits for a line on stdin.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def send(port: int, count: int) -> None:
 
 
 def later(port: int, count: int) -> None:
-    """As L{send}, once it is told to; and it stays, for a goodbye does not wait until a flooded peer has read all."""
+    """As `send`, once it is told to; and it stays, for a goodbye does not wait until a flooded peer has read all."""
     ensemble = new_ensemble(HumdKey.generate())
     sender = Sender(ensemble, LISTENER.humd_id(), count, stays=True)
     ensemble.listener = sender
@@ -243,9 +243,9 @@ def rtt(port: int, count: int) -> None:
 
 def fan(port: int, peers: int, count: int, per_turn: int, named: int) -> None:
     """
-    Dial C{peers} plain 0.7.0 peers one after the other, then send every tone to all of them.
+    Dial ``peers`` plain 0.7.0 peers one after the other, then send every tone to all of them.
 
-    :param named: 1: each gets it with its own id in C{to}; 0: it is gossip, the same for all.
+    :param named: 1: each gets it with its own id in ``to``; 0: it is gossip, the same for all.
     """
     ensemble = new_ensemble(HumdKey.generate(), Level.OPEN)
     tone = TONE if named else gossip(ensemble.me.full)
@@ -273,7 +273,7 @@ def fan(port: int, peers: int, count: int, per_turn: int, named: int) -> None:
 
 
 def hold(count: int) -> None:
-    """Accept C{count} links, keep them, and say what they cost once asked on stdin."""
+    """Accept ``count`` links, keep them, and say what they cost once asked on stdin."""
     raise_descriptor_limit(count + 256)  # some are kept for local programs
     # All come from one address, and believe that they are up as soon as their proof has left.
     ensemble = new_ensemble(LISTENER, limits=Limits(pending_links=count, address_pending_links=count))
@@ -294,7 +294,7 @@ def hold(count: int) -> None:
 
 
 def crowd(port: int, count: int) -> None:
-    """C{count} ensembles, each with a key and one link to the listener."""
+    """``count`` ensembles, each with a key and one link to the listener."""
     raise_descriptor_limit(count + 64)
     before = resident()
     ensembles: list[Ensemble] = []

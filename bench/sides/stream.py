@@ -1,8 +1,8 @@
 """
-Our wire without a mesh around it: C{StreamWire}, C{Outbox} and the tone codec.
+Our wire without a mesh around it: ``StreamWire``, ``Outbox`` and the tone codec.
 
-C{[tls] recv | send PORT N | echo | rtt PORT N | relay OUT}.  A listener prints C{READY PORT}; C{recv} and C{rtt} end
-with one line of JSON.
+``[tls] recv | send PORT N | echo | rtt PORT N | relay OUT``.  A listener prints ``READY PORT``; ``recv`` and ``rtt``
+end with one line of JSON.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def finish() -> None:
 
 @implementer(IWireSink)
 class End:
-    """One end of a wire: what comes goes to L{heard}, what leaves goes through an outbox."""
+    """One end of a wire: what comes goes to `heard`, what leaves goes through an outbox."""
 
     def __init__(self, wire: IWire) -> None:
         self.wire = wire
@@ -59,7 +59,7 @@ class End:
         """The wire takes more again."""
 
     def more(self) -> None:
-        """L{room} in a later turn, unless the wire is full by then."""
+        """`room` in a later turn, unless the wire is full by then."""
         if not self.is_full:
             self.room()
 

@@ -1,7 +1,7 @@
 """
 Two local programs on two daemons: a worker that answers a prompt with chunk tones, and the asker that counts them.
 
-C{worker SOCKET N | asker SOCKET WORKER_HUMD}.  The worker prints C{READY} once it is registered; the asker ends with
+``worker SOCKET N | asker SOCKET WORKER_HUMD``.  The worker prints ``READY`` once it is registered; the asker ends with
 one line of JSON.
 """
 

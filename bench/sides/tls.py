@@ -1,14 +1,14 @@
 """
 TLS without us: bare pyOpenSSL handshakes, and strangers who flood a port.
 
-C{accept N | shake PORT N | gather N | spread PORT AT_ONCE | flood PORT RATE | finish PORT | trickle PORT AT_ONCE}.
-C{accept} and C{gather} print C{READY PORT} and end with one line of JSON; C{gather} and C{spread} have many handshakes
-under way at a time.  C{flood}, C{finish} and C{trickle} print C{READY} and go on until they are ended, C{flood} with
-its line of JSON whenever it is asked on stdin.
+``accept N | shake PORT N | gather N | spread PORT AT_ONCE | flood PORT RATE | finish PORT | trickle PORT AT_ONCE``.
+``accept`` and ``gather`` print ``READY PORT`` and end with one line of JSON; ``gather`` and ``spread`` have many
+handshakes under way at a time.  ``flood``, ``finish`` and ``trickle`` print ``READY`` and go on until they are ended,
+``flood`` with its line of JSON whenever it is asked on stdin.
 
 The flood is meant to cost us more than it: the same prebuilt ClientHello each time, from sixteen addresses, and nothing
 behind it, now and then garbage instead.  So is what trickles: a ClientHello that comes byte by byte, as fast as it is
-taken.  All are as nice as can be, for the machine is to be ours: what is measured is what they make I{us} do.
+taken.  All are as nice as can be, for the machine is to be ours: what is measured is what they make *us* do.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def shake(port: int, count: int) -> None:
 
 
 def gather(count: int) -> None:
-    """As L{accept}, with as many under way at a time as come."""
+    """As `accept`, with as many under way at a time as come."""
     sessions, selector = context(), selectors.DefaultSelector()
     done, began = 0, 0.0
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
@@ -95,7 +95,7 @@ def gather(count: int) -> None:
 
 
 def spread(port: int, at_once: int) -> None:
-    """As L{shake}, with so many under way at a time, until it is ended."""
+    """As `shake`, with so many under way at a time, until it is ended."""
     sessions, selector = context(), selectors.DefaultSelector()
 
     def begin() -> None:
@@ -149,7 +149,7 @@ def client_hello() -> bytes:
 
 
 def flood(port: int, rate: int) -> None:
-    """Offer C{rate} connections a second, as far as the machine lets us."""
+    """Offer ``rate`` connections a second, as far as the machine lets us."""
     be_nice()
     raise_descriptor_limit(2 * HELD)
     held: deque[socket.socket] = deque()

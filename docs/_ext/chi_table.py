@@ -1,5 +1,5 @@
 """
-Sphinx: C{.. chi-table::} and its like write what the code lists as pages: chi, qualifiers, limits, counters.
+Sphinx: ``.. chi-table::`` and its like write what the code lists as pages: chi, qualifiers, limits, counters.
 
 The rows are reST already; all that happens here is layout.
 """
@@ -59,7 +59,7 @@ def qualifier_page() -> str:
 
 
 def limits_page() -> str:
-    """Every limit that C{--limit} sets."""
+    """Every limit that ``--limit`` sets."""
     cells = [
         (f"``{one.name}``", f"{one.default:,} {one.unit}", f"{one.least:,} to {one.most:,}", one.meaning)
         for one in Limits.about()

@@ -1,4 +1,4 @@
-"""C{ensemble id} and C{ensemble status}: who this humd is, and how it is doing."""
+"""``ensemble id`` and ``ensemble status``: who this humd is, and how it is doing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REVOKED: Final = "this key was revoked, and others refuse it; `ensemble doctor` 
 
 
 def identify(here: Here) -> int:
-    """C{id}: the daemon's word counts; without one the key file's."""
+    """``id``: the daemon's word counts; without one the key file's."""
     paths, _ = here.paths_at_least()
     status, silent = here.status()
     key: HumdKey | None = None
@@ -109,7 +109,7 @@ def _said_of(state_dir: Path, who: HumdId, key: HumdKey | None) -> tuple[bool, H
 
 
 def status(here: Here) -> int:
-    """C{status}: all that the daemon says of itself."""
+    """``status``: all that the daemon says of itself."""
     told = here.ask("status")
     screen = here.screen
     if screen.json:

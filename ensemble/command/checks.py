@@ -1,4 +1,4 @@
-"""The looks of C{ensemble doctor} at this machine: package, key, folders, sockets, files, limits."""
+"""The looks of ``ensemble doctor`` at this machine: package, key, folders, sockets, files, limits."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ RELOAD: Final = "`systemctl --user reload humd`, or kill -HUP its process"
 
 
 def package(distributions: Iterable[Distribution]) -> Finding:
-    """Which C{ensemble} this is, and whether the other one is in its way."""
+    """Which ``ensemble`` this is, and whether the other one is in its way."""
     folder = shown(Path(__file__).resolve().parent.parent)
     for each in distributions:
         name = re.sub(r"[-_.]+", "-", str(each.metadata["Name"] or "")).lower()

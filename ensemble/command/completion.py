@@ -1,10 +1,10 @@
 """
-C{ensemble completion}: scripts for bash, zsh and fish, made from the parser.
+``ensemble completion``: scripts for bash, zsh and fish, made from the parser.
 
-What completes a value is its metavar: files for C{FILE} and C{PATH}, folders for C{DIR}, the kinds of tones for C{CHI},
-and for C{PEER} what C{ensemble peers --words} says at that moment of the humd that the options on the line lead to.  An
-alias may have come from somebody else, so no script ever lets the shell expand one; nor anything on the line, of which
-only the quotes go, and a C{~} at the beginning of a path is home.
+What completes a value is its metavar: files for ``FILE`` and ``PATH``, folders for ``DIR``, the kinds of tones for
+``CHI``, and for ``PEER`` what ``ensemble peers --words`` says at that moment of the humd that the options on the line
+lead to.  An alias may have come from somebody else, so no script ever lets the shell expand one; nor anything on the
+line, of which only the quotes go, and a ``~`` at the beginning of a path is home.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Command:
 
 
 def completion(here: Here, parser: argparse.ArgumentParser) -> int:
-    """C{completion}."""
+    """``completion``."""
     script = {"bash": bash, "zsh": zsh, "fish": fish}[here.options.shell](parser)
     if here.screen.json:
         here.screen.document({"ok": True, "shell": here.options.shell, "script": script})
@@ -134,7 +134,7 @@ def completion(here: Here, parser: argparse.ArgumentParser) -> int:
 
 
 def commands_of(parser: argparse.ArgumentParser) -> list[Command]:
-    """Every subcommand.  argparse shows what it holds by no other way than its C{_actions}."""
+    """Every subcommand.  argparse shows what it holds by no other way than its ``_actions``."""
     found = []
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -221,7 +221,7 @@ complete -F _ensemble ensemble
 
 
 def zsh(parser: argparse.ArgumentParser) -> str:
-    """For zsh; also as a file C{_ensemble} in its C{fpath}."""
+    """For zsh; also as a file ``_ensemble`` in its ``fpath``."""
     commands = commands_of(parser)
     described = "\n".join(
         f"                {shlex.quote(command.name + ':' + command.help.replace(':', ' '))}" for command in commands

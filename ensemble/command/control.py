@@ -35,7 +35,7 @@ class Unanswered(NoDaemon):
 
 class DaemonRefused(EnsembleError):
     """
-    The daemon answered C{"ok": false}.
+    The daemon answered ``"ok": false``.
 
     :ivar qualifier: its word for the cause.
     """
@@ -46,7 +46,7 @@ class DaemonRefused(EnsembleError):
 
 
 def unreachable(path: Path, error: OSError) -> NoDaemon:
-    """Why nobody could be asked on the socket at C{path}, with the mend."""
+    """Why nobody could be asked on the socket at ``path``, with the mend."""
     cause = error.strerror or str(error)
     if isinstance(error, PermissionError) and error.errno is None:
         return Unanswered(f"{path}: {cause}; {NOT_FIRST if os.geteuid() else AS_ITS_USER}")
@@ -100,7 +100,7 @@ def converse(
     :param output: the descriptor to which the lines behind the first go, where somebody may stop to read.
     :raises NoDaemon: nobody answers there, or the daemon went away before the first line.
     :raises DaemonRefused: the daemon said no, and why.
-    :raises BrokenPipeError: nobody reads C{output} any more.
+    :raises BrokenPipeError: nobody reads ``output`` any more.
     """
     request = write_document({"do": do, **more}).encode() + b"\n"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

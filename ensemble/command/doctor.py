@@ -1,5 +1,5 @@
 """
-C{ensemble doctor}: looks at everything that must be right for two humds to talk, and names the mend where it is not.
+``ensemble doctor``: looks at everything that must be right for two humds to talk, and names the mend where it is not.
 
 Clocks matter because a signed hello is refused when it is more than a minute old.
 """
@@ -27,7 +27,7 @@ SKEW_FAIL: Final = 30.0  # seconds; half of what a signed hello may be off
 
 
 def doctor(here: Here) -> int:
-    """C{doctor}."""
+    """``doctor``."""
     paths, too_long = here.paths_at_least()
     status, silent = here.status()
     key, finding = checks.key(paths.key, status)

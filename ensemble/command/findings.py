@@ -1,4 +1,4 @@
-"""What C{ensemble doctor} finds: one line for each thing that it looked at."""
+"""What ``ensemble doctor`` finds: one line for each thing that it looked at."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
-Ids that have no row, and are known all the same: those that others go on as (C{docs/rekeying.rst}).
+Ids that have no row, and are known all the same: those that others go on as (``docs/rekeying.rst``).
 
-Only the daemon knows of them; C{peers.json} has the row of the one before.
+Only the daemon knows of them; ``peers.json`` has the row of the one before.
 """
 
 from __future__ import annotations

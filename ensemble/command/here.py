@@ -33,7 +33,7 @@ class Here:
         """
         The places that the options and the environment mean.  Where they say nothing of a socket, or of a peers file,
         it is that of the daemon of the state dir, whatever that daemon was told; the socket of another state dir's
-        daemon is not meant where C{--state-dir} is given.
+        daemon is not meant where ``--state-dir`` is given.
 
         :raises ThrumPathTooLong: no socket can be where they say.
         :raises Unanswered: this user may not look.
@@ -87,7 +87,7 @@ class Here:
         """
         Mean the files of the daemon that answers, wherever the options do not say which are meant.
 
-        :returns: L{status}.
+        :returns: `status`.
         :raises Unanswered: there is one that does not answer: who knows which are its files?
         """
         status, silent = self.status()
@@ -146,7 +146,7 @@ class Here:
         return BY_UNIT if not self.screen.leads and has_unit(self.environ, self.uid) else BY_HAND
 
     def below_home(self, place: str) -> str:
-        """A path as people write it: C{~} for their home."""
+        """A path as people write it: ``~`` for their home."""
         home = self.environ.get("HOME", "").rstrip("/")
         return f"~{place[len(home) :]}" if home and place.startswith(f"{home}/") else place
 

@@ -36,7 +36,7 @@ def trust_line(humd_id: HumdId, hints: Iterable[str]) -> str:
 
 
 def places(hints: Iterable[str]) -> list[str]:
-    """Those that somebody can dial: a C{tls-fp:} is of the certificate, and no place."""
+    """Those that somebody can dial: a ``tls-fp:`` is of the certificate, and no place."""
     return [hint for hint in hints if not hint.startswith("tls-fp:")]
 
 

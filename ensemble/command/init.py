@@ -1,7 +1,7 @@
 """
-C{ensemble init}: all that this machine needs to run a humd, and what to tell the other side.
+``ensemble init``: all that this machine needs to run a humd, and what to tell the other side.
 
-What is there already stays as it is, whatever it says; only the unit can be replaced, with C{--force}.  Without it,
+What is there already stays as it is, whatever it says; only the unit can be replaced, with ``--force``.  Without it,
 those of the daemon's options that are given on to it need not be given again: those of the unit hold, where it runs
 the same humd.
 """
@@ -62,7 +62,8 @@ class Step:
     """
     One thing that was seen to.
 
-    :ivar state: C{made}, C{there} (as it was before), C{replaced}, or C{differs} (as it was before, and not as asked).
+    :ivar state: ``made``, ``there`` (as it was before), ``replaced``, or ``differs`` (as it was before, and not as
+        asked).
     """
 
     what: str
@@ -103,7 +104,7 @@ class Report:
 
 def init(here: Here) -> int:
     """
-    C{init}.
+    ``init``.
 
     :raises ConfigurationError: something cannot be read or written, or nothing says where home is.
     """

@@ -1,4 +1,4 @@
-"""C{ensemble listen}: tones as they arrive, one JSON line each; nobody else gets one less."""
+"""``ensemble listen``: tones as they arrive, one JSON line each; nobody else gets one less."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ensemble.command.outcome import OK
 
 def listen(here: Here) -> int:
     """
-    C{listen}: until enough came, nobody reads any more, or Ctrl-C.
+    ``listen``: until enough came, nobody reads any more, or Ctrl-C.
 
     :raises NoDaemon: there is none, or it went away.
     """

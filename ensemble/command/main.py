@@ -1,4 +1,4 @@
-"""The C{ensemble} command: reads its words, does what they say, and ends with a status that says how it went."""
+"""The ``ensemble`` command: reads its words, does what they say, and ends with a status that says how it went."""
 
 from __future__ import annotations
 

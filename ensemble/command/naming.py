@@ -1,5 +1,5 @@
 """
-Whom a person means: a full id, an alias of C{peers.json}, or the beginning of an id.
+Whom a person means: a full id, an alias of ``peers.json``, or the beginning of an id.
 
 The daemon is asked first, as it also knows who is linked without a row; where none answers the file is read.
 """
@@ -47,14 +47,14 @@ def known_peers(here: Here) -> list[Known]:
 
 
 def rows_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of an answer to C{peers} or C{probe}; what is none is passed over."""
+    """The rows of an answer to ``peers`` or ``probe``; what is none is passed over."""
     rows = answer.get("peers")
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def find_peer(here: Here, text: str) -> HumdId:
     """
-    The id that C{text} means.  Nobody is asked where it is a full id already.
+    The id that ``text`` means.  Nobody is asked where it is a full id already.
 
     :raises CommandFailed: nobody, or more than one, is meant.
     """
@@ -78,7 +78,7 @@ def full_id(text: str) -> HumdId | None:
 
 def match(text: str, known: Sequence[Known]) -> HumdId:
     """
-    The one among C{known} that the text means: its alias, else the beginning of its id.
+    The one among ``known`` that the text means: its alias, else the beginning of its id.
 
     :raises CommandFailed: nobody, or more than one.
     """

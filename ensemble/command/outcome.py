@@ -3,11 +3,11 @@ How a command ends: its exit status, and the failures that lead to each.
 
 =====  ==========================================================================
 0      it worked
-1      it failed; C{doctor}: something must be mended
+1      it failed; ``doctor``: something must be mended
 2      it was called in a wrong way
 3      no humd answers, and one is needed
 130    Ctrl-C
-141    whoever read our output has gone away (as a shell reports C{SIGPIPE})
+141    whoever read our output has gone away (as a shell reports ``SIGPIPE``)
 =====  ==========================================================================
 """
 

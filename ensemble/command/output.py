@@ -1,8 +1,8 @@
 """
 What people and programs see.
 
-People get aligned text, in colour only on a terminal and never against their C{NO_COLOR}.  Programs get JSON, one
-document or one line per thing on standard output, and C{{"ok": false, "qualifier": ..., "message": ...}} on standard
+People get aligned text, in colour only on a terminal and never against their ``NO_COLOR``.  Programs get JSON, one
+document or one line per thing on standard output, and ``{"ok": false, "qualifier": ..., "message": ...}`` on standard
 error.  What a peer wrote may hold control characters, which a terminal would obey: people see them escaped.
 """
 
@@ -58,7 +58,7 @@ def _as_utf8(value: Any) -> Any:
 
 
 def brief(humd_id: str) -> str:
-    """The beginning of an id, by which people know it: as L{HumdId.short<ensemble.identity.HumdId.short>}."""
+    """The beginning of an id, by which people know it: as `HumdId.short<ensemble.identity.HumdId.short>`."""
     return humd_id[: len("humd_") + 12]
 
 
@@ -68,7 +68,7 @@ def width(text: str) -> int:
 
 
 def duration(seconds: float) -> str:
-    """C{3 h 12 min}: two units at most, the rest left out."""
+    """``3 h 12 min``: two units at most, the rest left out."""
     left = int(max(seconds, 0))
     for size, unit, part, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if left >= size:
@@ -173,7 +173,7 @@ class Screen:
                 self._out.flush()
 
     def note(self, text: str, **fields: Any) -> None:
-        """A remark beside the result, on standard error: C{fields} for programs, C{text} for people."""
+        """A remark beside the result, on standard error: ``fields`` for programs, ``text`` for people."""
         self.flush()
         text = self.told(text)
         if self.json:

@@ -1,4 +1,4 @@
-"""The command line of C{ensemble}: every subcommand and option, and nothing else."""
+"""The command line of ``ensemble``: every subcommand and option, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""C{ensemble peers}: who is known, who is linked, and what is wrong with the rest."""
+"""``ensemble peers``: who is known, who is linked, and what is wrong with the rest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STYLES = {"linked": "green", "dialling": "yellow", "down": "red", "unknown": "di
 
 
 def peers(here: Here) -> int:
-    """C{peers}, and C{peers --forget}."""
+    """``peers``, and ``peers --forget``."""
     if here.options.forget is not None:
         return forget(here, here.options.forget)
     answer = here.ask_anybody("peers")
@@ -62,7 +62,7 @@ def forget(here: Here, text: str) -> int:
 
 def _file(here: Here) -> PeersFile:
     """
-    C{peers.json}; what is wrong with it is told beside its rows.
+    ``peers.json``; what is wrong with it is told beside its rows.
 
     :raises ConfigurationError: it cannot be read.
     """
@@ -111,7 +111,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def milliseconds(value: object) -> str:
-    """C{0.42 ms}, C{12 ms}; a dash for what is not known."""
+    """``0.42 ms``, ``12 ms``; a dash for what is not known."""
     if not isinstance(value, int | float):
         return "-"
     return f"{value:.2f} ms" if value < 10 else f"{value:.0f} ms"

@@ -1,8 +1,9 @@
 """
 Whether somebody accepts connections where a hint says so: each hint in a thread of its own.
 
-On a C{tls} port the TLS handshake is done to its end, with our own certificate, and ended as TLS wants it.  A humd that
-knows us sees us come and leave, which is nothing to it; a connection that only breaks off would be logged as a refusal.
+On a ``tls`` port the TLS handshake is done to its end, with our own certificate, and ended as TLS wants it.  A humd
+that knows us sees us come and leave, which is nothing to it; a connection that only breaks off would be logged as a
+refusal.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Reached:
     :ivar trouble: why it could not be reached; empty where it was.
     :ivar mend: what could be done about that; empty for the usual.
     :ivar found: the id of who is there, by its certificate; None where that says none, or could not be seen.
-    :ivar pin: C{tls-fp:} of that certificate.
+    :ivar pin: ``tls-fp:`` of that certificate.
     """
 
     hint: str
@@ -62,7 +63,7 @@ def reach(hints: Sequence[str], key: HumdKey | None = None, connect: Connect | N
     Try all of them at once; the schemes that cannot be tried are left out.
 
     :param key: ours; without it no TLS is spoken.
-    :param connect: to one of some addresses; raises C{OSError}; returns the certificate (DER) that is shown there, or
+    :param connect: to one of some addresses; raises ``OSError``; returns the certificate (DER) that is shown there, or
         nothing.
     """
     tried = [hint for hint in dict.fromkeys(hints) if hint.partition(":")[0] in TRIED]

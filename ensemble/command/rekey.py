@@ -1,4 +1,4 @@
-"""C{ensemble rotate} and C{ensemble revoke}: a new key in place of this one, and an end to the trust in one."""
+"""``ensemble rotate`` and ``ensemble revoke``: a new key in place of this one, and an end to the trust in one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ensemble.identity import (
 
 
 def rotate(here: Here) -> int:
-    """C{rotate}: begin, or show what is begun; C{rotate --finish}: put the next key in its place."""
+    """``rotate``: begin, or show what is begun; ``rotate --finish``: put the next key in its place."""
     places = _Places(here)
     if here.options.finish:
         return _finish(here, places)
@@ -65,7 +65,7 @@ def rotate(here: Here) -> int:
 
 
 def _not_by_mistake(here: Here, places: _Places) -> None:
-    """C{rotate} is called to look, too: it is not to replace the key that it has just put in place."""
+    """``rotate`` is called to look, too: it is not to replace the key that it has just put in place."""
     me, own = places.load().humd_id(), read_own_statements(places.state_dir)
     before = own.leading_to(me)
     if before and own.begun(me) is None and not here.options.again:
@@ -104,7 +104,7 @@ def _finish(here: Here, places: _Places) -> int:
 
 
 def revoke(here: Here) -> int:
-    """C{revoke}: of our own key, of one in a file, or only into a file."""
+    """``revoke``: of our own key, of one in a file, or only into a file."""
     given, places = here.options, _Places(here)
     if given.out is not None:
         statement = write_revocation(Path(given.out), places.load(), _now_ms())

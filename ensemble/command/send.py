@@ -1,9 +1,9 @@
 """
-C{ensemble send}: tones to a peer, as any local program would send them.
+``ensemble send``: tones to a peer, as any local program would send them.
 
-Without C{--wait} it is done when our humd has said what becomes of the tone: a humd takes what a program says in order,
-and echoes each rid, so behind each tone goes a C{ping} without a receiver, and what is wrong with the tone comes before
-the echo of that.  With it the whole reply is shown.
+Without ``--wait`` it is done when our humd has said what becomes of the tone: a humd takes what a program says in
+order, and echoes each rid, so behind each tone goes a ``ping`` without a receiver, and what is wrong with the tone
+comes before the echo of that.  With it the whole reply is shown.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_STDIN: Final = 16 * 1024 * 1024  # bytes of one document
 
 
 def send(here: Here) -> int:
-    """C{send}: one tone from the command line, or those on standard input."""
+    """``send``: one tone from the command line, or those on standard input."""
     options = here.options
     peer = find_peer(here, options.peer)
     tones = from_stdin(here.stdin) if options.tone == "-" else iter([_object(options.tone, "the tone")])
@@ -76,7 +76,7 @@ def from_stdin(stream: BinaryIO) -> Iterator[dict[str, Any]]:
 
 def dress(tone: dict[str, Any], peer: HumdId, minter: RidMinter) -> dict[str, Any]:
     """
-    The tone as it is sent: with C{to}, and with what an answer is found by.
+    The tone as it is sent: with ``to``, and with what an answer is found by.
 
     :raises BadUsage: it is no tone, or names another receiver.
     """

@@ -37,7 +37,7 @@ class Manager:
         """
         Have it run the daemon.
 
-        :param calls: of C{systemctl --user}, in their order; the first makes it read its units.
+        :param calls: of ``systemctl --user``, in their order; the first makes it read its units.
         :param running: the process of the daemon that has the state dir now; 0 where none answers.
         :raises CommandFailed: it does not run.
         """

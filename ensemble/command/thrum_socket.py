@@ -1,7 +1,7 @@
 """
 The thrum socket for a program that may block: tones in, tones out, with a deadline.
 
-For our own short-lived command.  A Twisted program has C{ensemble.thrum.client}.
+For our own short-lived command.  A Twisted program has ``ensemble.thrum.client``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ThrumSocket:
 
     def __init__(self, path: Path, seconds: float) -> None:
         """
-        :param seconds: that connecting, and one L{send}, may take.
+        :param seconds: that connecting, and one `send`, may take.
         :raises NoDaemon: nobody answers there.
         """
         self._seconds = seconds
@@ -69,7 +69,7 @@ class ThrumSocket:
         """
         The next tone.  A line that is no tone is passed over.
 
-        :param until: give up then, in the time of C{time.monotonic}.
+        :param until: give up then, in the time of ``time.monotonic``.
         :returns: None where nothing came until then.
         :raises ThrumClosed: the connection is at its end.
         """

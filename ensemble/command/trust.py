@@ -1,7 +1,7 @@
 """
-C{ensemble trust} and C{ensemble untrust}: whom this humd links with, said once and put in force at once.
+``ensemble trust`` and ``ensemble untrust``: whom this humd links with, said once and put in force at once.
 
-They edit C{peers.json} and have the daemon read it; where none runs, the file is all there is to do.
+They edit ``peers.json`` and have the daemon read it; where none runs, the file is all there is to do.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _STATES: Final = {"added": "Added to", "changed": "Changed in", "removed": "Remo
 
 def trust(here: Here) -> int:
     """
-    C{trust}: the row says what was asked for, and with C{--wait} the peer is linked.
+    ``trust``: the row says what was asked for, and with ``--wait`` the peer is linked.
 
     :raises CommandFailed: the daemon did not take it, or no link came up.
     """
@@ -98,7 +98,7 @@ def trust(here: Here) -> int:
 
 def untrust(here: Here) -> int:
     """
-    C{untrust}: there is no row of this peer any more.
+    ``untrust``: there is no row of this peer any more.
 
     :raises CommandFailed: there was none, or the daemon did not take it.
     """
@@ -230,7 +230,7 @@ def _wait(here: Here, peer: HumdId, seconds: float) -> dict[str, Any]:
     """
     Until the peer is linked, telling why not yet each time that the cause changes.
 
-    :returns: its row of C{peers}.
+    :returns: its row of ``peers``.
     :raises CommandFailed: the time is up.
     """
     until, told = time.monotonic() + seconds, ""

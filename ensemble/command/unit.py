@@ -1,8 +1,8 @@
 """
-The C{systemd --user} unit that runs the daemon.
+The ``systemd --user`` unit that runs the daemon.
 
 Everything in it is absolute: the user manager has neither the folder nor the environment of a shell.  Quoting is that
-of systemd.service(5), "Command lines": C-style escapes inside double quotes, C{%%} and C{$$} for themselves.
+of systemd.service(5), "Command lines": C-style escapes inside double quotes, ``%%`` and ``$$`` for themselves.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def unit_path(environ: Mapping[str, str]) -> Path | None:
 
 def twistd() -> Path:
     """
-    The C{twistd} of this environment.
+    The ``twistd`` of this environment.
 
     :raises ConfigurationError: there is none.
     """
@@ -68,7 +68,7 @@ def twistd() -> Path:
 
 
 class Specifier(str):
-    """A word of C{ExecStart=} that systemd itself is to expand (systemd.unit(5), "Specifiers")."""
+    """A word of ``ExecStart=`` that systemd itself is to expand (systemd.unit(5), "Specifiers")."""
 
 
 RUNTIME_THRUM: Final = Specifier("%t/hum/thrum.sock")  # the default in every session, which a cron job does not know
@@ -88,7 +88,7 @@ def humd_words(program: Path, paths: Paths, more: Iterable[str], thrum: str = ""
 
 def quote(word: str) -> str:
     """
-    One argument for C{ExecStart=}.
+    One argument for ``ExecStart=``.
 
     :raises ConfigurationError: systemd reads UTF-8 only, and this is none.
     """
@@ -102,7 +102,7 @@ def quote(word: str) -> str:
 
 
 def exec_line(words: Sequence[str]) -> str:
-    """The value of C{ExecStart=} that runs exactly these words."""
+    """The value of ``ExecStart=`` that runs exactly these words."""
     program, *arguments = words
     if _PLAIN_PROGRAM.fullmatch(program):
         return " ".join([quote(program), *map(quote, arguments)])
@@ -113,8 +113,8 @@ def given_words(text: str, option: str, home: str = "") -> list[str]:
     """
     What a unit gives the daemon for an option that may be given more than once.
 
-    :param text: of the whole unit, as L{unit_text} makes it or as a person edited it.
-    :param home: what C{%h} means; stays as it is where empty.
+    :param text: of the whole unit, as `unit_text` makes it or as a person edited it.
+    :param home: what ``%h`` means; stays as it is where empty.
     :returns: in their order; empty also where the unit cannot be read.
     """
     line = next((line for line in text.split("\n") if line.startswith("ExecStart=")), "")

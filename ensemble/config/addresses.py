@@ -31,7 +31,8 @@ def outward_addresses(interface: str) -> list[str]:
     """
     What others dial for a port of ours.
 
-    :param interface: an address; C{0.0.0.0} for all of IPv4, and C{::} for all, of IPv4 too where the system has it so.
+    :param interface: an address; ``0.0.0.0`` for all of IPv4, and ``::`` for all, of IPv4 too where the system has it
+        so.
     :returns: that address; else one of each family, as others see us.  The first is what the routing table would use
         for a machine far away.  Where nothing leads there, as on a network of its own, it is the first that an
         interface has, on Linux; and where there is none, the loopback address.
@@ -58,7 +59,7 @@ def _leads_here(address: str) -> bool:
 
 
 def _is_ipv6_only() -> bool:
-    """What the system makes of a socket that listens on C{::}."""
+    """What the system makes of a socket that listens on ``::``."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
             return bool(probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))

@@ -21,7 +21,7 @@ LOCK_PAUSE: Final = 0.05  # seconds between two tries
 
 
 def at_once(name: str, flags: int) -> int:
-    """For C{open(opener=)}: a FIFO of that name hangs nobody."""
+    """For ``open(opener=)``: a FIFO of that name hangs nobody."""
     return os.open(name, flags | os.O_NONBLOCK)
 
 

@@ -1,4 +1,4 @@
-"""What C{--listen} and C{--advertise} may say."""
+"""What ``--listen`` and ``--advertise`` may say."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Listening:
     @classmethod
     def parse(cls, description: str) -> Listening:
         r"""
-        Read an endpoint string such as C{tcp:14730:interface=127.0.0.1} or C{tls6:14731:interface=\:\:1}.
+        Read an endpoint string such as ``tcp:14730:interface=127.0.0.1`` or ``tls6:14731:interface=\:\:1``.
 
         :raises ConfigurationError: it is for a wire that there is not, or names no port that there can be.
         """
@@ -58,7 +58,7 @@ class Listening:
 
 
 def wire_of(description: str) -> str:
-    """The scheme of the hints of an endpoint string that L{Listening.parse} takes."""
+    """The scheme of the hints of an endpoint string that `Listening.parse` takes."""
     return LISTENED[description.partition(":")[0]]
 
 

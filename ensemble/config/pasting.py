@@ -1,7 +1,7 @@
 """
 Lines to paste lead to the humd that they are about, also where its files are not in the usual places.
 
-In every text of ours, what stands in backticks and begins with C{ensemble} or C{twistd humd} is to be run on this
+In every text of ours, what stands in backticks and begins with ``ensemble`` or ``twistd humd`` is to be run on this
 machine, and gets here the options that it needs there.  What is for another machine stands in no backticks.
 """
 
@@ -19,8 +19,8 @@ _COMMAND: Final = re.compile(r"(?:^|(?<=&& ))(?:ensemble [a-z]+|twistd humd)(?!\
 
 def pasteable(text: str, options: Mapping[str, str]) -> str:
     """
-    :param options: such as C{--state-dir}, each with its value; none where the usual places are meant.
-    :returns: C{text}, with them in each command that does not have them.
+    :param options: such as ``--state-dir``, each with its value; none where the usual places are meant.
+    :returns: ``text``, with them in each command that does not have them.
     """
     return _LINE.sub(partial(_with, options), text) if options else text
 

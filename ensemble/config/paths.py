@@ -188,7 +188,7 @@ def shown(path: StrPath) -> str:
 
 
 def meant(text: str) -> Path:
-    """The path that another process L{shown}."""
+    """The path that another process `shown`."""
     return Path(os.fsdecode(text.encode()))
 
 

@@ -1,17 +1,17 @@
 """
-C{peers.json}: whom we know, and how to find them.
+``peers.json``: whom we know, and how to find them.
 
 ::
 
     {"peers": [{"humd_id": "humd_…", "hints": ["tcp:192.0.2.10:14730"], "alias": "workstation",
                 "auth": "proven", "relays": false, "plain": false, "follow": false}]}
 
-Only C{humd_id} is needed; unknown keys are passed over, and told where they are nearly known.  Tolerance is per row: a
-hint or an alias that cannot be used is left out, any other mistake costs the row, because a guess at C{auth}, C{plain}
-or C{follow} would be a guess at safety.  What was left out is told as a problem.  Of rows with the same id, and of
-equal aliases, the first counts; of equal keys of a row the last, and that is told.  Two lists of peers are an error of
-the file: one of them would be lost.  A file without a list has no rows (mesh 9.2), and that is told where it says
-something else.
+Only ``humd_id`` is needed; unknown keys are passed over, and told where they are nearly known.  Tolerance is per row: a
+hint or an alias that cannot be used is left out, any other mistake costs the row, because a guess at ``auth``,
+``plain`` or ``follow`` would be a guess at safety.  What was left out is told as a problem.  Of rows with the same id,
+and of equal aliases, the first counts; of equal keys of a row the last, and that is told.  Two lists of peers are an
+error of the file: one of them would be lost.  A file without a list has no rows (mesh 9.2), and that is told where it
+says something else.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class PeerRow:
     What the operator says of one peer.
 
     :ivar hints: only those that can be read, in their order.
-    :ivar auth: one of L{LEVELS}, or None for the daemon's own.
+    :ivar auth: one of `LEVELS`, or None for the daemon's own.
     :ivar relays: may deliver tones of others.
     :ivar plain: may be linked over plain TCP although it has secure hints.
     :ivar follow: the id that it says it goes on as has its rights.
@@ -89,7 +89,7 @@ class PeersFile:
     """
     What was read.
 
-    :ivar problems: one line for each thing that was left out, for the log and for C{doctor}.
+    :ivar problems: one line for each thing that was left out, for the log and for ``doctor``.
     :ivar missing: there was no such file.
     :ivar places: of each row, where in the array it stands, from 0.
     """

@@ -9,7 +9,7 @@ The owner's side of a new key: the files, and the order in which they are writte
 ``revocation-<12 hex>.json``    in the state dir: the revocation of a key of ours, by its id
 ==============================  ===================================================================================
 
-Each step can be taken again where it was cut short, by a crash or by a full disk.  C{docs/rekeying.rst} has the whole.
+Each step can be taken again where it was cut short, by a crash or by a full disk.  ``docs/rekeying.rst`` has the whole.
 """
 
 from __future__ import annotations
@@ -72,16 +72,16 @@ class OwnStatements:
         return {who for each in self.successions for who in (each.who, each.heir)}
 
     def leading_to(self, me: HumdId) -> tuple[Succession, ...]:
-        """The successions that end at C{me}, for our hellos."""
+        """The successions that end at ``me``, for our hellos."""
         ends = [at for at, each in enumerate(self.successions, 1) if each.heir == me]
         return self.successions[: ends[-1]] if ends else ()
 
     def begun(self, me: HumdId) -> Succession | None:
-        """The succession of C{me}, where there is one."""
+        """The succession of ``me``, where there is one."""
         return next((each for each in self.successions if each.who == me), None)
 
     def revoked(self, me: HumdId) -> Revocation | None:
-        """The revocation of C{me}, where there is one."""
+        """The revocation of ``me``, where there is one."""
         return next((each for each in self.revocations if each.who == me), None)
 
     def to_tell(self, me: HumdId) -> list[Statement]:
@@ -271,7 +271,7 @@ def _short(who: HumdId) -> str:
 
 
 def next_key_trouble(key_file: Path, begun: Succession) -> str:
-    """What is wrong where the key that C{begun} names is not there, with the mend; else empty."""
+    """What is wrong where the key that ``begun`` names is not there, with the mend; else empty."""
     path = _next(key_file)
     try:
         if load(path).humd_id() == begun.heir:
@@ -304,7 +304,7 @@ def lost_key(key_file: Path, own: OwnStatements, me: HumdId | None) -> str:
 
 
 def _next_key(key_file: Path, begun: Succession) -> None:
-    """See that the key that C{begun} names is there."""
+    """See that the key that ``begun`` names is there."""
     trouble = next_key_trouble(key_file, begun)
     if trouble:
         raise ConfigurationError(trouble)

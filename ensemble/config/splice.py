@@ -1,7 +1,7 @@
 """
 JSON text with one thing changed and every other byte kept, for files that people write and programs edit.
 
-Nothing is judged here: the text was read before (L{ensemble.tone.read_document}), so it is known to be JSON.
+Nothing is judged here: the text was read before (`ensemble.tone.read_document`), so it is known to be JSON.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Container:
         return self.text[:end] + self._layout(blank)[1] + item + self.text[end:]
 
     def with_member(self, key: str, value: str, colon: str) -> str:
-        """With this value of a key; C{colon} parts them where the key is new."""
+        """With this value of a key; ``colon`` parts them where the key is new."""
         index = self._index(key)
         if index is None:
             return self.appended(f"{write_document(key)}{colon}{value}", blank_behind(colon))

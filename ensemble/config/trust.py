@@ -1,5 +1,5 @@
 """
-Changes one row of C{peers.json} and leaves every other byte as the operator wrote it.
+Changes one row of ``peers.json`` and leaves every other byte as the operator wrote it.
 
 Two that edit at once lose nothing: each waits for the other's lock on the folder.  What would be written is read back
 first, and must say exactly what was meant: the row as wanted, and every other one as it was.
@@ -34,9 +34,9 @@ class Trust:
     """
     What the row of a peer is to say; None leaves as it is what it says.
 
-    :ivar hints: added.  A C{tls-fp:} takes the place of those that are there: they pin the same certificate.
+    :ivar hints: added.  A ``tls-fp:`` takes the place of those that are there: they pin the same certificate.
     :ivar only: the hints are all that it has from now on.
-    :ivar unset: of C{alias} and C{auth}, what it does not say from now on.
+    :ivar unset: of ``alias`` and ``auth``, what it does not say from now on.
     :raises BadHint: one is none.
     :raises BadAlias: nobody can be called so.
     """
@@ -113,7 +113,7 @@ def untrust_peer(path: StrPath, peer: HumdId) -> Edit:
     """
     Remove every row of a peer: without the first the second would count.
 
-    :raises ConfigurationError: as L{trust_peer}.
+    :raises ConfigurationError: as `trust_peer`.
     """
     return _edit(path, peer, lambda text, name: untrusted(text, peer, name))
 
@@ -158,7 +158,7 @@ def untrusted(text: str, peer: HumdId, name: str = "peers.json") -> str:
     """
     The text of the file without the rows of a peer.
 
-    :raises ConfigurationError: as L{trusted}.
+    :raises ConfigurationError: as `trusted`.
     """
     before = parse_peers(text.encode(), name)
     lead, body, tail = _document(text)

@@ -1,5 +1,5 @@
 """
-One ask, and what one side asked or was asked.  The rules are L{AskBook<ensemble.conversations.asks.AskBook>}'s.
+One ask, and what one side asked or was asked.  The rules are `AskBook<ensemble.conversations.asks.AskBook>`'s.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Kind(Enum):
     """
     What was asked.
 
-    C{PROMPT} ends with a finish or an error, C{CALL} with a tool-result or an error; both stay open however long that
-    takes.  C{OTHER} is a chi that this version does not know: somebody may wait, so it is open, but it is remembered no
-    longer than what has ended.  Nobody waits after C{PASSING} (cancel, attach, ...): it is never open, and remembered
-    so that an error finds its way.
+    ``PROMPT`` ends with a finish or an error, ``CALL`` with a tool-result or an error; both stay open however long that
+    takes.  ``OTHER`` is a chi that this version does not know: somebody may wait, so it is open, but it is remembered
+    no longer than what has ended.  Nobody waits after ``PASSING`` (cancel, attach, ...): it is never open, and
+    remembered so that an error finds its way.
     """
 
     PROMPT = 1
@@ -37,7 +37,7 @@ class Kind(Enum):
 @define(eq=False, weakref_slot=False)
 class Ask:
     """
-    One ask.  Only L{AskBook} changes it.
+    One ask.  Only `AskBook` changes it.
 
     :ivar asker: None for an orphan.
     :ivar heir: of an orphan: the peer that may take it over; None where any local client may.
@@ -73,7 +73,7 @@ class Ask:
         return sum(len(key) if key.isascii() else WIDE * len(key) for key in keys if key)
 
     def may_be_taken_by(self, asker: Side) -> bool:
-        """True where this is an orphan and C{asker} its heir."""
+        """True where this is an orphan and ``asker`` its heir."""
         if self.asker is not None:
             return False
         return isinstance(asker, str) if self.heir is None else asker == self.heir

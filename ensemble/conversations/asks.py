@@ -1,10 +1,10 @@
 """
 Who asked whom: the tables behind every rule of delivery.  They hold no lines and send nothing.
 
-An ask has an I{asker}, who waits, and a I{server}, who answers; each is a local client or a peer.  It is found by
-what its answer carries: with its server, by sid, callId or rid.  It is I{open} until its terminal answer, then
-I{remembered} for a while, so that what comes late still finds its way.  An open prompt whose asker is gone is an
-I{orphan}: its worker goes on, and the next prompt for its sid from where it began takes it over.
+An ask has an *asker*, who waits, and a *server*, who answers; each is a local client or a peer.  It is found by
+what its answer carries: with its server, by sid, callId or rid.  It is *open* until its terminal answer, then
+*remembered* for a while, so that what comes late still finds its way.  An open prompt whose asker is gone is an
+*orphan*: its worker goes on, and the next prompt for its sid from where it began takes it over.
 
 A key belongs to the first ask that claims it while that ask is open.  Afterwards whoever asks anew may claim it, but a
 sid only a prompt may take from somebody else.
@@ -40,7 +40,7 @@ class AskBook:
 
     :ivar servers: by server; one without asks has no entry.  :ivar askers: likewise by asker.
     :ivar serving: by sid, the latest prompt that a local worker was given.
-    :ivar size: bytes of all asks, as they count against L{MAX_BYTES}.
+    :ivar size: bytes of all asks, as they count against `MAX_BYTES`.
     :ivar changed: peers that somebody began or ceased to wait for; whoever reads it clears it.
     """
 
@@ -58,12 +58,12 @@ class AskBook:
     # questions
 
     def waits_for(self, server: Side) -> bool:
-        """True while an ask is open with C{server}."""
+        """True while an ask is open with ``server``."""
         served = self.servers.get(server)
         return served is not None and served.open > 0
 
     def load(self, server: Side) -> int:
-        """How many prompts are open with C{server}."""
+        """How many prompts are open with ``server``."""
         served = self.servers.get(server)
         return 0 if served is None else served.prompts
 
@@ -81,7 +81,7 @@ class AskBook:
         return held if held is not None and held.open else None
 
     def conversation(self, asker: Side, sid: str | None) -> Ask | None:
-        """The prompt for C{sid} that C{asker} began, or may take over: open or remembered."""
+        """The prompt for ``sid`` that ``asker`` began, or may take over: open or remembered."""
         asked = self.askers.get(asker)
         found = asked.prompts.get(sid) if asked is not None else None
         if found is not None:
@@ -98,12 +98,12 @@ class AskBook:
     # changes
 
     def has_room(self, asker: Side) -> bool:
-        """False where C{asker} has as many asks open as one may; else room is made for one more."""
+        """False where ``asker`` has as many asks open as one may; else room is made for one more."""
         asked = self.askers.get(asker)
         return (asked is None or self._evict(asked, asks=MAX_ASKS)) and self.may_grow(asker)
 
     def may_grow(self, asker: Side) -> bool:
-        """False where the keys of what C{asker} has open take as much as they may; else room is made for some more."""
+        """False where the keys of what ``asker`` has open take as much as they may; else room is made for some more."""
         asked = self.askers.get(asker)
         if asked is not None and not self._evict(asked, size=MAX_KEYS):
             return False
@@ -113,7 +113,7 @@ class AskBook:
 
     def open(self, asker: Side, server: Side, kind: Kind, envelope: Envelope, now: float) -> Ask | None:
         """
-        Remember an ask under those keys of its tone that are free.  There must be room: L{has_room}.
+        Remember an ask under those keys of its tone that are free.  There must be room: `has_room`.
 
         With a local server only a prompt claims the sid.
 
@@ -231,7 +231,7 @@ class AskBook:
             self.forget(next(iter(self.orphans)))
 
     def adopt(self, ask: Ask, asker: Side, rid: str | None) -> None:
-        """An orphan is taken over by a prompt with C{rid}.  There must be room: L{has_room}."""
+        """An orphan is taken over by a prompt with ``rid``.  There must be room: `has_room`."""
         del self.orphans[ask]
         self._orphaned -= ask.size
         self._resize(ask, 0)
@@ -329,7 +329,7 @@ class AskBook:
 
 
 def _claim(table: dict[str | None, Ask], key: str | None, ask: Ask) -> bool:
-    """Put C{ask} under C{key}, if the key is there and no open ask has it."""
+    """Put ``ask`` under ``key``, if the key is there and no open ask has it."""
     if not key:
         return False
     held = table.get(key)
@@ -340,7 +340,7 @@ def _claim(table: dict[str | None, Ask], key: str | None, ask: Ask) -> bool:
 
 
 def _claim_sid(table: dict[str | None, Ask], sid: str | None, ask: Ask) -> bool:
-    """As L{_claim}; but a prompt takes the sid from its asker's own calls, and only a prompt from somebody else."""
+    """As `_claim`; but a prompt takes the sid from its asker's own calls, and only a prompt from somebody else."""
     if not sid:
         return False
     held = table.get(sid)

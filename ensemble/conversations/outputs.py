@@ -1,8 +1,8 @@
 """
 What the delivery core asks of its owner, and what the owner hands back when it could not do it.
 
-An output is a named tuple: one is made for each forwarded tone.  C{context} is the core's own; the owner keeps it with
-the line and returns the whole output to L{Routes.delivery_failed<ensemble.conversations.Routes.delivery_failed>}.
+An output is a named tuple: one is made for each forwarded tone.  ``context`` is the core's own; the owner keeps it with
+the line and returns the whole output to `Routes.delivery_failed<ensemble.conversations.Routes.delivery_failed>`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Asking(NamedTuple):
 
     :ivar ask: None where nothing could be remembered: a tone without rid, sid and callId, or one nobody answers.
     :ivar asker: who is told when the tone cannot be handed over.
-    :ivar joined: True where C{ask} was in progress before: it goes on whatever happens to this tone.
+    :ivar joined: True where ``ask`` was in progress before: it goes on whatever happens to this tone.
     """
 
     ask: Ask | None
@@ -41,11 +41,11 @@ class Closing(NamedTuple):
 
 
 Context: TypeAlias = "Ask | Asking | Closing | None"
-"""A bare L{Ask} is the context of a reply that does not end it; None that of our own errors."""
+"""A bare `Ask` is the context of a reply that does not end it; None that of our own errors."""
 
 
 class ToClient(NamedTuple):
-    """Deliver C{line} to a local client."""
+    """Deliver ``line`` to a local client."""
 
     client_id: str
     line: bytes
@@ -54,7 +54,7 @@ class ToClient(NamedTuple):
 
 
 class ToPeer(NamedTuple):
-    """Send C{line}, stamped already, to a peer."""
+    """Send ``line``, stamped already, to a peer."""
 
     peer: HumdId
     line: bytes
@@ -63,13 +63,13 @@ class ToPeer(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """A tone went no further; C{counter} was increased.  For the debug log."""
+    """A tone went no further; ``counter`` was increased.  For the debug log."""
 
     counter: str
 
 
 class WaitingChanged(NamedTuple):
-    """L{Routes.waiting_on<ensemble.conversations.Routes.waiting_on>} says something new of C{peer}: ask it."""
+    """`Routes.waiting_on<ensemble.conversations.Routes.waiting_on>` says something new of ``peer``: ask it."""
 
     peer: HumdId
 

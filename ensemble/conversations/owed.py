@@ -41,6 +41,6 @@ class Owed:
         return True
 
     def take(self, peer: HumdId) -> list[ToPeer]:
-        """What C{peer} is owed, in order; it is not kept any more."""
+        """What ``peer`` is owed, in order; it is not kept any more."""
         self.size -= self._sizes.pop(peer, 0)
         return self._kept.pop(peer, [])

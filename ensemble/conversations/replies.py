@@ -36,13 +36,13 @@ class Replies:
         self._servers, self._my_id = teller.book.servers, teller.me.full
 
     def from_bee(self, client_id: str, envelope: Envelope, line: bytes, now: float) -> list[Output] | None:
-        """A local client answers.  None where nobody asked it: the tone's own C{to} counts then."""
+        """A local client answers.  None where nobody asked it: the tone's own ``to`` counts then."""
         served = self._servers.get(client_id)
         ask = None if served is None else _match_bee(served, envelope)
         return None if ask is None else self._pass_on(ask, envelope, line, now)
 
     def from_peer(self, peer: HumdId, envelope: Envelope, line: bytes, now: float) -> list[Output]:
-        """A peer answers.  What nobody asked I{this peer} for is dropped."""
+        """A peer answers.  What nobody asked *this peer* for is dropped."""
         served = self._servers.get(peer)
         ask = None if served is None else _match_peer(served, envelope)
         return [self._tell.drop("replies.unmatched")] if ask is None else self._pass_on(ask, envelope, line, now)
@@ -51,7 +51,7 @@ class Replies:
         """
         The one output for a tone that is plainly a piece of an answer, as most tones of any humd are.
 
-        None where that takes a closer look, as L{from_bee} and L{from_peer} have; with what leads to them they say the
+        None where that takes a closer look, as `from_bee` and `from_peer` have; with what leads to them they say the
         same of whatever is said here.
         """
         if envelope.chi not in _PIECES or envelope.dusk is not None or envelope.raw_call_id is not ABSENT:
@@ -120,7 +120,7 @@ class Replies:
         return self._tell.fail(ask, qualifier, message, server_gone=envelope.chi in _TERMINAL)
 
     def _ends(self, ask: Ask, envelope: Envelope) -> bool:
-        """True where this terminal reply, matched to C{ask}, ends it."""
+        """True where this terminal reply, matched to ``ask``, ends it."""
         chi, kind = envelope.chi, ask.kind
         if kind is Kind.OTHER:
             return True

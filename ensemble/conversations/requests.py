@@ -102,7 +102,7 @@ class Requests:
         )
 
     def to_peer(self, client_id: str, to: str, envelope: Envelope, line: bytes, now: float) -> list[Output]:
-        """A tone of a local client with the C{to} of somebody else: rule 1."""
+        """A tone of a local client with the ``to`` of somebody else: rule 1."""
         chi = envelope.chi
         if chi in UNROUTED or chi in LINK_CHI:
             return self._not_supported(client_id, envelope)
@@ -229,7 +229,7 @@ class Requests:
         return self._ask(asker, server, Kind.CALL, envelope, line, now)
 
     def _other_end(self, caller: Side, sid: str | None) -> Side | None:
-        """Who declared a tool that no forager has: the asker of the conversation in which C{caller} is the server."""
+        """Who declared a tool that no forager has: the asker of the conversation in which ``caller`` is the server."""
         served = self._book.servers.get(caller)
         ask = served.sids.get(sid) if served is not None else None
         return ask.asker if ask is not None and ask.kind is Kind.PROMPT else None

@@ -3,7 +3,7 @@ Delivery: wire-0.8 section 6 as one sans-IO core.  ``docs/delivery.rst`` has the
 
 The owner feeds it validated tones and losses and carries out the outputs, in order.  It promises:
 
-- a reply reaches whoever asked I{that} bee or peer, and nobody else;
+- a reply reaches whoever asked *that* bee or peer, and nobody else;
 - whoever asked is told when no answer can come: every ask that was accepted ends with one terminal tone, be it the
   answer or an error of ours;
 - nobody makes it remember without bound.
@@ -53,15 +53,15 @@ class Routes:
     """
     Who gets which tone.  No method raises on what a client or a peer may say.
 
-    :ivar roster: the local bees; C{client_hello} and C{client_left} change it.
-    :ivar counters: by the names of L{COUNTERS<ensemble.conversations.COUNTERS>}.
-    :ivar piece: for the middle of an answer, what L{from_client} or L{from_peer} would say; see L{Replies.piece}.
+    :ivar roster: the local bees; ``client_hello`` and ``client_left`` change it.
+    :ivar counters: by the names of `COUNTERS<ensemble.conversations.COUNTERS>`.
+    :ivar piece: for the middle of an answer, what `from_client` or `from_peer` would say; see `Replies.piece`.
     """
 
     def __init__(self, me: HumdId, roster: Roster, wall_ms: Callable[[], int], *, home: str = "/") -> None:
         """
-        :param wall_ms: milliseconds since the epoch, for C{dusk}.
-        :param home: where a worker works when the asker says nothing (C{$HOME}).
+        :param wall_ms: milliseconds since the epoch, for ``dusk``.
+        :param home: where a worker works when the asker says nothing (``$HOME``).
         """
         self.me, self.roster = me, roster
         self.counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
@@ -76,7 +76,7 @@ class Routes:
     # questions
 
     def waiting_on(self, peer: HumdId) -> bool:
-        """True while a local client waits for an answer of C{peer}: its silence is noticed sooner then."""
+        """True while a local client waits for an answer of ``peer``: its silence is noticed sooner then."""
         return self._book.waits_for(peer)
 
     @property
@@ -125,7 +125,7 @@ class Routes:
 
     def from_peer(self, peer: HumdId, envelope: Envelope, line: bytes, now: float) -> list[Output]:
         """
-        A validated tone of C{peer}, whose C{from} is that peer's id.
+        A validated tone of ``peer``, whose ``from`` is that peer's id.
 
         :param now: seconds, monotonic.
         """
@@ -176,7 +176,7 @@ class Routes:
         return self._with_changes(out) if self._book.changed else out
 
     def peer_lost(self, peer: HumdId, reason: str) -> list[Output]:
-        """The link to C{peer} is lost, or was replaced: whoever waits for it is told, and why."""
+        """The link to ``peer`` is lost, or was replaced: whoever waits for it is told, and why."""
         self._owed.take(peer)
         out = self._lost(peer, f"the link to the humd that was to answer is lost ({reason}): try again once it is back")
         return self._with_changes(out) if self._book.changed else out
@@ -186,9 +186,9 @@ class Routes:
         An output could not be handed over: unknown peer, queue full, too large, client gone.
 
         A tone that asks fails to its asker.  A reply breaks the answer: whoever waits for it is told and gets nothing
-        more of it, the local client that said it is told too, and a peer gets a C{cancel} of the prompt.  What may be
+        more of it, the local client that said it is told too, and a peer gets a ``cancel`` of the prompt.  What may be
         dropped is counted, but the local client that addressed it to a peer is told.  An error of ours that a peer has
-        no room for is kept: L{peer_has_room}.
+        no room for is kept: `peer_has_room`.
 
         :param message: for people.
         """
@@ -203,7 +203,7 @@ class Routes:
 
     def undelivered(self, peer: HumdId, line: bytes, qualifier: Qualifier, message: str) -> list[Output]:
         """
-        As L{delivery_failed}, where the owner has no more than the line: it was accepted for a link that never came.
+        As `delivery_failed`, where the owner has no more than the line: it was accepted for a link that never came.
 
         Nothing is told where the loss was told already.  To a peer that is not there a reply or an error is nothing.
         """
@@ -218,7 +218,7 @@ class Routes:
         return self.delivery_failed(ToPeer(peer, line, False, context), qualifier, message)
 
     def peer_has_room(self, peer: HumdId) -> list[Output]:
-        """The queue to C{peer} drained: the errors that it had no room for, again."""
+        """The queue to ``peer`` drained: the errors that it had no room for, again."""
         return list(self._owed.take(peer))
 
     # inside

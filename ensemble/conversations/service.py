@@ -1,9 +1,9 @@
 """
-The node: local programs on one side, linked humds on the other, and L{Routes} between them.
+The node: local programs on one side, linked humds on the other, and `Routes` between them.
 
 Nothing is decided here.  Back-pressure (wire-0.8 section 7): where a destination's queue is more than half full, the
-local program that writes to it is not read, until there is room and for C{client_pause_seconds} at most; a peer's link
-is never paused for one destination.  What then still finds the queue full is answered with C{queue.full}.  The second
+local program that writes to it is not read, until there is room and for ``client_pause_seconds`` at most; a peer's link
+is never paused for one destination.  What then still finds the queue full is answered with ``queue.full``.  The second
 half of a local program's queue is not for what strangers ask of it: a few bytes of theirs become a prompt with all
 tools.
 """
@@ -125,7 +125,7 @@ class Node(Service):
             self._doing = False
 
     def _hand_on(self, piece: ToClient | ToPeer, source: IClient | None) -> None:
-        """L{_do} for one output: what it leads to waits until it is done."""
+        """`_do` for one output: what it leads to waits until it is done."""
         self._doing = True
         try:
             if isinstance(piece, ToClient):

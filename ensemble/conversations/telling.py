@@ -20,7 +20,7 @@ class Teller:
     """
     Turns what the rules decide into outputs.
 
-    :ivar counters: those of L{COUNTERS<ensemble.conversations.COUNTERS>}.
+    :ivar counters: those of `COUNTERS<ensemble.conversations.COUNTERS>`.
     """
 
     def __init__(self, me: HumdId, book: AskBook, counters: Counter[str]) -> None:
@@ -28,7 +28,7 @@ class Teller:
         self._my_id = me.full
 
     def hand(self, side: Side, envelope: Envelope, line: bytes, context: Context) -> ToClient | ToPeer:
-        """A line for C{side}: byte for byte where it is local, from us to it where it is a peer."""
+        """A line for ``side``: byte for byte where it is local, from us to it where it is a peer."""
         droppable = envelope.chi in DROPPABLE
         if isinstance(side, str):
             return _made(ToClient, (side, line, droppable, context))
@@ -72,7 +72,7 @@ class Teller:
         return ToPeer(peer, line, False, None)
 
     def end(self, asker: Side, ask: Ask, qualifier: Qualifier, message: str) -> Output:
-        """The error that ends C{ask}; of several prompts under one sid it has no rid, for that would end one only."""
+        """The error that ends ``ask``; of several prompts under one sid it has no rid, for that would end one only."""
         return self.error(asker, qualifier, message, None if ask.earlier else ask.rid, ask.sid, ask.call_id)
 
     def fail(self, ask: Ask, qualifier: Qualifier, message: str, server_gone: bool = False) -> list[Output]:

@@ -1,4 +1,4 @@
-"""Every ceiling and deadline of a humd, by name, with its unit: what C{status} has under C{limits}."""
+"""Every ceiling and deadline of a humd, by name, with its unit: what ``status`` has under ``limits``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FIXED: Final[Mapping[str, int | float]] = {
 
 
 def ceilings(settings: Settings) -> dict[str, int | float]:
-    """All of them; C{--limit} and C{--max-tone} set those that come first."""
+    """All of them; ``--limit`` and ``--max-tone`` set those that come first."""
     return {
         **asdict(settings.limits),
         "max_tone_bytes": settings.max_tone,

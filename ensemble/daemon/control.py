@@ -1,9 +1,9 @@
 """
-The control socket: how C{ensemble}, the command, and other programs of the operator ask a running daemon.
+The control socket: how ``ensemble``, the command, and other programs of the operator ask a running daemon.
 
-One request object per line, C{{"do": <verb>, ...}}; one answer line each, in order: C{{"ok": true, ...}} or C{{"ok":
-false, "qualifier": <word>, "message": <text>}}.  C{tap} goes on: one C{{"tone": ...}} line per tone, and C{{"lost":
-n}} where the reader fell behind, until the connection closes.  C{docs/daemon.rst} has the verbs.
+One request object per line, ``{"do": <verb>, ...}``; one answer line each, in order: ``{"ok": true, ...}`` or ``{"ok":
+false, "qualifier": <word>, "message": <text>}``.  ``tap`` goes on: one ``{"tone": ...}`` line per tone, and ``{"lost":
+n}`` where the reader fell behind, until the connection closes.  ``docs/daemon.rst`` has the verbs.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Refusal(EnsembleError):
 @frozen
 class Watch:
     """
-    What L{tap} answers: from now on, this.
+    What `tap` answers: from now on, this.
 
     :ivar wanted: which tones are shown.
     """
@@ -66,8 +66,8 @@ class ControlServer(Service):
         self, reactor: Any, path: str, verbs: Mapping[str, Verb], turn: Turn, deadlines: Deadlines = DEADLINES
     ) -> None:
         """
-        :param reactor: C{IReactorUNIX} and C{IReactorTime}.
-        :param verbs: by name; each may raise L{EnsembleError}.
+        :param reactor: ``IReactorUNIX`` and ``IReactorTime``.
+        :param verbs: by name; each may raise `EnsembleError`.
         """
         self.counters: Counter[str] = Counter()
         self.verbs, self.turn = verbs, turn
@@ -201,7 +201,7 @@ class ControlSession:
         return not self._busy and self._watch is None and not self._crowded()
 
     def _crowded(self) -> bool:
-        """Whoever asks does not read; L{_has_room} goes on when that changes."""
+        """Whoever asks does not read; `_has_room` goes on when that changes."""
         if self._gone or not (self._unsaid or self._outbox.size * 2 > self._outbox.limit):
             return False
         self._outbox.want_room()

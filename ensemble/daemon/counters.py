@@ -1,4 +1,4 @@
-"""Every counter of C{ensemble status}, and what it counts; a test looks that none is missing."""
+"""Every counter of ``ensemble status``, and what it counts; a test looks that none is missing."""
 
 from __future__ import annotations
 

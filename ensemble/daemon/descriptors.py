@@ -30,7 +30,7 @@ class Descriptors:
     """
     The limit of this process.
 
-    :ivar soft: how many we may have open, since L{raise_limit} the most that we can.
+    :ivar soft: how many we may have open, since `raise_limit` the most that we can.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Descriptors:
         most: int | None = None,
     ) -> None:
         """
-        :param probe: the number that the next file would get; fails with C{OSError} where there is none left.
+        :param probe: the number that the next file would get; fails with ``OSError`` where there is none left.
         :param most: that can be used, whatever the limit.
         """
         self._read, self._write, self._probe, self._most = read, write, probe, most

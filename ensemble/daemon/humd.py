@@ -1,5 +1,5 @@
 """
-The daemon as a tree of services: everything that L{ensemble.daemon.state.State} and the settings lead to.
+The daemon as a tree of services: everything that `ensemble.daemon.state.State` and the settings lead to.
 
 The order of the start: the listening ports, the mesh, ``bees.json``, the control socket, the thrum socket, so that
 whoever can connect to it finds everything up, and last the dials, which may take many descriptors.  The order of the
@@ -68,8 +68,8 @@ class Humd(MultiService):
         client_ids: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
         """
-        :param state: opened; L{stopService} closes it.
-        :param reactor: C{IReactorTCP}, C{IReactorUNIX}, C{IReactorTime}, C{IReactorPluggableNameResolver}.
+        :param state: opened; `stopService` closes it.
+        :param reactor: ``IReactorTCP``, ``IReactorUNIX``, ``IReactorTime``, ``IReactorPluggableNameResolver``.
         :param listeners: bound already where that took privileges.
         :param uniform: in [0, 1), for the jitter of dials.
         """
@@ -157,7 +157,7 @@ class Humd(MultiService):
     # IService
 
     def startService(self) -> None:
-        """:raises ConfigurationError: a port or socket cannot be had; the text says why.  Call L{abandon} then."""
+        """:raises ConfigurationError: a port or socket cannot be had; the text says why.  Call `abandon` then."""
         if not self.state.lock.held:
             raise ConfigurationError("this humd was stopped, and its state dir let go: make a new one, of a new state")
         self._say_who()
@@ -231,7 +231,7 @@ class Humd(MultiService):
             self.notifier.ready(self.in_short() + trouble)
 
     def reload_and_tell(self) -> None:
-        """As L{reload}, for a signal: what is wrong goes to the log."""
+        """As `reload`, for a signal: what is wrong goes to the log."""
         try:
             self.reload()
         except ConfigurationError as error:

@@ -87,7 +87,7 @@ class Listeners(Service):
         self._factories = {"tcp": ensemble.factory(), "tls": ensemble.factory(tls)}
 
     def startService(self) -> None:
-        """As L{bind}."""
+        """As `bind`."""
         self.bind()
         super().startService()
 
@@ -122,7 +122,7 @@ class Listeners(Service):
 
     def _build(self, wire: str, address: IAddress) -> IProtocol | None:
         """
-        What speaks on a connection from C{address}; None where that may not come.
+        What speaks on a connection from ``address``; None where that may not come.
 
         Not before there is a mesh, nor where its address is full of newcomers; and the last descriptors are for local
         programs and our dials.
@@ -160,7 +160,7 @@ class _Door(ServerFactory):
 
 def endpoint_of(reactor: Any, description: str) -> IStreamServerEndpoint:
     """
-    Read an endpoint string; where it leaves the backlog open it is ours.  Of C{tls} it is the TCP below.
+    Read an endpoint string; where it leaves the backlog open it is ours.  Of ``tls`` it is the TCP below.
 
     :raises ConfigurationError: it cannot be read.
     """

@@ -2,8 +2,8 @@
 The log: text for people, or one JSON object per line for programs.  Text for the journal of systemd has no time of its
 own, and a level that it knows.
 
-A JSON line has C{time} (RFC 3339, UTC), C{level}, C{event} (the event's own name, or the first words of its format),
-C{message} (the text that people get), C{source} (the class that says it), and the event's fields as they are.  What a
+A JSON line has ``time`` (RFC 3339, UTC), ``level``, ``event`` (the event's own name, or the first words of its format),
+``message`` (the text that people get), ``source`` (the class that says it), and the event's fields as they are.  What a
 peer wrote may stand in either format, so control characters never reach the file as they are, nor does a field begin a
 line.
 """
@@ -60,18 +60,18 @@ _PRIORITIES: Final = {LogLevel.debug: 7, LogLevel.info: 6, LogLevel.warn: 4, Log
 
 
 def level_of(environ: Mapping[str, str]) -> LogLevel:
-    """The least level that is written: C{$HUM_LOG_LEVEL}, or C{info} where that says nothing we know."""
+    """The least level that is written: ``$HUM_LOG_LEVEL``, or ``info`` where that says nothing we know."""
     return LEVELS.get(environ.get(LEVEL_VARIABLE, "").lower(), LogLevel.info)
 
 
 def unknown_level(environ: Mapping[str, str]) -> str | None:
-    """What C{$HUM_LOG_LEVEL} says, where that is no level."""
+    """What ``$HUM_LOG_LEVEL`` says, where that is no level."""
     said = environ.get(LEVEL_VARIABLE, "")
     return said if said and said.lower() not in LEVELS else None
 
 
 def text_line(event: LogEvent) -> str | None:
-    """An event as C{twistd} shows it, without control characters; only what is ours has more than one line."""
+    """An event as ``twistd`` shows it, without control characters; only what is ours has more than one line."""
     text = formatEventAsClassicLogText(_tamed(event))
     return None if text is None else CONTROLS_BUT_LINES.sub(_INSTEAD, text)
 
@@ -84,7 +84,7 @@ def journal_line(event: LogEvent) -> str | None:
 
 
 def is_journal(environ: Mapping[str, str], file: IO[Any]) -> bool:
-    """Does what is written to C{file} go to the journal?  systemd says which file that is (systemd.exec(5))."""
+    """Does what is written to ``file`` go to the journal?  systemd says which file that is (systemd.exec(5))."""
     try:
         status = os.fstat(file.fileno())
     except (OSError, ValueError):
@@ -130,7 +130,7 @@ def make_observer(file: IO[Any], log_format: str, least: LogLevel) -> ILogObserv
     """
     An observer that writes events of at least this level.
 
-    :param log_format: C{text}, C{json} or C{journal}.
+    :param log_format: ``text``, ``json`` or ``journal``.
     """
     forms = {"json": json_line, "journal": journal_line}
     written = FileLogObserver(file, forms.get(log_format, text_line))
@@ -139,7 +139,7 @@ def make_observer(file: IO[Any], log_format: str, least: LogLevel) -> ILogObserv
 
 
 def rewording(observer: ILogObserver, reword: Callable[[str], str]) -> ILogObserver:
-    """An observer of the same events, with each of their texts as C{reword} has it."""
+    """An observer of the same events, with each of their texts as ``reword`` has it."""
 
     @provider(ILogObserver)
     def observe(event: LogEvent) -> None:
@@ -151,9 +151,9 @@ def rewording(observer: ILogObserver, reword: Callable[[str], str]) -> ILogObser
 @frozen
 class LogPlan:
     """
-    Where the log goes: as C{twistd}'s own options say, which we must follow since we bring our own observer.
+    Where the log goes: as ``twistd``'s own options say, which we must follow since we bring our own observer.
 
-    :ivar elsewhere: C{--syslog} or C{--logger} was given: then it is not ours.
+    :ivar elsewhere: ``--syslog`` or ``--logger`` was given: then it is not ours.
     """
 
     log_format: str
@@ -240,7 +240,7 @@ def _name(event: LogEvent) -> str:
 
 @lru_cache(maxsize=1024)
 def _first_words(form: str) -> str:
-    """``linked {peer} over {wire}`` is C{linked}; ``{peer} says goodbye: {reason}`` is C{says-goodbye}."""
+    """``linked {peer} over {wire}`` is ``linked``; ``{peer} says goodbye: {reason}`` is ``says-goodbye``."""
     for clause in re.split(r"\{[^{}]*\}|[:;,.(]", form):
         words = re.findall(r"[a-z0-9]+", clause.lower())
         if words:

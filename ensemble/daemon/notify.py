@@ -1,8 +1,8 @@
 """
-Tell the service manager how we are: C{sd_notify(3)} without libsystemd.
+Tell the service manager how we are: ``sd_notify(3)`` without libsystemd.
 
-One datagram of C{NAME=value} lines to the socket in C{$NOTIFY_SOCKET}; a name that begins with C{@} is in the abstract
-namespace.  Where nobody asked, or nobody listens, nothing happens.
+One datagram of ``NAME=value`` lines to the socket in ``$NOTIFY_SOCKET``; a name that begins with ``@`` is in the
+abstract namespace.  Where nobody asked, or nobody listens, nothing happens.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 
 class Notifier:
-    """What systemd is told with C{Type=notify} or C{Type=notify-reload}."""
+    """What systemd is told with ``Type=notify`` or ``Type=notify-reload``."""
 
     def __init__(self, environ: Mapping[str, str], monotonic_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
@@ -25,7 +25,7 @@ class Notifier:
         self._send("READY=1", f"MAINPID={os.getpid()}", f"STATUS={status}")
 
     def reloading(self) -> None:
-        """A reload began; L{ready} ends it."""
+        """A reload began; `ready` ends it."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={self._monotonic_ns() // 1000}")
 
     def stopping(self) -> None:

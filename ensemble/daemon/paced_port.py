@@ -1,4 +1,4 @@
-"""L{PacedPort}: connections are accepted within their share of the time."""
+"""`PacedPort`: connections are accepted within their share of the time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PacedPort:
 
     def __init__(self, reactor: Any, port: Any, share: Callable[[], Share]) -> None:
         """
-        :param reactor: C{IReactorFDSet} and C{IReactorTime}.
+        :param reactor: ``IReactorFDSet`` and ``IReactorTime``.
         :param port: one of Twisted's, listening.
         :param share: of the time, asked at each turn.
         """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def status(humd: Humd) -> dict[str, Any]:
-    """The answer to C{status}, without its C{ok}."""
+    """The answer to ``status``, without its ``ok``."""
     paths = humd.settings.paths
     links = humd.ensemble.peers()
     return {
@@ -54,7 +54,7 @@ def status(humd: Humd) -> dict[str, Any]:
 
 
 def peer_rows(humd: Humd, only: HumdId | None = None) -> list[dict[str, Any]]:
-    """The answer to C{peers}: those of the peers file in its order, then heirs, then the strangers that are linked."""
+    """The answer to ``peers``: those of the peers file in its order, then heirs, then the strangers that are linked."""
     known = {**humd.peers.known, **humd.ensemble.policy.known}
     strangers = [peer for peer in humd.ensemble.peers() if peer not in known]
     return [_row(humd, peer, known.get(peer)) for peer in (*known, *strangers) if only is None or peer == only]

@@ -24,7 +24,7 @@ class Settings:
     :ivar advertise: hints that the operator vouches for (behind a NAT, a name); shown before our own.
     :ivar max_tone: bytes of one line that we accept on a link.
     :ivar home: where a worker works when the asker says nothing.
-    :ivar leads: the options with which C{ensemble} finds this daemon; none where it does without.
+    :ivar leads: the options with which ``ensemble`` finds this daemon; none where it does without.
     """
 
     paths: Paths
@@ -48,12 +48,12 @@ class Settings:
 
     @property
     def auth(self) -> str:
-        """The word of C{--auth}."""
+        """The word of ``--auth``."""
         return self.level.word
 
     @property
     def admit(self) -> str:
-        """The word of C{--admit}."""
+        """The word of ``--admit``."""
         return "any" if self.admit_any else "known"
 
 
@@ -71,5 +71,5 @@ def read_max_tone(text: str) -> int:
 
 
 def leads_to(paths: Paths, usual: Paths) -> dict[str, str]:
-    """The options with which C{ensemble} finds a daemon in these places; what it serves there its state dir tells."""
+    """The options with which ``ensemble`` finds a daemon in these places; what it serves there its state dir tells."""
     return {} if paths.state_dir == usual.state_dir else {"--state-dir": str(paths.state_dir)}

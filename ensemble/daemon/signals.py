@@ -1,7 +1,7 @@
 """
 SIGTERM and SIGINT: say goodbye, exit 0.  SIGHUP: read the peers file again.
 
-Left alone, C{twistd} dies of SIGTERM with 143.  The handlers are taken twice: before the sockets appear, so that
+Left alone, ``twistd`` dies of SIGTERM with 143.  The handlers are taken twice: before the sockets appear, so that
 nobody who sees them can hit us unprepared, and when the reactor runs, for it has then put its own in place.
 
 Behind the goodbye stands an alarm: the reactor waits for its threads, and one of them may wait for a name server.
@@ -36,7 +36,7 @@ class Signals:
         alarm: Callable[[float], object] = lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds),
     ) -> None:
         """
-        :param reactor: C{IReactorFromThreads} and C{IReactorCore}.
+        :param reactor: ``IReactorFromThreads`` and ``IReactorCore``.
         :param stop: called once, however often we are told.
         :param end_now: called where that did not end the process in time.
         """

@@ -1,8 +1,8 @@
 """
-The start, as whoever typed C{twistd} sees it: silence and status 0, or one line on stderr and status 1.
+The start, as whoever typed ``twistd`` sees it: silence and status 0, or one line on stderr and status 1.
 
-C{twistd} itself shows a traceback where a service does not start; in the background it shows the first hundred bytes
-of the error's C{repr}.  So a copy of stderr is kept from before the fork until the start is over, and what goes wrong
+``twistd`` itself shows a traceback where a service does not start; in the background it shows the first hundred bytes
+of the error's ``repr``.  So a copy of stderr is kept from before the fork until the start is over, and what goes wrong
 is written there, and to the log.  The process that waits in front is told by a signal, for it would otherwise add
 two lines of its own.
 """
@@ -39,7 +39,7 @@ class Launch:
     """
     The way back to who started us.
 
-    :ivar sheds_privileges: C{twistd} was told to become somebody else once the ports are bound.
+    :ivar sheds_privileges: ``twistd`` was told to become somebody else once the ports are bound.
     """
 
     def __init__(self, twistd: Mapping[str, Any]) -> None:
@@ -71,7 +71,7 @@ class Launch:
 
     def failed(self, message: str) -> NoReturn:
         """
-        Say why, tidy up what C{twistd} would leave, and end.
+        Say why, tidy up what ``twistd`` would leave, and end.
 
         :raises SystemExit: with 1.
         """
@@ -100,7 +100,7 @@ def _leave_in_front(_number: int, _frame: FrameType | None) -> None:
 
 class Program(Service):
     """
-    What C{twistd} runs: L{Humd}, with its log, its signals and its way to fail.
+    What ``twistd`` runs: `Humd`, with its log, its signals and its way to fail.
 
     :ivar humd: there once it has started.
     """
@@ -120,7 +120,7 @@ class Program(Service):
         signals: Callable[..., Signals] = Signals,
         open_state: Callable[..., State] = open_state,
     ) -> None:
-        """:param observer: where the log goes; None leaves that to C{twistd}."""
+        """:param observer: where the log goes; None leaves that to ``twistd``."""
         self._settings, self._reactor, self._launch, self._observer = settings, reactor, launch, observer
         self._signals, self._open_state = signals, open_state
         self._environ = environ if environ is not None else {}
@@ -129,7 +129,7 @@ class Program(Service):
         self._listeners = Listeners(reactor, settings.listen, self._descriptors)
 
     def setServiceParent(self, parent: Any) -> None:
-        """C{twistd} looks for an observer in the application: this is the one moment at which we see that."""
+        """``twistd`` looks for an observer in the application: this is the one moment at which we see that."""
         if self._observer is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)

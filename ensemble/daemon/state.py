@@ -1,9 +1,9 @@
 """
 The state directory: the key, what is remembered of peers, and the lock that makes it one daemon's.
 
-The lock is an C{flock} on C{humd.lock}, which the system lets go of when the process ends, however it ends.  Who holds
-it writes down its process, its thrum socket, its peers file and the inode of the lock, a line each, for who looks for
-the daemon of this directory.
+The lock is an ``flock`` on ``humd.lock``, which the system lets go of when the process ends, however it ends.  Who
+holds it writes down its process, its thrum socket, its peers file and the inode of the lock, a line each, for who looks
+for the daemon of this directory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class StateDirLocked(ConfigurationError):
 
 
 class StateLock:
-    """The lock, held until L{release} or the end of the process."""
+    """The lock, held until `release` or the end of the process."""
 
     def __init__(self, path: Path, handle: int) -> None:
         self._path = path
@@ -68,7 +68,7 @@ class StateLock:
 
     @property
     def held(self) -> bool:
-        """Until L{release}."""
+        """Until `release`."""
         return self._handle is not None
 
     def is_in_place(self) -> bool:

@@ -2,7 +2,7 @@
 ``twistd humd``: the options, and the service that they describe.
 
 Whatever is wrong ends in one line on stderr: a bad option with exit status 2, a start that fails with 1
-(L{ensemble.daemon.startup}).
+(`ensemble.daemon.startup`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ STEADY: Final[Callable[[], float]] = (
 
 
 class Options(usage.Options):
-    """Every option has a default; C{twistd humd} alone is a good start."""
+    """Every option has a default; ``twistd humd`` alone is a good start."""
 
     synopsis = "[options]"
     longdesc = (
@@ -138,7 +138,7 @@ class Options(usage.Options):
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
-        As always; but instead of a page of help, which is what C{twistd} makes of a C{UsageError}, one line.
+        As always; but instead of a page of help, which is what ``twistd`` makes of a ``UsageError``, one line.
 
         :raises SystemExit: with 2, the line written.
         """

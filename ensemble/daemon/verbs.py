@@ -1,4 +1,4 @@
-"""What each verb of the control socket does; what it shows is in L{ensemble.daemon.report}."""
+"""What each verb of the control socket does; what it shows is in `ensemble.daemon.report`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNWRITTEN: Final = "state.unwritten"  # of this socket only: it is done, and for
 
 
 def verbs(humd: Humd) -> dict[str, Verb]:
-    """By name, for L{ensemble.daemon.control.ControlServer}."""
+    """By name, for `ensemble.daemon.control.ControlServer`."""
     return {
         "status": lambda request: {"ok": True, **status(humd)},
         "peers": lambda request: {"ok": True, "peers": peer_rows(humd)},

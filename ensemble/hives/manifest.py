@@ -2,7 +2,7 @@
 What a bee says of itself: the manifest, read from its hello (mesh 9.4), written as mesh 7.4 has it.
 
 A hello is a claim by a local program.  Nothing in it is proved, and what is wrong in it costs only the field that is
-wrong: each such field is named in L{ReadHello.problems}, for the log.  Lists beyond their ceiling are cut.
+wrong: each such field is named in `ReadHello.problems`, for the log.  Lists beyond their ceiling are cut.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class NestlingManifest:
     :ivar name: the hive kind.
     :ivar proto_version: the bee's own, not ours.
     :ivar nestler_id: tells two instances of a kind apart.
-    :ivar bee: the roles, C{worker} and C{forager} being the known ones.
+    :ivar bee: the roles, ``worker`` and ``forager`` being the known ones.
     :ivar hid: who the bee says it is.
     """
 
@@ -127,7 +127,7 @@ class ReadHello:
     """
     What a hello gave.
 
-    :ivar manifest: None where the hello has neither C{hive} nor C{from}: nothing is registered then.
+    :ivar manifest: None where the hello has neither ``hive`` nor ``from``: nothing is registered then.
     :ivar problems: what in it was left out, for people.
     """
 
@@ -140,7 +140,7 @@ def read_hello(hello: Mapping[str, Any], client_id: str, now_ms: int) -> ReadHel
     Read the manifest out of a bee's hello.  Never raises: what is wrong is left out, and named.
 
     :param hello: a decoded tone.
-    :param client_id: of the connection it came over; for a bee that names no C{nestlerId}.
+    :param client_id: of the connection it came over; for a bee that names no ``nestlerId``.
     :param now_ms: milliseconds since the epoch, for the same.
     """
     reader = _Reader(hello)
@@ -201,7 +201,7 @@ class _Reader:
         return self._some(key, self._array(self._hello.get(key), f"{key} is not an array"), most)
 
     def roles(self) -> tuple[str, ...]:
-        """C{bee}: an array, or from older bees one string."""
+        """``bee``: an array, or from older bees one string."""
         value = self._hello.get("bee")
         roles = self._array([value] if isinstance(value, str) else value, "bee is not an array of roles")
         unknown = [role for role in roles if role not in _ROLES]

@@ -39,7 +39,7 @@ class Roster:
         """
         Enter a bee, or replace what it said before.
 
-        :returns: the clients whose entries went because they claimed the same C{hid}: the newest wins.
+        :returns: the clients whose entries went because they claimed the same ``hid``: the newest wins.
         """
         evicted: tuple[str, ...] = ()
         if manifest.hid is not None:
@@ -62,29 +62,29 @@ class Roster:
         return self._bees.get(client_id)
 
     def snapshot(self) -> dict[str, Any]:
-        """The content of C{bees.json} (mesh 9.5): client id to manifest, a fresh object."""
+        """The content of ``bees.json`` (mesh 9.5): client id to manifest, a fresh object."""
         return {client_id: bee.to_json() for client_id, bee in self._bees.items()}
 
     # who does what; all answers are oldest first
 
     def workers(self, model: str) -> tuple[str, ...]:
-        """The workers that list C{model}."""
+        """The workers that list ``model``."""
         self._index()
         return self._workers.get(model, ())
 
     def forager(self, tool: str) -> str | None:
-        """The oldest forager that lists C{tool}."""
+        """The oldest forager that lists ``tool``."""
         self._index()
         return self._foragers.get(tool)
 
     def listeners(self, chi: str) -> tuple[str, ...]:
-        """The bees, of any role, whose hello lists C{chi}."""
+        """The bees, of any role, whose hello lists ``chi``."""
         self._index()
         return self._listeners.get(chi, ())
 
     def without_catalogue(self, chi: str, but: object = None) -> str | None:
         """
-        The oldest bee that lists C{chi} and no tools: a market maker that sells what it is asked for.
+        The oldest bee that lists ``chi`` and no tools: a market maker that sells what it is asked for.
 
         :param but: a client that does not count.
         """

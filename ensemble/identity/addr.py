@@ -119,7 +119,7 @@ class Hint:
 
     @property
     def zone_mend(self) -> str:
-        """What to do where it is a link-local address (RFC 4007) without an interface, L{NO_ZONE}; else empty."""
+        """What to do where it is a link-local address (RFC 4007) without an interface, `NO_ZONE`; else empty."""
         try:
             host, port = self.host_port()
             ip = IPv6Address(host)
@@ -151,7 +151,7 @@ _WITH_HOST_PORT: Final = frozenset({"tcp", "tls", "udp", "relay", "onion"})
 
 
 def names_secure(text: str) -> bool:
-    """Is it meant for a secure wire?  Also in capitals, as an endpoint such as C{tls6:14731}, or as no hint."""
+    """Is it meant for a secure wire?  Also in capitals, as an endpoint such as ``tls6:14731``, or as no hint."""
     scheme = text.strip().partition(":")[0].lower()
     return LISTENED.get(scheme, scheme) in SECURE_SCHEMES
 
@@ -206,7 +206,7 @@ class HumdAddr:
     @classmethod
     def from_json(cls, value: object) -> HumdAddr:
         """
-        Read what L{to_json}, or anybody else, wrote.
+        Read what `to_json`, or anybody else, wrote.
 
         Hints that cannot be read, those given twice and those over the ceiling are left out.
 

@@ -9,9 +9,9 @@ The names and dates of a certificate mean nothing here.  Two things count: the f
 and the key, where it is Ed25519 and so is an id.
 
 Behind ours a humd that goes on under a new key shows another one, which only carries the successions that lead to its
-id (C{docs/rekeying.rst}): with their text in an extension, and else as empty as the first.
+id (``docs/rekeying.rst``): with their text in an extension, and else as empty as the first.
 
-The signature is over DER, whose first byte is ``30``; no text of L{ensemble.identity.Use} begins so, nor what TLS has
+The signature is over DER, whose first byte is ``30``; no text of `ensemble.identity.Use` begins so, nor what TLS has
 the key sign.
 """
 
@@ -63,7 +63,7 @@ def certificate_of(key: HumdKey) -> bytes:
 
 def carrier_of(key: HumdKey, text: bytes) -> bytes:
     """
-    The certificate, in DER, that carries C{text} behind the one of this key.
+    The certificate, in DER, that carries ``text`` behind the one of this key.
 
     :param text: UTF-8, from 256 bytes to what fits into 8 KiB.
     """
@@ -87,7 +87,7 @@ def carried(der: bytes) -> bytes:
 
 
 def fingerprint(der: bytes) -> str:
-    """What a C{tls-fp:} hint says of a certificate: the SHA-256 of its DER, 64 lowercase hex."""
+    """What a ``tls-fp:`` hint says of a certificate: the SHA-256 of its DER, 64 lowercase hex."""
     return hashlib.sha256(der).hexdigest()
 
 
@@ -96,7 +96,7 @@ def leaf_id(der: bytes) -> HumdId | None:
     The id whose key a certificate is about.  That its sender holds the key is for TLS to verify.
 
     :returns: None where the key is of another kind than Ed25519: it says nothing of an id.
-    :raises BadCertificate: C{der} is no certificate, or its key is not one that a secret leads to.
+    :raises BadCertificate: ``der`` is no certificate, or its key is not one that a secret leads to.
     """
     return _kept(der) if len(der) <= LEAF_BYTES else _read(der)
 

@@ -1,13 +1,13 @@
 """
 Who somebody is: a role and the SHA-256 of an Ed25519 public key.
 
-=======  =============================  =======  ==============================================
-form     shape                          length   use
-=======  =============================  =======  ==============================================
-full     ``<prefix>_<64 lowercase hex>``    69   everything that leaves this process
-short    ``<prefix>_<12 lowercase hex>``    17   logs; never routes, never verifies
-legacy   64 bare hex                        64   input only; means the prefix ``humd``
-=======  =============================  =======  ==============================================
+======  ===============================  ======  ============================================
+form    shape                            length  use
+======  ===============================  ======  ============================================
+full    ``<prefix>_<64 lowercase hex>``  69      everything that leaves this process
+short   ``<prefix>_<12 lowercase hex>``  17      logs; never routes, never verifies
+legacy  64 bare hex                      64      input only; means the prefix ``humd``
+======  ===============================  ======  ============================================
 
 A short form that is parsed becomes an id of its own, filled up with zero bytes: it never equals the full one.
 """
@@ -106,7 +106,7 @@ class HumdId:
 
     @classmethod
     def from_hex(cls, text: str) -> HumdId:
-        """The same as L{parse}, under the name that the field uses."""
+        """The same as `parse`, under the name that the field uses."""
         return _parse(text)
 
     @classmethod
@@ -137,7 +137,7 @@ class HumdId:
         return not any(self.digest[SHORT_LENGTH:])
 
     def is_named(self, text: str) -> bool:
-        """True where C{text} means us, in any form; see L{is_meant_by}."""
+        """True where ``text`` means us, in any form; see `is_meant_by`."""
         try:
             return self.is_meant_by(_parse(text))
         except BadHumdId:
@@ -145,7 +145,7 @@ class HumdId:
 
     def is_meant_by(self, named: HumdId) -> bool:
         """
-        True where a tone that names C{named} means us, by the short form too.
+        True where a tone that names ``named`` means us, by the short form too.
 
         Only where there is nobody else whom it could mean: at the end of a link, or of ourselves.
         """

@@ -66,7 +66,7 @@ class HumdKey:
         return self._id if role is Role.HUMD else HumdId(self._id.digest, role)
 
     def sign(self, message: bytes) -> bytes:
-        """64 bytes.  The message comes from L{ensemble.identity.signed_bytes}, so that it names its use."""
+        """64 bytes.  The message comes from `ensemble.identity.signed_bytes`, so that it names its use."""
         return self._signing.sign(message).signature
 
     def __repr__(self) -> str:

@@ -76,7 +76,7 @@ def save(path: StrPath, key: HumdKey) -> None:
     """
     Write a key to a file that is not there; folders that are missing are made.
 
-    :raises KeyFileError: as L{mint}.
+    :raises KeyFileError: as `mint`.
     """
     name = os.fspath(path)
     folder = os.path.dirname(os.path.abspath(name))
@@ -105,7 +105,7 @@ def load_or_mint(path: StrPath, entropy: Callable[[int], bytes] = os.urandom) ->
     The key in the file, which is made if there is none.
 
     :returns: the key, and whether it was minted just now.
-    :raises KeyFileError: as L{load} and L{mint}.
+    :raises KeyFileError: as `load` and `mint`.
     """
     try:
         return load(path), False

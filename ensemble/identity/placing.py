@@ -1,7 +1,7 @@
 """
 Files that appear whole under their name, or not at all.
 
-Each is written beside its place first, as C{.<name>.<8 letters>.tmp}.  Who is killed in the middle leaves that behind,
+Each is written beside its place first, as ``.<name>.<8 letters>.tmp``.  Who is killed in the middle leaves that behind,
 with a secret seed in it where it was to be a key: so whoever makes the next one removes what is left.
 """
 
@@ -40,7 +40,7 @@ def make_folders(folder: StrPath) -> None:
 
 def make_temporary(name: str) -> tuple[int, str]:
     """
-    A new file beside C{name}, 0600, where those are removed that were left an hour ago.
+    A new file beside ``name``, 0600, where those are removed that were left an hour ago.
 
     :returns: its descriptor, and its path.
     :raises OSError: it cannot be made.
@@ -52,7 +52,7 @@ def make_temporary(name: str) -> tuple[int, str]:
 
 def leftovers(name: StrPath, kin: str = "") -> dict[str, float]:
     """
-    The temporary files of ours beside C{name}, with the time at which each was changed last.
+    The temporary files of ours beside ``name``, with the time at which each was changed last.
 
     :param kin: a pattern of what may stand behind the name, for the files that belong to it.
     """
@@ -70,7 +70,7 @@ def leftovers(name: StrPath, kin: str = "") -> dict[str, float]:
 
 def remove_leftovers(name: StrPath, kin: str = "", older: float = STALE_SECONDS) -> None:
     """
-    Remove L{leftovers}.
+    Remove `leftovers`.
 
     :param older: than so many seconds; 0: all, for who knows that nobody else makes one now.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 def tamed(text: str) -> str:
-    """C{text} as it is, but each character that cannot be printed as an escape, and no backticks."""
+    """``text`` as it is, but each character that cannot be printed as an escape, and no backticks."""
     if not text.isprintable():
         text = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
     return text.replace("`", "'")

@@ -2,7 +2,7 @@
 Every kind of text that a key of ours signs.
 
 A signed text begins with the label of its use, so that a signature made for one is worth nothing for another.  All
-labels stand in L{Use} and none is ever used again for something else.
+labels stand in `Use` and none is ever used again for something else.
 """
 
 from __future__ import annotations

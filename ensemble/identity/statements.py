@@ -33,9 +33,9 @@ class Succession:
     """
     The id of the old key goes on as that of the new one.
 
-    :ivar old_key: 32 bytes, as C{new_key}.
+    :ivar old_key: 32 bytes, as ``new_key``.
     :ivar issued: milliseconds since the epoch, 0 to 2**53 - 1; for people, no rule looks at it.
-    :ivar old_signature: 64 bytes, as C{new_signature}: the old key grants, the new one shows that it is there.
+    :ivar old_signature: 64 bytes, as ``new_signature``: the old key grants, the new one shows that it is there.
     """
 
     old_key: bytes
@@ -78,7 +78,7 @@ class Revocation:
     The key is no longer to be trusted, whoever has it.
 
     :ivar key: 32 bytes.
-    :ivar issued: as of a L{Succession}.
+    :ivar issued: as of a `Succession`.
     :ivar signature: 64 bytes, by that key.
     """
 
@@ -96,7 +96,7 @@ class Revocation:
         return verify(self.key, _revocation_message(self.key, self.issued), self.signature)
 
     def to_tone(self) -> dict[str, Any]:
-        """As L{Succession.to_tone}."""
+        """As `Succession.to_tone`."""
         return {
             "chi": "revocation",
             "key": self.key.hex(),
@@ -110,7 +110,7 @@ Statement: TypeAlias = Succession | Revocation
 
 def succeed(old: HumdKey, new: HumdKey, issued: int) -> Succession:
     """
-    Let C{new} go on for C{old}.
+    Let ``new`` go on for ``old``.
 
     :param issued: milliseconds since the epoch.
     """
@@ -120,7 +120,7 @@ def succeed(old: HumdKey, new: HumdKey, issued: int) -> Succession:
 
 def revoke(key: HumdKey, issued: int) -> Revocation:
     """
-    End the trust in C{key}.
+    End the trust in ``key``.
 
     :param issued: milliseconds since the epoch.
     """

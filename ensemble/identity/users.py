@@ -22,7 +22,7 @@ def others_write(folder: os.stat_result) -> bool:
 
 def denied(path: str | os.PathLike[str], error: OSError) -> str:
     """
-    The text of C{error}, and where this user is kept out because somebody else's is on the way, whose: a command that
+    The text of ``error``, and where this user is kept out because somebody else's is on the way, whose: a command that
     root ran by mistake leaves such a folder.
     """
     text = error.strerror or str(error)
@@ -47,7 +47,7 @@ def _name(user: int) -> str:
 def refuse_strangers(connection: socket.socket, path: str | os.PathLike[str]) -> None:
     """
     See that it is not just anybody who serves the Unix socket that we connected to: where many may make files, as in
-    C{/tmp}, whoever is first has the name.
+    ``/tmp``, whoever is first has the name.
 
     :raises PermissionError: it is neither we, nor root, nor the owner of the folder.
     """

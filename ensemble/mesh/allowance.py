@@ -80,7 +80,7 @@ class Allowance:
         One of the lines that were read was no tone.
 
         :param work: with it, in lines that are only counted.
-        :returns: as L{spend}.
+        :returns: as `spend`.
         """
         return self._bounded(self._malformed.take(work, now)) if self._malformed is not None else 0.0
 

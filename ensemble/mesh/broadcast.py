@@ -2,7 +2,7 @@
 One tone to many peers, encoded once.
 
 A tone of gossip is the same bytes for everybody (wire-0.8 section 5): all the links share the lines of a turn, and
-what is written is joined once.  Any other tone has the receiver in its C{to}, and so a line for each.
+what is written is joined once.  Any other tone has the receiver in its ``to``, and so a line for each.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Broadcast:
         self._longest = 0  # bytes of one line that all of these links take; 0 where there is a peer without one
 
     def addressed(self, rest: bytes, peers: Iterable[HumdId] | None) -> list[HumdId]:
-        """:param rest: the encoded tone without its first brace, C{from} and C{to}."""
+        """:param rest: the encoded tone without its first brace, ``from`` and ``to``."""
         known, missed = self._known(peers)
         return missed + self._each(known, lambda peer: peer.address + rest, droppable=False)
 

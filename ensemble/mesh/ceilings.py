@@ -1,4 +1,4 @@
-"""What bounds a link, by name, with its unit.  Nobody sets these; see C{docs/limits.rst}."""
+"""What bounds a link, by name, with its unit.  Nobody sets these; see ``docs/limits.rst``."""
 
 from __future__ import annotations
 

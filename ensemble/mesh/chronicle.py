@@ -28,7 +28,7 @@ PROGRAMS: Final = "local programs"
 
 
 class Chronicle:
-    """Writes lines of each who is known by their names here: an id, L{STRANGERS} or L{PROGRAMS}."""
+    """Writes lines of each who is known by their names here: an id, `STRANGERS` or `PROGRAMS`."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -36,7 +36,7 @@ class Chronicle:
 
     def tell(self, log: Logger, level: LogLevel, whose: Hashable, form: str, **fields: object) -> None:
         """
-        Log one line, unless there were too many about C{whose}.
+        Log one line, unless there were too many about ``whose``.
 
         :param log: of the class that says it.
         """

@@ -16,7 +16,7 @@ from ensemble.mesh.defaults import SPARE_SECONDS
 
 
 class DialTurns:
-    """Gives turns; each is over when L{ended} is called."""
+    """Gives turns; each is over when `ended` is called."""
 
     def __init__(self, most: int, clock: IReactorTime, spare: Callable[[], bool]) -> None:
         """
@@ -30,19 +30,19 @@ class DialTurns:
         self._timer: IDelayedCall | None = None
 
     def ask(self, who: Hashable, begin: Callable[[], None]) -> None:
-        """Have C{begin} called when it is the turn of C{who}, perhaps at once; it waits for one turn at most."""
+        """Have ``begin`` called when it is the turn of ``who``, perhaps at once; it waits for one turn at most."""
         self._waiting.setdefault(who, begin)
         self._give()
 
     def withdraw(self, who: Hashable) -> None:
-        """C{who} does not wait any more; nothing where it does not."""
+        """``who`` does not wait any more; nothing where it does not."""
         self._waiting.pop(who, None)
         if not self._waiting and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def waits(self, who: Hashable) -> bool:
-        """Is it not yet the turn of C{who}, which asked?"""
+        """Is it not yet the turn of ``who``, which asked?"""
         return who in self._waiting
 
     def ended(self) -> None:

@@ -79,7 +79,7 @@ class Redial:
             self._race()
 
     def hold(self, held: bool) -> None:
-        """Do not dial while C{held}; afterwards it is as if a link had been lost."""
+        """Do not dial while ``held``; afterwards it is as if a link had been lost."""
         if held == self._held:
             return
         self._held = held
@@ -258,22 +258,22 @@ class Dialler(Service):
             self._start(new)
 
     def dials(self, peer: HumdId) -> bool:
-        """True where C{peer} is one of those, is not held, and a hint of it is for a wire that we have and may use."""
+        """True where ``peer`` is one of those, is not held, and a hint of it is for a wire that we have and may use."""
         redial = self._redials.get(peer)
         return redial is not None and redial.dials
 
     def waits(self, peer: HumdId) -> bool:
-        """True where C{peer} would be dialled now, and it is not its turn yet."""
+        """True where ``peer`` would be dialled now, and it is not its turn yet."""
         redial = self._redials.get(peer)
         return redial is not None and redial.waits
 
     def last_failure(self, peer: HumdId) -> str:
-        """Why the last dial of C{peer} failed; empty where none did since it was linked."""
+        """Why the last dial of ``peer`` failed; empty where none did since it was linked."""
         redial = self._redials.get(peer)
         return "" if redial is None else redial.last_failure
 
     def redial_in(self, peer: HumdId) -> float | None:
-        """Seconds until C{peer} is dialled again; None where it is linked, or being dialled, or never is."""
+        """Seconds until ``peer`` is dialled again; None where it is linked, or being dialled, or never is."""
         redial = self._redials.get(peer)
         return None if redial is None else redial.redial_in
 

@@ -1,7 +1,7 @@
 """
 The ensemble: who is linked to this humd, and the way of a tone to and from them.
 
-It knows wires only as L{IWire} and tones only by their envelope; what a tone means is decided by its listener
+It knows wires only as `IWire` and tones only by their envelope; what a tone means is decided by its listener
 (the daemon's is the delivery of wire-0.8 section 6) and by the readers of its taps.
 """
 
@@ -59,9 +59,9 @@ class Ensemble(Service):
     """
     Links to other humds.
 
-    A library user calls L{install}, L{route} and L{subscribe}; as an C{IService} it says goodbye when it stops.
+    A library user calls `install`, `route` and `subscribe`; as an ``IService`` it says goodbye when it stops.
 
-    :ivar porch: where the connections that L{factory} accepts wait for their turn.
+    :ivar porch: where the connections that `factory` accepts wait for their turn.
     :ivar history: why peers are away.
     """
 
@@ -85,16 +85,16 @@ class Ensemble(Service):
         succeeds: Sequence[Succession] = (),
     ) -> None:
         """
-        :param me: our id.  Without C{key} hellos are unsigned and C{proof-1} is not offered.
-        :param clock: the reactor, or a C{Clock} in tests.
-        :param capabilities: what we say of ourselves; L{capabilities} has the ceiling.
+        :param me: our id.  Without ``key`` hellos are unsigned and ``proof-1`` is not offered.
+        :param clock: the reactor, or a ``Clock`` in tests.
+        :param capabilities: what we say of ourselves; `capabilities` has the ceiling.
         :param policy: who may link; the default admits anybody, unsigned too (what the requirement texts call lax).
         :param memory: what is remembered of proofs; the default forgets with the process.  Who made it closes it.
         :param wall: seconds since the epoch.
         :param max_tone: bytes per line that we accept.
-        :param budget: over all unfinished lines of the wires that L{factory} accepts; give transports the same.
-        :param limits: the default sets no pace for anybody, which L{Limits} itself does.
-        :param succeeds: the successions that lead to C{me}, the oldest first, at most 8.
+        :param budget: over all unfinished lines of the wires that `factory` accepts; give transports the same.
+        :param limits: the default sets no pace for anybody, which `Limits` itself does.
+        :param succeeds: the successions that lead to ``me``, the oldest first, at most 8.
         :raises LocalWireError: the capabilities are too much for a hello.
         """
         self.me, self.key, self._my_text = me, key, me.full
@@ -122,7 +122,7 @@ class Ensemble(Service):
 
     @classmethod
     def with_strict_auth(cls, me: HumdId, strict: bool, **more: Any) -> Ensemble:
-        """An ensemble that refuses unsigned hellos where C{strict} (level ``signed``)."""
+        """An ensemble that refuses unsigned hellos where ``strict`` (level ``signed``)."""
         return cls(me, policy=Policy(level=Level.SIGNED if strict else Level.OPEN), **more)
 
     @property
@@ -164,11 +164,11 @@ class Ensemble(Service):
         return self._counters
 
     def watch(self, watcher: Watcher) -> None:
-        """Have C{watcher} called with an id and True when it is linked, False when it was lost."""
+        """Have ``watcher`` called with an id and True when it is linked, False when it was lost."""
         self._members.watchers.append(watcher)
 
     def watch_links(self, watcher: Callable[[Link], None]) -> None:
-        """Have C{watcher} called with each link that comes up: there may be one to that peer already."""
+        """Have ``watcher`` called with each link that comes up: there may be one to that peer already."""
         self._links.watchers.append(watcher)
 
     # links
@@ -182,10 +182,10 @@ class Ensemble(Service):
         :param wire: dialled or accepted, not yet started; ours from now on.
         :param capabilities: what we say of ourselves; the default is the ensemble's own.
         :param key: what we prove ourselves with; the default is the ensemble's own.
-        :returns: fires with the peer's id once a link to it is up, fails with L{LinkRefused}.  Cancelling drops the
+        :returns: fires with the peer's id once a link to it is up, fails with `LinkRefused`.  Cancelling drops the
             wire.  Tones routed to a dialled peer meanwhile wait for it.
         :raises LocalWireError: the capabilities are too much for a hello, the key is not that of our id, or a dialled
-            wire has no C{peer}; the wire is still the caller's.
+            wire has no ``peer``; the wire is still the caller's.
         """
         if capabilities is not None or key is not None:  # those of the ensemble were looked at, with its key
             capabilities = capabilities if capabilities is not None else self.capabilities
@@ -225,7 +225,7 @@ class Ensemble(Service):
         return done
 
     def add_peer(self, wire: IWire) -> Deferred[HumdId]:
-        """L{install} with what the ensemble itself has: the name of the requirement texts."""
+        """`install` with what the ensemble itself has: the name of the requirement texts."""
         return self.install(wire)
 
     def factory(self, tls: TlsTransport | None = None) -> IProtocolFactory:
@@ -233,6 +233,7 @@ class Ensemble(Service):
         A factory for any stream endpoint: each connection that it accepts is installed here.
 
         What is refused is counted and logged.
+
         :param tls: made with our key: then TLS is spoken on them, and those whose certificate the policy refuses end
             before they say hello.
         """
@@ -244,9 +245,9 @@ class Ensemble(Service):
 
     def remove_peer(self, peer: HumdId, reason: GoodbyeReason = GoodbyeReason.REMOVED) -> None:
         """
-        Say goodbye on every link to C{peer} and close them; nothing where there is none.
+        Say goodbye on every link to ``peer`` and close them; nothing where there is none.
 
-        :raises LocalWireError: C{DUPLICATE}, which would promise that another link goes on.
+        :raises LocalWireError: ``DUPLICATE``, which would promise that another link goes on.
         """
         if reason == GoodbyeReason.DUPLICATE:
             raise LocalWireError("no link is left to a peer that is removed: say goodbye for another reason")
@@ -264,21 +265,21 @@ class Ensemble(Service):
         return len(self._reception)
 
     def peer_caps(self, peer: HumdId) -> PeerCapabilities | None:
-        """What C{peer} said of itself; None where there is no link to it."""
+        """What ``peer`` said of itself; None where there is no link to it."""
         link = self.link_to(peer)
         return None if link is None or link.shaken is None else link.shaken.capabilities
 
     def link_to(self, peer: HumdId) -> Link | None:
-        """The link on which tones to C{peer} are written now: for status and tests."""
+        """The link on which tones to ``peer`` are written now: for status and tests."""
         known = self._members.get(peer)
         return None if known is None else known.writing
 
     def linked(self, peer: HumdId) -> bool:
-        """True while there is a link to C{peer}, or its tones are moving from one to another."""
+        """True while there is a link to ``peer``, or its tones are moving from one to another."""
         return self._members.is_linked(peer)
 
     def set_waiting(self, peer: HumdId, waits: bool) -> None:
-        """Somebody waits for an answer of C{peer}: its silence is noticed sooner (wire-0.8 section 4)."""
+        """Somebody waits for an answer of ``peer``: its silence is noticed sooner (wire-0.8 section 4)."""
         known = self._members.get(peer)
         if known is not None:
             known.set_waiting(waits)
@@ -309,8 +310,8 @@ class Ensemble(Service):
         Send one encoded tone, stamped already.
 
         :returns: True where more than half of the peer's queue is full: the source should pause until
-            C{peer_has_room}.
-        :raises RouteError: as L{route}.
+            ``peer_has_room``.
+        :raises RouteError: as `route`.
         """
         return self._members.known(peer).send(line, droppable)
 
@@ -318,8 +319,8 @@ class Ensemble(Service):
         """
         Send one tone to many peers; it is encoded once.
 
-        C{from} and C{to} are spliced in for each; C{gossip-publish} goes out as it is, the same bytes for all, and may
-        be dropped where a peer reads too slowly.
+        ``from`` and ``to`` are spliced in for each; ``gossip-publish`` goes out as it is, the same bytes for all, and
+        may be dropped where a peer reads too slowly.
 
         :param peers: whom; the default is all that are linked.
         :returns: those that it could not be queued for.
@@ -333,14 +334,14 @@ class Ensemble(Service):
         return self._broadcast.addressed(rest, peers)
 
     def answer(self, peer: HumdId, tone: Mapping[str, Any]) -> None:
-        """Send C{peer} an error or another tone that may be dropped under pressure; lost where it is gone."""
+        """Send ``peer`` an error or another tone that may be dropped under pressure; lost where it is gone."""
         try:
             self.send(peer, encode({**tone, "from": self.me.full, "to": peer.full}), droppable=True)
         except RouteError:
             self._counters["answer.lost"] += 1
 
     def subscribe(self, peer: HumdId | None = None) -> Tap:
-        """A view of every tone that arrives from now on, or of those over the link of C{peer}; close it when done."""
+        """A view of every tone that arrives from now on, or of those over the link of ``peer``; close it when done."""
         tap = Tap(self._links.taps.remove, peer)
         self._links.taps.append(tap)
         if not self.porch.open:

@@ -43,7 +43,7 @@ class History:
         self._losses[peer] = Loss(reason, self._clock.seconds())
 
     def loss(self, peer: HumdId) -> Loss | None:
-        """Why C{peer} is away; None where it is linked, or never was, or nobody remembers."""
+        """Why ``peer`` is away; None where it is linked, or never was, or nobody remembers."""
         return self._losses.get(peer)
 
     def two_processes(self, peer: HumdId) -> None:

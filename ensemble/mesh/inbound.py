@@ -30,7 +30,7 @@ class Inbound:
 
     def judge(self, peer: HumdId, envelope: Envelope, line: bytes) -> bytes | None:
         """
-        :param envelope: of C{line}; its ``sender`` is corrected in place.
+        :param envelope: of ``line``; its ``sender`` is corrected in place.
         :returns: the line, with a ``from`` that is true (gossip keeps its origin's), or None where it was refused.
         """
         if envelope.sender != peer.full and envelope.chi != "gossip-publish":

@@ -1,7 +1,7 @@
 """
-Every number of a humd that its operator may set, in one place: C{twistd humd --limit NAME=VALUE}.
+Every number of a humd that its operator may set, in one place: ``twistd humd --limit NAME=VALUE``.
 
-A field of L{Limits}, or of the L{Deadlines} that it has, is all that a limit needs: name, default, range, unit and
+A field of `Limits`, or of the `Deadlines` that it has, is all that a limit needs: name, default, range, unit and
 meaning are written there and nowhere else; the option, its help, the status and the test of the documentation read them
 from there.
 """
@@ -102,7 +102,7 @@ class Limits(Deadlines):
         """
         The defaults, and what is set instead.
 
-        :param settings: C{name=value} each, the value a whole number in the unit of the limit; of two with the same
+        :param settings: ``name=value`` each, the value a whole number in the unit of the limit; of two with the same
             name the later counts.
         :raises ConfigurationError: the text is no such thing, there is no such limit, or it is out of its range.
         """

@@ -1,5 +1,5 @@
 """
-What is known of the keys of others, and what follows from it: C{docs/rekeying.rst}.
+What is known of the keys of others, and what follows from it: ``docs/rekeying.rst``.
 
 A core without links and clocks.  It holds a set of verified statements, which only grows, and every answer depends on
 that set alone, never on the order in which it came together.
@@ -86,7 +86,7 @@ class Lineage:
         return len(self._successions.get(who, ())) > 1
 
     def dead(self, who: HumdId) -> str | None:
-        """None, or why nothing that C{who} says or said counts."""
+        """None, or why nothing that ``who`` says or said counts."""
         if who in self._revoked:
             return "its key was revoked"
         said = self._successions.get(who, ())
@@ -95,12 +95,12 @@ class Lineage:
         return None
 
     def heir(self, who: HumdId) -> HumdId | None:
-        """The one id that C{who} goes on as, if there is one."""
+        """The one id that ``who`` goes on as, if there is one."""
         said = self._successions.get(who)
         return said[0].heir if said is not None and self.dead(who) is None else None
 
     def line(self, who: HumdId) -> list[HumdId]:
-        """C{who}, its heir, the heir of that and so on; it ends with a dead id, before a circle, or after 8 heirs."""
+        """``who``, its heir, the heir of that and so on; it ends with a dead id, before a circle, or after 8 heirs."""
         line, heir = [who], self.heir(who)
         while heir is not None and heir not in line and len(line) <= MAX_CHAIN:
             line.append(heir)
@@ -109,7 +109,7 @@ class Lineage:
 
     def was_replaced(self, who: HumdId, proven: Callable[[HumdId], bool]) -> bool:
         """
-        Has an id that C{who} ever led to, alive or dead, proved itself here?
+        Has an id that ``who`` ever led to, alive or dead, proved itself here?
 
         The dead count too: the death of an heir must not bring back the key before it.
         """
@@ -123,7 +123,7 @@ class Lineage:
 
     def leads_to(self, who: HumdId, rows: Container[HumdId], further: bool = False) -> bool:
         """
-        Is C{who} an id of C{rows}, or does one lead to it, over nobody who is dead?
+        Is ``who`` an id of ``rows``, or does one lead to it, over nobody who is dead?
 
         :param further: with room for one more succession.
         """
@@ -144,7 +144,7 @@ class Lineage:
         """
         What the statements make of the owner's rules.
 
-        :param proven: did this id ever complete C{proof-1} here?
+        :param proven: did this id ever complete ``proof-1`` here?
         """
         involved = self._successions.keys() | self._revoked.keys()
         dead = {who: cause for who in involved if (cause := self.dead(who)) is not None}

@@ -1,8 +1,8 @@
 """
 One link, from accept or dial to its end.
 
-States: I{pending} (only the handshake is processed, wire-0.8 section 2) -> I{up} -> I{leaving} (our goodbye is the last
-line; what the peer still says is read) -> I{gone}.  The handshake, liveness and framing rules are cores of their
+States: *pending* (only the handshake is processed, wire-0.8 section 2) -> *up* -> *leaving* (our goodbye is the last
+line; what the peer still says is read) -> *gone*.  The handshake, liveness and framing rules are cores of their
 own; this adapter gives them bytes and time, and tells its owner what happened.
 """
 
@@ -105,7 +105,7 @@ class Link:
         self.reading = Reading(wire, clock, self._tones)
 
     def begin(self) -> None:
-        """Start the handshake; the owner keeps its deadline and calls L{too_late}."""
+        """Start the handshake; the owner keeps its deadline and calls `too_late`."""
         assert self._handshake is not None
         # Not a ceiling per line: what follows the handshake in its chunk may be long.
         self.wire.limit_total(PENDING_BYTES)
@@ -180,7 +180,7 @@ class Link:
         """
         Ask the peer for a sign of life now.
 
-        :returns: fires when it came, with L{round_trip} and L{skew_ms} fresh; fails with L{LinkRefused}.
+        :returns: fires when it came, with `round_trip` and `skew_ms` fresh; fails with `LinkRefused`.
         """
         if self._pulse is None or self.state is not State.UP:
             return fail(LinkRefused("the link is not up"))

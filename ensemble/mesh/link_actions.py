@@ -1,5 +1,5 @@
 """
-What L{ensemble.mesh.peer_links.PeerLinks} asks of its owner.
+What `ensemble.mesh.peer_links.PeerLinks` asks of its owner.
 
 Actions come in lists and are executed in that order, before another line of any link of this peer is handled.
 """
@@ -16,7 +16,7 @@ L = TypeVar("L", bound=Hashable)
 
 
 class GoodbyeReason(StrEnum):
-    """Why somebody says goodbye (wire-0.8 section 4).  C{DUPLICATE} alone is not a loss."""
+    """Why somebody says goodbye (wire-0.8 section 4).  ``DUPLICATE`` alone is not a loss."""
 
     SHUTDOWN = "shutdown"
     DUPLICATE = "duplicate"
@@ -41,14 +41,14 @@ _MESSAGES = {
 
 @frozen
 class Refuse(Generic[L]):
-    """Close C{link}, which was never ours; the peer is told nothing."""
+    """Close ``link``, which was never ours; the peer is told nothing."""
 
     link: L
 
 
 @frozen
 class CloseNow(Generic[L]):
-    """Close C{link} undrained; nothing more is read from it."""
+    """Close ``link`` undrained; nothing more is read from it."""
 
     link: L
 
@@ -56,7 +56,7 @@ class CloseNow(Generic[L]):
 @frozen
 class SayGoodbye(Generic[L]):
     """
-    Queue our last line on C{link}, behind all that is queued: from now not even a pong is written there.
+    Queue our last line on ``link``, behind all that is queued: from now not even a pong is written there.
 
     :ivar message: for people, where there is more to say than the reason does.
     """
@@ -68,28 +68,28 @@ class SayGoodbye(Generic[L]):
 
 @frozen
 class CloseDrained(Generic[L]):
-    """Close C{link} in order: what we wrote still leaves, and nothing that we want can come."""
+    """Close ``link`` in order: what we wrote still leaves, and nothing that we want can come."""
 
     link: L
 
 
 @frozen
 class PauseReading(Generic[L]):
-    """Handle no further line of C{link}, those that have arrived included."""
+    """Handle no further line of ``link``, those that have arrived included."""
 
     link: L
 
 
 @frozen
 class ResumeReading(Generic[L]):
-    """Handle the lines of C{link} again, those that arrived meanwhile first."""
+    """Handle the lines of ``link`` again, those that arrived meanwhile first."""
 
     link: L
 
 
 @frozen
 class WriteOn(Generic[L]):
-    """Write tones to this link from now on.  None: to no link; hold them until a link or a L{PeerLost} is told."""
+    """Write tones to this link from now on.  None: to no link; hold them until a link or a `PeerLost` is told."""
 
     link: L | None
 
@@ -106,7 +106,7 @@ class PeerLost:
     """
     What the peer owed us will not come: section 6.7 is told, tones that are held are dropped.
 
-    It stands behind a C{WriteOn(None)}.  Where a link is left, C{WriteOn} and L{PeerUp} with it follow at once.
+    It stands behind a ``WriteOn(None)``.  Where a link is left, ``WriteOn`` and `PeerUp` with it follow at once.
     """
 
     reason: str

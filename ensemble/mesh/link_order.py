@@ -51,7 +51,7 @@ class Contest(Generic[L]):
 
     def replaced(self, olds: Sequence[Up[L]], new: Up[L], now: float) -> bool:
         """
-        C{new} took the place of C{olds}.
+        ``new`` took the place of ``olds``.
 
         One process replaces its own links where it loses them before we notice, which its growing pauses allow five
         times within a minute; but what it says is its instance, another may say, too.  So that counts half.
@@ -86,7 +86,7 @@ class LinkOrder:
 
     def late(self, new: Up[L]) -> bool:
         """
-        May the peer have given C{new} up before it said what was read last?
+        May the peer have given ``new`` up before it said what was read last?
 
         Who dials anew has given up what it dialled before.  Of two processes the later one is that whose link began
         later, for it was there when it began.  And what began before a loss may have been lost before it.
@@ -124,6 +124,6 @@ class PastOrders:
         self._kept[peer] = (now, order)
 
     def take(self, peer: HumdId) -> LinkOrder:
-        """What was kept of C{peer}, or a new one, which is the caller's now."""
+        """What was kept of ``peer``, or a new one, which is the caller's now."""
         _, order = self._kept.pop(peer, (0.0, None))
         return order if order is not None else LinkOrder()

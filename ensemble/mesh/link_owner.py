@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class State(Enum):
-    """Where a link stands.  C{LEAVING}: we say nothing more; C{CLOSING}: nor does the peer, but our queue may drain."""
+    """Where a link stands.  ``LEAVING``: we say nothing more; ``CLOSING``: nor does the peer; our queue may drain."""
 
     PENDING = "pending"
     UP = "up"
@@ -37,10 +37,10 @@ class LinkOwner(Protocol):
         """The handshake failed; the link is closed next."""
 
     def link_up(self, link: Link) -> None:
-        """Both sides know who the other is; C{Link.shaken} says what is known."""
+        """Both sides know who the other is; ``Link.shaken`` says what is known."""
 
     def link_tone(self, link: Link, envelope: Envelope, line: bytes) -> None:
-        """One tone, with the peer's own text in C{from} or whatever it wrote there."""
+        """One tone, with the peer's own text in ``from`` or whatever it wrote there."""
 
     def link_malformed(self, link: Link, line: bytes, error: MalformedTone) -> None:
         """A whole line that is no tone."""

@@ -153,7 +153,7 @@ class Links:
         self._slow(link, self._inbound.malformed(link.peer, line, error))
 
     def _slow(self, link: Link, work: int) -> None:
-        """C{link} had us do that for nothing."""
+        """``link`` had us do that for nothing."""
         if link.state is State.UP and link.reading.spend_malformed(work):
             cause, mend = "it sends too many lines that are no tones, or are refused", "is it a humd?"
             self._refusals.refused("links.throttled", cause, link.peer_text, mend, "slowed")

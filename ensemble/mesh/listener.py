@@ -12,16 +12,16 @@ class MeshListener(Protocol):
     """Who decides what tones mean.  One per ensemble; called in the reactor thread, must not raise."""
 
     def tone_arrived(self, peer: HumdId, envelope: Envelope, line: bytes) -> None:
-        """A tone for us.  Its ``from`` is C{peer}, except in gossip; its C{dusk} may be past."""
+        """A tone for us.  Its ``from`` is ``peer``, except in gossip; its ``dusk`` may be past."""
 
     def peer_up(self, peer: HumdId) -> None:
-        """C{peer} is linked; told before its first tone."""
+        """``peer`` is linked; told before its first tone."""
 
     def peer_lost(self, peer: HumdId, reason: str) -> None:
-        """C{peer} was lost, or its link was replaced: whoever waits on it must be told (section 6.7)."""
+        """``peer`` was lost, or its link was replaced: whoever waits on it must be told (section 6.7)."""
 
     def peer_has_room(self, peer: HumdId) -> None:
-        """The queue of C{peer} is at most half full again."""
+        """The queue of ``peer`` is at most half full again."""
 
     def undelivered(self, peer: HumdId, line: bytes, qualifier: Qualifier) -> None:
-        """A tone that C{Ensemble.send} had accepted found no link after all."""
+        """A tone that ``Ensemble.send`` had accepted found no link after all."""

@@ -1,5 +1,5 @@
 """
-Is the peer of one link still there?  wire-0.8 section 4, the row of C{ping} and C{pong}.
+Is the peer of one link still there?  wire-0.8 section 4, the row of ``ping`` and ``pong``.
 
 =====================  ==================  =============================================
 while                  ping after silence  gone, counted from when the ping left us
@@ -7,10 +7,10 @@ while                  ping after silence  gone, counted from when the ping left
 nobody waits           15 s                30 s
 somebody waits         3 s                 6 s, and 6 s since the waiting began
 we have stopped        every 3 s,          never: we would not hear it.  The pings tell
-reading                silence or not      the peer that I{we} are there
+reading                silence or not      the peer that *we* are there
 =====================  ==================  =============================================
 
-I{Silence} ends with any byte that arrives, and with our own write buffer going on after it was full: then the peer's
+*Silence* ends with any byte that arrives, and with our own write buffer going on after it was full: then the peer's
 side has taken something.  A write that was swallowed at once proves nothing, for a kernel does that for dead peers
 as well; the owner does not tell us of it.
 
@@ -20,11 +20,11 @@ before the ping, or the ping, they count from when it did.
 One that cannot leave for 60 s, with nothing heard meanwhile, ends the link too: by then the other side, if there is
 one, has given up the line that it got a part of.
 
-Hearing something must be cheap, for it happens with every segment: L{Liveness.heard} stores one number.  Nothing that
-arrives or drains makes L{Liveness.next_deadline} earlier, so the owner's timer stays as it is, fires at the old time,
+Hearing something must be cheap, for it happens with every segment: `Liveness.heard` stores one number.  Nothing that
+arrives or drains makes `Liveness.next_deadline` earlier, so the owner's timer stays as it is, fires at the old time,
 finds nothing to do and is set to the new one.  The other methods may make it earlier: look at it again after them.
 
-Without C{ping-1} there are no pings and no verdict; the owner has set the TCP keep-alive.
+Without ``ping-1`` there are no pings and no verdict; the owner has set the TCP keep-alive.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NEVER: Final = float("-inf")
 
 @frozen
 class SendPing:
-    """Queue a ping, and say L{Liveness.ping_left} when it left the last buffer that we see."""
+    """Queue a ping, and say `Liveness.ping_left` when it left the last buffer that we see."""
 
 
 @frozen
@@ -57,7 +57,7 @@ class Gone:
 
 
 class Liveness:
-    """The rule for one link that is up.  Feed it what happens; call L{tick} when it is due."""
+    """The rule for one link that is up.  Feed it what happens; call `tick` when it is due."""
 
     __slots__ = (
         "_deadlines",
@@ -76,7 +76,7 @@ class Liveness:
     def __init__(self, now: float, has_ping: bool, deadlines: Deadlines = DEADLINES) -> None:
         """
         :param now: when the link came up, which counts as a sign of life.
-        :param has_ping: both sides have C{ping-1}.
+        :param has_ping: both sides have ``ping-1``.
         """
         self._pings, self._deadlines = has_ping, deadlines
         self._heard = _NEVER  # the last byte since we last looked; the one thing that heard() touches
@@ -104,7 +104,7 @@ class Liveness:
 
     def ping_left(self, now: float, seen: Arrived | None = None) -> None:
         """
-        The last L{SendPing} has left our buffers: from now the peer is asked.  Nothing where none waits.
+        The last `SendPing` has left our buffers: from now the peer is asked.  Nothing where none waits.
 
         :param seen: what has arrived by now, the ping not among it; None where nobody can tell.
         """
@@ -115,7 +115,7 @@ class Liveness:
 
     @property
     def is_under_way(self) -> bool:
-        """The ping may not have arrived: say L{arrived} before L{tick}."""
+        """The ping may not have arrived: say `arrived` before `tick`."""
         self._look()
         return self._left is not None and self._under_way is not None
 
@@ -164,7 +164,7 @@ class Liveness:
     # what to do
 
     def tick(self, now: float) -> SendPing | Gone | None:
-        """What is due.  After a L{Gone} the object is of no more use."""
+        """What is due.  After a `Gone` the object is of no more use."""
         self._looked = now
         due = self._due()
         if due is None or now < due:
@@ -180,7 +180,7 @@ class Liveness:
         return self._ping(now)
 
     def next_deadline(self) -> float | None:
-        """When to call L{tick}: never later than something is due, sometimes earlier.  None without pings."""
+        """When to call `tick`: never later than something is due, sometimes earlier.  None without pings."""
         due = self._due()
         if due is None or self._left is None or self._paused is not None:
             return due

@@ -78,11 +78,11 @@ class Membership:
         return fresh
 
     def get(self, peer: HumdId) -> Peer | None:
-        """What is known of C{peer}; None where there is no link and none is coming."""
+        """What is known of ``peer``; None where there is no link and none is coming."""
         return self._peers.get(peer.full)
 
     def is_linked(self, peer: HumdId) -> bool:
-        """True while there is a link to C{peer}, or its tones are moving from one to another."""
+        """True while there is a link to ``peer``, or its tones are moving from one to another."""
         known = self.get(peer)
         return known is not None and known.linked
 
@@ -95,10 +95,10 @@ class Membership:
 
     def target(self, to: object) -> Peer:
         """
-        The peer that a tone's C{to} names.
+        The peer that a tone's ``to`` names.
 
         :raises Untargeted: it names nobody.
-        :raises UnknownPeer: as L{known}.
+        :raises UnknownPeer: as `known`.
         """
         if not isinstance(to, str):
             raise Untargeted("the tone has no `to`: put the humd id of the receiver there")
@@ -111,7 +111,7 @@ class Membership:
             raise Untargeted(f"the tone's `to` is no humd id: {error}") from None
 
     def expected(self, peer: HumdId) -> Peer:
-        """What is known of C{peer}, made where it was nothing."""
+        """What is known of ``peer``, made where it was nothing."""
         known = self._peers.get(peer.full)
         if known is None:
             order = self._past.take(peer)
@@ -128,12 +128,12 @@ class Membership:
         peer.came_up(link)
 
     def has_room(self, link: Link) -> None:
-        """The queue of C{link}, which was more than half full, is not any more; or what was held fits into it."""
+        """The queue of ``link``, which was more than half full, is not any more; or what was held fits into it."""
         if self.listener is not None and link.peer is not None:
             self.listener.peer_has_room(link.peer)
 
     def shed(self, link: Link) -> None:
-        """Part from the peer of C{link}, whose queue was thrown away; another link of it may be up by now."""
+        """Part from the peer of ``link``, whose queue was thrown away; another link of it may be up by now."""
         known = self._of(link)
         if known is not None and known.writing is link:
             known.leave(GoodbyeReason.LIMIT)
@@ -141,7 +141,7 @@ class Membership:
             link.abort()
 
     def gone(self, link: Link, reason: str, clean: bool) -> None:
-        """The wire of C{link} is gone; a peer with nothing left is forgotten."""
+        """The wire of ``link`` is gone; a peer with nothing left is forgotten."""
         if link.dropped:
             self._counters["links.dropped"] += link.dropped
         known = self._of(link)
@@ -213,7 +213,7 @@ class Membership:
         self.told_of(peer, LogLevel.warn, form)
 
     def told_of(self, peer: Peer, level: LogLevel, form: str, **fields: object) -> None:
-        """A line of the log about C{peer}, whose full id is its C{peer}, unless there were too many."""
+        """A line of the log about ``peer``, whose full id is its ``peer``, unless there were too many."""
         whose = STRANGERS if peer.standing == Standing.STRANGER else peer.id
         self._chronicle.tell(self.log, level, whose, form, peer=peer.id.full, **fields)
 

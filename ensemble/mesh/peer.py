@@ -1,5 +1,5 @@
 """
-One other humd: its links (the rule is L{PeerLinks}), where tones to it are written, and what waits for a link.
+One other humd: its links (the rule is `PeerLinks`), where tones to it are written, and what waits for a link.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class PeerOwner(Protocol):
         """A loss (wire-0.8 section 6.7); a newer link may be up already."""
 
     def has_room(self, link: Link) -> None:
-        """What was held has left over C{link}, whose queue is at most half full with it."""
+        """What was held has left over ``link``, whose queue is at most half full with it."""
 
     def link_superseded(self, link: Link) -> None:
         """A second link was refused."""
@@ -81,7 +81,7 @@ class Peer:
     :ivar allowance: what it may send, over all its links; None for no limit.
     :ivar order: which of its links is the older; outlives this.
     :ivar hold: tones that wait for a link that is being made or moved, oldest first.
-    :ivar coming: links that are pending towards this id, dialled by us or given to C{install}.
+    :ivar coming: links that are pending towards this id, dialled by us or given to ``install``.
     :ivar standing: of what it and its links hold; whom we dial without a link to it has a row.
     """
 
@@ -196,7 +196,7 @@ class Peer:
     # what happens to links of this peer
 
     def came_up(self, link: Link) -> None:
-        """The handshake of C{link} is done."""
+        """The handshake of ``link`` is done."""
         shaken = link.shaken
         assert shaken is not None
         self.coming.discard(link)
@@ -224,11 +224,11 @@ class Peer:
                 self._owner.link_superseded(dial)
 
     def goodbye_read(self, link: Link, reason: str) -> None:
-        """The peer's last line on C{link} was read."""
+        """The peer's last line on ``link`` was read."""
         self._do(self._links.goodbye_read(link, reason, self._clock.seconds(), wrote=link.wrote))
 
     def gone(self, link: Link, reason: str, clean: bool) -> None:
-        """The wire of C{link} is gone, up or not."""
+        """The wire of ``link`` is gone, up or not."""
         self.coming.discard(link)
         self._do(self._links.lost(link, self._clock.seconds(), reason=reason, clean=clean))
         if not self.coming and not self.linked:

@@ -3,14 +3,14 @@ One link per peer: what happens when a second link to the same humd comes up (wi
 
 Theory of operation.  A peer has at most one link that tones are written on.  A second link that completes is
 
-- I{refused}, where its level is weaker than the first one's, or it may bring what is older than what was read
-  (L{LinkOrder});
-- I{the same meeting twice}, where both sides dialled at once: dialled from the other side, by the same instance, on
-  the same level, with C{bye-1}, and the first up for less than 15 s.  The two are made one without losing, doubling
+- *refused*, where its level is weaker than the first one's, or it may bring what is older than what was read
+  (`LinkOrder`);
+- *the same meeting twice*, where both sides dialled at once: dialled from the other side, by the same instance, on
+  the same level, with ``bye-1``, and the first up for less than 15 s.  The two are made one without losing, doubling
   or reordering a tone, see below;
-- I{the newer}, in every other case, and replaces the older: the peer restarted, or lost the old link before we did.
+- *the newer*, in every other case, and replaces the older: the peer restarted, or lost the old link before we did.
 
-Dialled at once.  The link that the smaller id dialled I{wins}, the other I{loses}; the smaller id I{leads}::
+Dialled at once.  The link that the smaller id dialled *wins*, the other *loses*; the smaller id *leads*::
 
     leads    both up: stop reading the winner; goodbye on the loser; write on the winner
     follows  both up: stop reading the winner; go on writing where we wrote first
@@ -21,7 +21,7 @@ Dialled at once.  The link that the smaller id dialled I{wins}, the other I{lose
 A goodbye is the last line of its side on the loser, so who has read it has read all that came before, and only then
 reads what the other wrote next, on the winner.  The leader may speak first because it knows that the other has the
 loser up: that side dialled it, and with proofs the dialler is up first.  Without proofs the listener is up first, so
-a follower whose dial is out (L{PeerLinks.dial_committed}) does not read the winner before it knows what became of
+a follower whose dial is out (`PeerLinks.dial_committed`) does not read the winner before it knows what became of
 that dial.
 
 Where it ends in another way, whoever wrote on the link that broke tells a loss, and nobody else: a side that forgets
@@ -85,7 +85,7 @@ class _One(Generic[L]):
 
 @frozen(eq=False)
 class _Two(Generic[L]):
-    """Dialled at once: the winner is not read, the loser is.  C{first} is the one that was up first here."""
+    """Dialled at once: the winner is not read, the loser is.  ``first`` is the one that was up first here."""
 
     winner: Up[L]
     loser: Up[L]
@@ -115,7 +115,7 @@ class PeerLinks(Generic[L]):
     """
     The links to one peer.
 
-    C{L} is the owner's link, hashable by identity.  Every method that may do something returns what is to be done.
+    ``L`` is the owner's link, hashable by identity.  Every method that may do something returns what is to be done.
     """
 
     def __init__(
@@ -149,9 +149,9 @@ class PeerLinks(Generic[L]):
 
     def dial_committed(self, link: L, now: float) -> list[Action[L]]:
         """
-        A dial of ours has sent its last handshake line and is not up: only for handshakes without C{proof-1}.
+        A dial of ours has sent its last handshake line and is not up: only for handshakes without ``proof-1``.
 
-        Call it at the latest when another link to the peer comes up.  Its end must be told to L{lost}.
+        Call it at the latest when another link to the peer comes up.  Its end must be told to `lost`.
         """
         self._dials[link] = None
         return self._hold(now)
@@ -168,11 +168,11 @@ class PeerLinks(Generic[L]):
         began: float | None = None,
     ) -> list[Action[L]]:
         """
-        The handshake of C{link} is done; no line behind it was handled yet.
+        The handshake of ``link`` is done; no line behind it was handled yet.
 
         :param level: how well the peer is proved; higher is better.
         :param instance: what its hello said; None where it said none.
-        :param bye: both hellos list C{bye-1}.
+        :param bye: both hellos list ``bye-1``.
         :param began: when it was accepted or dialled; None where that is not known.
         """
         self._dials.pop(link, None)
@@ -196,9 +196,9 @@ class PeerLinks(Generic[L]):
 
     def goodbye_read(self, link: L, reason: str, now: float, *, wrote: bool = True) -> list[Action[L]]:
         """
-        The peer's last line on C{link}; the link may be any, and the reason anything.
+        The peer's last line on ``link``; the link may be any, and the reason anything.
 
-        :param wrote: we wrote tones on C{link}.
+        :param wrote: we wrote tones on ``link``.
         """
         state, up = self._state, self._find(link)
         if up is None or not up.bye:
@@ -225,7 +225,7 @@ class PeerLinks(Generic[L]):
         self, link: L, now: float, *, reason: str = "the connection was lost", clean: bool = True
     ) -> list[Action[L]]:
         """
-        C{link} is gone, closed by us or not.  Nothing for a link that is not known here.
+        ``link`` is gone, closed by us or not.  Nothing for a link that is not known here.
 
         :param clean: False where it was reset or cut: what we wrote last may not have been read.
         """
@@ -287,7 +287,7 @@ class PeerLinks(Generic[L]):
         return actions + self._lose_all("the link that it moved to did not come up", now)
 
     def next_deadline(self) -> float | None:
-        """When to call L{tick}; None while nothing is due."""
+        """When to call `tick`; None while nothing is due."""
         due = (self._state.held_until, *(leaving.until for leaving in self._leaving.values()))
         return min((until for until in due if until is not None), default=None)
 

@@ -17,8 +17,8 @@ An address may besides have no more than its part of the places: beyond that its
 oldest goes, and not the newcomer, is for those who share an address with a flooder (one NAT, one machine): to keep
 them out he must open so many connections in the time of one handshake, and not in ten seconds.  But a connection that
 has to go cost us more than it cost him, and a hundred honest peers of one address, all back at once, must not throw
-each other out.  So whoever accepts asks L{PendingLinks.has_room} first, and refuses a newcomer whose address is full
-of links that are younger than L{SETTLED_SECONDS}, before anything is made of it.
+each other out.  So whoever accepts asks `PendingLinks.has_room` first, and refuses a newcomer whose address is full
+of links that are younger than `SETTLED_SECONDS`, before anything is made of it.
 
 Each step costs a few logarithms: the crowds stand in a heap, with entries that are no longer true skipped when they
 come to the top; the links of a crowd, and all deadlines, stand in lists by age, where nearly all come to the end.
@@ -197,7 +197,7 @@ class PendingLinks(Generic[L]):
         return late
 
     def next_deadline(self) -> float | None:
-        """When to call L{tick}; None while nothing is pending."""
+        """When to call `tick`; None while nothing is pending."""
         return self._deadlines[0][0][0] if self._deadlines else None
 
     def _size(self, crowd: str) -> int:

@@ -1,7 +1,7 @@
 """
 Who may link, and with how much proof: wire-0.8 section 1.
 
-Two independent questions.  I{Proof} is a L{Level}; I{permission} is whether the id has a row, or C{any} id may come.
+Two independent questions.  *Proof* is a `Level`; *permission* is whether the id has a row, or ``any`` id may come.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class KnownPeer:
     """
     One row of ``peers.json``, as the mesh sees it.
 
-    :ivar secure: it names a secure hint, be it one that was left out of C{hints}.
-    :ivar follow: an id that its id says it goes on as has its rights (C{docs/rekeying.rst}).
+    :ivar secure: it names a secure hint, be it one that was left out of ``hints``.
+    :ivar follow: an id that its id says it goes on as has its rights (``docs/rekeying.rst``).
     :ivar heir_of: the id whose row this was; None for a row of the file.
     """
 
@@ -92,7 +92,7 @@ class Policy:
     named: Mapping[HumdId, str] = field(factory=dict, eq=False)  # it changes no rule, only what is said
 
     def level_for(self, claimed: HumdId) -> Level:
-        """The least level at which a link that claims C{claimed} is admitted."""
+        """The least level at which a link that claims ``claimed`` is admitted."""
         row = self.known.get(claimed)
         return self.level if row is None or row.level is None else row.level
 

@@ -1,12 +1,12 @@
 """
 What a humd must not forget of its peers: wire-0.8 section 1.
 
-Beside what peers said of their keys, which is only kept here, there are two memories.  I{Who
-proved}: an id that ever completed ``proof-1`` here is never again admitted with less.  I{Replays}: a signed 0.7.0
-hello, the pair (id, C{signed_at}), is accepted once, and remembered until it is stale.
+Beside what peers said of their keys, which is only kept here, there are two memories.  *Who
+proved*: an id that ever completed ``proof-1`` here is never again admitted with less.  *Replays*: a signed 0.7.0
+hello, the pair (id, ``signed_at``), is accepted once, and remembered until it is stale.
 
 Both are bounded.  Ids with a row are kept for good, of the others the latest 65,536.  Of the pairs 65,536 are held;
-where strangers fill that within the minute the earliest C{signed_at} goes, and from then on nothing as early is
+where strangers fill that within the minute the earliest ``signed_at`` goes, and from then on nothing as early is
 accepted: what was forgotten cannot be replayed, and an honest peer whose clock is right is later than that.
 """
 
@@ -40,7 +40,7 @@ _OF_THE_DISK: Final = frozenset(
 
 
 class ProofMemory(HandshakeMemory, Protocol):
-    """What L{ensemble.mesh.Ensemble} needs of the store that it is given."""
+    """What `ensemble.mesh.Ensemble` needs of the store that it is given."""
 
     def keep(self, peers: Iterable[HumdId]) -> None:
         """These ids have a row: what is known of them stays for good."""
@@ -53,7 +53,7 @@ class ProofMemory(HandshakeMemory, Protocol):
         """
 
     def statements(self) -> Iterable[str]:
-        """What was noted by L{note_statement}, in any order."""
+        """What was noted by `note_statement`, in any order."""
 
     def note_statement(self, text: str) -> None:
         """Keep for good what somebody said of a key; how many is for the caller to bound."""
@@ -128,7 +128,7 @@ class _Hellos:
 
 
 class RamProofMemory:
-    """A L{ProofMemory} that ends with the process."""
+    """A `ProofMemory` that ends with the process."""
 
     def __init__(self, max_strangers: int = MAX_STRANGERS, max_hellos: int = MAX_HELLOS) -> None:
         self._proven, self._hellos = _Proven(max_strangers), _Hellos(max_hellos)
@@ -183,7 +183,7 @@ _PUT_FLOOR: Final = "INSERT OR REPLACE INTO hello_floor (one, signed_at) VALUES 
 
 class SqliteProofMemory(RamProofMemory):
     """
-    A L{ProofMemory} in one file, normally C{peers.sqlite} in the state dir.
+    A `ProofMemory` in one file, normally ``peers.sqlite`` in the state dir.
 
     All of it is in RAM as well, so only writes touch the disk: a few rows at once, as seldom as links come up.  Where
     the disk refuses a write nothing is lost while we run, and the whole is written when it takes one again.  After a
@@ -269,7 +269,7 @@ class SqliteProofMemory(RamProofMemory):
         self._db.close()
 
     def catch_up(self) -> None:
-        """Try again to write what the disk refused; see L{trouble}."""
+        """Try again to write what the disk refused; see `trouble`."""
         if self._behind:
             self._write()
 

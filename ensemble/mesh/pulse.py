@@ -1,7 +1,7 @@
 """
-The pings of one link that is up: the thin adapter around L{Liveness}, with one lazily re-armed timer.
+The pings of one link that is up: the thin adapter around `Liveness`, with one lazily re-armed timer.
 
-Pings and pongs carry C{sentAt}, which every tone may: so a ping that we choose to send also tells the round trip and
+Pings and pongs carry ``sentAt``, which every tone may: so a ping that we choose to send also tells the round trip and
 how far the peer's clock is from ours.
 """
 
@@ -64,7 +64,7 @@ class Pulse:
         deadlines: Deadlines,
     ) -> None:
         """
-        :param has_ping: both sides know C{ping-1}.
+        :param has_ping: both sides know ``ping-1``.
         :param say: queues a tone of ours.
         :param when_taken: calls back once the wire has taken all that is queued.
         :param gone: the peer is given up; told the cause.
@@ -138,7 +138,7 @@ class Pulse:
         """
         Ask now.
 
-        :returns: fires when the answer came; fails with L{LinkRefused} where the link ends first or the peer knows
+        :returns: fires when the answer came; fails with `LinkRefused` where the link ends first or the peer knows
             no pings.
         """
         answered: Deferred[None] = Deferred(self._forget)
@@ -171,7 +171,7 @@ class Pulse:
         self._when_taken(self._taken)
 
     def _taken(self) -> None:
-        """The wire has the ping; while the wire is full it is still in our process, and L{wire_drained} goes on."""
+        """The wire has the ping; while the wire is full it is still in our process, and `wire_drained` goes on."""
         self._in_wire = True
         if not self._full:
             self._left()

@@ -1,6 +1,6 @@
 """
 Is a link read?  Not while there is a reason against it: its tones are to wait for those of another link
-(L{ensemble.mesh.peer_links}), or its peer has sent more than its L{Allowance}.  Each reason comes and goes without
+(`ensemble.mesh.peer_links`), or its peer has sent more than its `Allowance`.  Each reason comes and goes without
 regard to the other.
 """
 
@@ -81,7 +81,7 @@ class Reading:
         self._held += (b"\n".join(lines[at : at + _PACK]) for at in range(0, len(lines), _PACK))
 
     def count_for(self, allowance: Allowance | None) -> None:
-        """From now on what is read is spent from C{allowance}, None for no limit; what was owed before is forgotten."""
+        """From now on what is read is spent from ``allowance``, None: no limit; what was owed before is forgotten."""
         self.allowance, self._spent = allowance, self._wire.received + self._wire.stuffing
         if self._timer is not None:
             self._timer.reset(0)  # not now: somebody is in the middle of new rules

@@ -69,7 +69,7 @@ class Reception:
         """
         A wire was dialled or accepted.
 
-        :returns: fires with the peer's id, or L{LinkRefused}.  Cancelling drops the link.
+        :returns: fires with the peer's id, or `LinkRefused`.  Cancelling drops the link.
         """
         done: Deferred[HumdId] = Deferred(lambda _: self._given_up(link))
         self._waiting[link], self._links[link.wire] = done, link
@@ -85,7 +85,7 @@ class Reception:
         self._pending.admissible(link.wire)
 
     def refused(self, link: Link, refused: Refused) -> None:
-        """The handshake of C{link} failed."""
+        """The handshake of ``link`` failed."""
         who = refused.peer if refused.peer is not None else link.peer
         name = who.full if who is not None else link.wire.address or NAMELESS
         if refused.counter != "dial.superseded":
@@ -98,18 +98,18 @@ class Reception:
 
     def came_up(self, link: Link) -> Callable[[HumdId | LinkRefused], None]:
         """
-        C{link} is up, and not pending any more.
+        ``link`` is up, and not pending any more.
 
         :returns: tells whoever waits for it; to be called when everybody else has been told.
         """
         return partial(_tell, self._taken(link))
 
     def ended(self, link: Link, outcome: HumdId | LinkRefused) -> None:
-        """C{link} will never be up.  Nothing for a link that is not pending."""
+        """``link`` will never be up.  Nothing for a link that is not pending."""
         _tell(self._taken(link), outcome)
 
     def lost(self, link: Link, reason: str) -> None:
-        """The wire of C{link} is gone.  Nothing for a link that is not pending."""
+        """The wire of ``link`` is gone.  Nothing for a link that is not pending."""
         told = f"the connection was lost before the link was up: {reason}"
         if link.wire.dialled and not link.wire.broken:
             # To somebody it does not know the other side may not say why, so both usual causes are named.
@@ -133,7 +133,7 @@ class Reception:
             link.abort()
 
     def _taken(self, link: Link) -> Deferred[HumdId] | None:
-        """C{link} is not pending any more.  :returns: who waits for it."""
+        """``link`` is not pending any more.  :returns: who waits for it."""
         self._pending.gone(link.wire)
         self._links.pop(link.wire, None)
         return self._waiting.pop(link, None)

@@ -31,7 +31,7 @@ class Refusals:
         """
         Count one refusal, and log it unless the same kind was logged within the second.
 
-        :param counter: the counter's name, also the I{kind} for the limit of one line a second.
+        :param counter: the counter's name, also the *kind* for the limit of one line a second.
         :param cause: what was wrong, for people.
         :param peer: who it was: an id or an address.
         :param did: what we did with it, in one word: also the name of the event in the log.
@@ -40,7 +40,7 @@ class Refusals:
         self.say(counter, cause, peer, mend, did, level)
 
     def say(self, counter: str, cause: str, peer: str, mend: str, did: str, level: LogLevel) -> None:
-        """As L{refused}, of what was counted already: a flood costs hardly more than its counter."""
+        """As `refused`, of what was counted already: a flood costs hardly more than its counter."""
         now = self._clock.seconds()
         last, more = self._said.get(counter, (now - 1.0, 0))
         if now - last < 1.0:

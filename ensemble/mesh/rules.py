@@ -36,7 +36,7 @@ class Rules:
 
     :ivar policy: in force now.
     :ivar lineage: what is known of keys.
-    :ivar changed: called after statements have changed L{policy}, and links were judged by it.
+    :ivar changed: called after statements have changed `policy`, and links were judged by it.
     :ivar ours: what we say of our own keys on every link whose other end understands it.
     """
 
@@ -133,7 +133,7 @@ class Rules:
         return outcome
 
     def lends_to(self, who: HumdId) -> bool:
-        """A row that says C{follow} ever led to C{who}, so that what it proved here is what keeps the old key out."""
+        """A row that says ``follow`` ever led to ``who``, so that what it proved here is what keeps the old key out."""
         line, known = self.lineage.line, self._wanted.known.values()
         # Of each heir, too: in a circle one is an heir of its own.
         before = (each for row in known if row.follow for each in line(row.peer))
@@ -196,7 +196,7 @@ class Rules:
         return f"{name} goes on as {line[-1].full} and {followed}" + (f"; {mend}" if (mend := self.mend(who)) else "")
 
     def mend(self, who: HumdId) -> str:
-        """What makes the row of C{who} that of its heir; empty where it has no row, or no heir that is alive."""
+        """What makes the row of ``who`` that of its heir; empty where it has no row, or no heir that is alive."""
         row, heir = self._wanted.known.get(who), self.lineage.line(who)[-1]
         if row is None or heir == who or self.lineage.dead(heir) is not None:
             return ""
@@ -205,7 +205,7 @@ class Rules:
 
     def instead(self, row: KnownPeer, there: HumdId) -> tuple[str, bool]:
         """
-        What is to be said where C{there} was found in the place of whom C{row} names.
+        What is to be said where ``there`` was found in the place of whom ``row`` names.
 
         :returns: that, and whether it is a mend.
         """
@@ -222,7 +222,7 @@ class Rules:
         return REFUSALS["other-id"] + (f": {line}" if line else ""), True
 
     def handover(self, row: KnownPeer, heir: HumdId) -> str:
-        """See L{KnownPeer.handover}; empty where the heir has a row of its own, or is us, or dead."""
+        """See `KnownPeer.handover`; empty where the heir has a row of its own, or is us, or dead."""
         if heir == self._me or heir in self._wanted.known or self.lineage.dead(heir) is not None:
             return ""
         if row.heir_of is not None:  # what is in the file is the row of that one

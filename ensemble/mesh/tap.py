@@ -24,8 +24,8 @@ class Tap:
     """
     Tones as they arrive, each decoded only when it is taken.
 
-    The reader that falls 256 tones behind, or 16 MiB, loses the oldest; L{lost} says how many.
-    Use it as an async iterator, or call L{get}.
+    The reader that falls 256 tones behind, or 16 MiB, loses the oldest; `lost` says how many.
+    Use it as an async iterator, or call `get`.
     """
 
     def __init__(self, closed: Callable[[Tap], None], peer: HumdId | None = None) -> None:
@@ -38,7 +38,7 @@ class Tap:
         self.lost = 0
 
     def put(self, peer: HumdId, line: bytes) -> None:
-        """One validated line that came over the link of C{peer}; called by the ensemble."""
+        """One validated line that came over the link of ``peer``; called by the ensemble."""
         if self._peer is not None and peer != self._peer:
             return
         if self._waiting:
@@ -54,7 +54,7 @@ class Tap:
         """
         The next tone.
 
-        :returns: fires with the tone, or fails with L{TapClosed}.  Cancelling takes no tone away.
+        :returns: fires with the tone, or fails with `TapClosed`.  Cancelling takes no tone away.
         """
         waiting: Deferred[dict[str, Any]] = Deferred(self._forget)
         if self._lines:

@@ -1,7 +1,7 @@
 """
 The wires: what carries lines between two humds, and the handshake that says who they are.
 
-One block of imports per module; C{__all__} is grouped the same way.
+One block of imports per module; ``__all__`` is grouped the same way.
 """
 
 from ensemble.protocols.admission import REFUSALS, HandshakeMemory, LinkPolicy, Refused, SomebodyElse

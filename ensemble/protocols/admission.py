@@ -1,7 +1,7 @@
 """
 Is this hello admissible, and at which level?  Wire-0.8 section 1, with mesh 4.3 for peers that do not prove.
 
-Two questions: I{permission} is the owner's word on an id, I{proof} is the level that we want of it against the level
+Two questions: *permission* is the owner's word on an id, *proof* is the level that we want of it against the level
 that it shows.  The order of the checks is part of the rule: nothing is remembered of a hello that is refused, and the
 costly signature comes last.
 """
@@ -47,7 +47,7 @@ REFUSALS: Final[Mapping[str, str]] = {
     ),
     "unsigned": _SIGNED_ONLY,
 }
-"""Why a handshake is refused, each with the mend; empty where C{Refused.cause} says it, or nothing can be done."""
+"""Why a handshake is refused, each with the mend; empty where ``Refused.cause`` says it, or nothing can be done."""
 
 
 @frozen
@@ -56,7 +56,7 @@ class Refused:
     Close the wire without a word.
 
     :ivar cause: for people.
-    :ivar counter: ``handshake.<kind>``; the kinds are those of C{REFUSALS}.
+    :ivar counter: ``handshake.<kind>``; the kinds are those of ``REFUSALS``.
     :ivar mend: what the operator can do, or empty.
     :ivar peer: who it said it is, as far as that could be read.  Not proved.
     """
@@ -101,7 +101,7 @@ class LinkPolicy(Protocol):
 
 
 class HandshakeMemory(Protocol):
-    """What must survive a link; C{ensemble.mesh.ProofMemory} is that and more."""
+    """What must survive a link; ``ensemble.mesh.ProofMemory`` is that and more."""
 
     def ever_proven(self, peer: HumdId) -> bool:
         """Did this id ever complete ``proof-1`` here?"""
@@ -116,7 +116,7 @@ class HandshakeMemory(Protocol):
 @frozen(kw_only=True)
 class Admission:
     """
-    The judge of one link.  The fields are those of L{ensemble.protocols.Handshake}.
+    The judge of one link.  The fields are those of `ensemble.protocols.Handshake`.
 
     :ivar can_prove: we have a key.
     """
@@ -143,7 +143,8 @@ class Admission:
         """
         Decide on a peer's hello.
 
-        :returns: the level at which the link comes up.  C{PROVEN} where both list ``proof-1``: when the proof is there.
+        :returns: the level at which the link comes up.  ``PROVEN`` where both list ``proof-1``: when the proof is
+            there.
         :raises BadHello: it is not admitted.
         """
         self._check_permission(hello)

@@ -1,4 +1,4 @@
-"""L{Block}: what many outboxes are to write, joined once and sent one system call right behind the other."""
+"""`Block`: what many outboxes are to write, joined once and sent one system call right behind the other."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class LineHolder(Protocol):
     """
     Who holds part of a line, or a queue of lines.  Compared by identity.
 
-    A C{standing} that it has says whose that is, and may change; who has none is a program of this machine.
+    A ``standing`` that it has says whose that is, and may change; who has none is a program of this machine.
     """
 
     def budget_exceeded(self, error: BudgetExceeded) -> None:
@@ -68,7 +68,7 @@ class LineBudget:
     Who holds how much of lines that are unfinished, or unsent.
 
     :ivar limit: bytes for all holders together.
-    :ivar total: bytes held by all of them; never above C{limit} once L{note} returned.
+    :ivar total: bytes held by all of them; never above ``limit`` once `note` returned.
     """
 
     __slots__ = ("_pending", "_what", "limit", "total")
@@ -81,9 +81,9 @@ class LineBudget:
 
     def note(self, holder: LineHolder, pending: int) -> None:
         """
-        C{holder} now holds C{pending} bytes, whatever it said before; 0 forgets it.
+        ``holder`` now holds ``pending`` bytes, whatever it said before; 0 forgets it.
 
-        May call L{LineHolder.budget_exceeded}, of C{holder} itself or of others, before it returns.
+        May call `LineHolder.budget_exceeded`, of ``holder`` itself or of others, before it returns.
         """
         before = self._pending.pop(holder, 0) if not pending else self._pending.get(holder, 0)
         if pending:

@@ -64,7 +64,7 @@ class Headroom:
         """
         The headroom of so many free slots out of so many, with the pressure that follows.
 
-        :param free_slots: taken as C{total_slots} where it is more.
+        :param free_slots: taken as ``total_slots`` where it is more.
         """
         free = min(free_slots, total_slots)
         return cls(free, total_slots, p95_latency_ms, _pressure(total_slots - free, total_slots))
@@ -110,7 +110,7 @@ class PeerCapabilities:
     """
     What a humd offers.
 
-    :ivar proto_version: what the peer said.  Our own hello says C{THRUM_VERSION}, whatever stands here.
+    :ivar proto_version: what the peer said.  Our own hello says ``THRUM_VERSION``, whatever stands here.
     :ivar nests: the hive kinds that it hosts.
     :ivar hosts: the hums that it hosts.
     :ivar can_relay: it passes on tones of its neighbours.
@@ -143,7 +143,7 @@ class PeerCapabilities:
         )
 
     def to_hello(self) -> dict[str, Any]:
-        """The fields of a hello behind ``proto_version``, in their order; C{headroom} only where there is any."""
+        """The fields of a hello behind ``proto_version``, in their order; ``headroom`` only where there is any."""
         said: dict[str, Any] = {
             "nests": list(self.nests),
             "hosts": list(self.hosts),

@@ -1,7 +1,7 @@
 """
-How long anybody is waited for: what C{twistd humd --limit NAME=VALUE} sets of it.
+How long anybody is waited for: what ``twistd humd --limit NAME=VALUE`` sets of it.
 
-It lives with the wires, for all above them wait too; L{Limits<ensemble.mesh.Limits>} has these fields and the other
+It lives with the wires, for all above them wait too; `Limits<ensemble.mesh.Limits>` has these fields and the other
 limits.  The defaults are those of wire-0.8, where it names any.  Two humds need not have the same.
 """
 

@@ -8,8 +8,8 @@ Who says what when in a handshake: wire-0.8 section 2, as a state machine.
     listener:  listening ------------> answering -----------> done
                    `--------------- no proof-1 ---------------^
 
-The peer's lines come in as C{hello_came}, C{proof_came} and C{other_came}; the state that a line meets judges it, and
-the verdict is the next input.  What is to be done gathers in the core's C{events}.
+The peer's lines come in as ``hello_came``, ``proof_came`` and ``other_came``; the state that a line meets judges it,
+and the verdict is the next input.  What is to be done gathers in the core's ``events``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ReadyToProve:
     """
     Dialler only: the listener proved who it is, and our last line is still unsent.
 
-    The owner calls L{Handshake.prove} or drops the link: of racing dials only one gets our proof.
+    The owner calls `Handshake.prove` or drops the link: of racing dials only one gets our proof.
     """
 
     peer: HumdId
@@ -91,7 +91,7 @@ class _Proving:
 
 @define(kw_only=True, eq=False)
 class Core:
-    """What one end of a link knows from the beginning besides its L{Admission}, and what it has to say."""
+    """What one end of a link knows from the beginning besides its `Admission`, and what it has to say."""
 
     role: Role
     key: HumdKey | None

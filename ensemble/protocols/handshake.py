@@ -2,13 +2,13 @@
 The handshake of one link: wire-0.8 section 2.
 
 Theory of operation.  The dialler says hello first, the listener once it found that hello admissible
-(L{ensemble.protocols.admission}).  Where both hellos list ``proof-1`` the listener's proof follows its hello, and the
+(`ensemble.protocols.admission`).  Where both hellos list ``proof-1`` the listener's proof follows its hello, and the
 dialler verifies it and sends its own.  Elsewhere the hello was all there is, and the link is up where it was enough for
 the level that we want.  Until then a link handles nothing: tones before a hello are held for 0.7.0 peers and dropped
 for others, and whatever else comes between a hello and its proof ends the link.
 
-A handshake has no clock, no transport and no chance of its own.  Its owner calls L{Handshake.start}, gives every line
-to L{Handshake.receive}, obeys the events, and keeps the deadline of a pending link.  A peer cannot make it raise.
+A handshake has no clock, no transport and no chance of its own.  Its owner calls `Handshake.start`, gives every line
+to `Handshake.receive`, obeys the events, and keeps the deadline of a pending link.  A peer cannot make it raise.
 
 Our own hello carries the replayable 0.7.0 signature only where it can count: a dialler's, where the id that it dials is
 admitted with less than a proof; a listener's, where the dialler's hello was.
@@ -72,7 +72,7 @@ class Handshake:
         :param secure: what is read is known to come from whom the handshake proves.
         :param max_tone: bytes per line that we accept.
         :param features: what we understand besides ``proof-1``, which is listed where there is a key.
-        :param succeeds: the successions that lead to C{me}, for our hello.
+        :param succeeds: the successions that lead to ``me``, for our hello.
         :param learn: told of those in the peer's hello, not verified, before the hello is judged.
         :raises LocalWireError: the key is not that of the id.
         """
@@ -106,7 +106,7 @@ class Handshake:
 
     def start(self, now_ms: int) -> list[bytes]:
         """
-        The wire is there.  Call it once, before the first L{receive}.
+        The wire is there.  Call it once, before the first `receive`.
 
         :returns: what to send: our hello where we dialled, else nothing.
         :raises LocalWireError: our hello cannot be made, or it was called before.
@@ -118,7 +118,7 @@ class Handshake:
         """
         One whole line of the peer.
 
-        :returns: what to do, in order.  Nothing follows L{Up} or L{Refused}; a line after a refusal is ignored.
+        :returns: what to do, in order.  Nothing follows `Up` or `Refused`; a line after a refusal is ignored.
         :raises LocalWireError: not started; or up, so that the line belongs to the link.
         """
         self._received += len(line) + 1
@@ -127,9 +127,9 @@ class Handshake:
 
     def prove(self) -> list[Event]:
         """
-        After L{ReadyToProve}: let our proof leave.
+        After `ReadyToProve`: let our proof leave.
 
-        :returns: the proof and L{Up}; nothing where the link was refused meanwhile.
+        :returns: the proof and `Up`; nothing where the link was refused meanwhile.
         :raises LocalWireError: it is not ready.
         """
         self._step(self._steps.agreed)

@@ -1,8 +1,8 @@
 """
 The hello: who somebody says it is.  Mesh 4.1 to 4.3, and the fields that wire-0.8 section 2 adds.
 
-A hello is one line.  ``humd_id`` and ``proto_version`` are always there; ``pubkey`` where there is a key; C{signed_at}
-and C{signature} where it was signed the 0.7.0 way, over id and time only.  The added fields:
+A hello is one line.  ``humd_id`` and ``proto_version`` are always there; ``pubkey`` where there is a key; ``signed_at``
+and ``signature`` where it was signed the 0.7.0 way, over id and time only.  The added fields:
 
 ============  ==============================  =====================================================================
 field         value                           otherwise
@@ -14,7 +14,7 @@ instance      32 lowercase hex                bad
 max_tone      integer from 1,024              bad: not even our own error would fit into less
 ============  ==============================  =====================================================================
 
-``succeeds`` is an array of successions that lead to this id (C{docs/rekeying.rst}); one that does not is passed over.
+``succeeds`` is an array of successions that lead to this id (``docs/rekeying.rst``); one that does not is passed over.
 
 For each of them, and for ``pubkey``, null means absent.  ``proof-1`` without a nonce or a key is bad.  A bad hello is
 refused at every level.  Other wrong types mean what mesh 4.3 and 4.4 say.
@@ -111,13 +111,13 @@ class Hello:
     """
     A hello that was read.  Nothing in it is proved.
 
-    :ivar public: the key that C{humd_id} is the hash of, or None.
+    :ivar public: the key that ``humd_id`` is the hash of, or None.
     :ivar signed_at: milliseconds; None where it is absent or no integer.
     :ivar signature: 64 bytes; None where it is absent or unreadable.
     :ivar features: those that can be read, known to us or not.
-    :ivar offer: there exactly where C{features} has ``proof-1``.
+    :ivar offer: there exactly where ``features`` has ``proof-1``.
     :ivar max_tone: bytes per line that the peer accepts.
-    :ivar succeeds: the successions that lead to C{humd_id}, the oldest first; not verified.
+    :ivar succeeds: the successions that lead to ``humd_id``, the oldest first; not verified.
     :ivar is_old: True where none of the added fields is there: a 0.7.0 peer.
     """
 
@@ -138,7 +138,7 @@ class Hello:
         """
         What this hello shows without a proof: mesh 4.3.  Whether it was shown before is for others to know.
 
-        :returns: C{SIGNED}, or C{OPEN} where it names no key.
+        :returns: ``SIGNED``, or ``OPEN`` where it names no key.
         :raises BadHello: it names a key and is not signed with it, now.
         """
         if self.public is None:
@@ -169,7 +169,7 @@ def _seconds(ms: int) -> str:
 
 class HelloClock:
     """
-    The times that we sign: each later than the one before, for all the links of an C{Ensemble}.
+    The times that we sign: each later than the one before, for all the links of an ``Ensemble``.
 
     A peer accepts a time once, so two hellos of one millisecond must differ.  Where the clock was set back by more than
     the window we follow it, as every hello would be refused until it has caught up: a time that then comes again is
@@ -209,10 +209,10 @@ def hello_line(
     """
     A hello of ours.  What is None or empty is left out.
 
-    :param key: the secret half of C{me}; its public half is told.
-    :param signed_at: the time to sign with C{key}; needs one.
-    :param succeeds: that lead to C{me}, the oldest first; where they make it too long the oldest are left out.
-    :raises LocalWireError: longer than 12 KiB (C{nests} and C{hosts} are too many), or a time without a key.
+    :param key: the secret half of ``me``; its public half is told.
+    :param signed_at: the time to sign with ``key``; needs one.
+    :param succeeds: that lead to ``me``, the oldest first; where they make it too long the oldest are left out.
+    :raises LocalWireError: longer than 12 KiB (``nests`` and ``hosts`` are too many), or a time without a key.
     """
     hello: dict[str, Any] = {"chi": "hello", "rid": f"hello-{me.short}", "from": me.full, "humd_id": me.full}
     if key is not None:
@@ -266,7 +266,7 @@ def read_hello(line: bytes) -> Hello:
 
 
 def signature_in(tone: dict[str, Any]) -> bytes | None:
-    """The C{signature} of a hello, or of a proof; None where it is absent or unreadable."""
+    """The ``signature`` of a hello, or of a proof; None where it is absent or unreadable."""
     said = tone.get("signature")
     return bytes.fromhex(said) if isinstance(said, str) and _SIGNATURE.fullmatch(said) else None
 

@@ -1,4 +1,4 @@
-"""One number that an operator may set: the fields of L{Deadlines} and of L{Limits<ensemble.mesh.Limits>}."""
+"""One number that an operator may set: the fields of `Deadlines` and of `Limits<ensemble.mesh.Limits>`."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class About:
     meaning: str
 
     def outside(self, value: str) -> ConfigurationError:
-        """:returns: what to raise where C{value} is not in the range."""
+        """:returns: what to raise where ``value`` is not in the range."""
         return ConfigurationError(f"the limit {self.name} is {self.least} to {self.most} {self.unit}, not {value}")
 
 
 def limit(default: int, unit: str, least: int, most: int, meaning: str) -> Any:
-    """A field of a frozen attrs class, an C{int} that is in its range."""
+    """A field of a frozen attrs class, an ``int`` that is in its range."""
     facts = {"unit": unit, "least": least, "most": most, "meaning": meaning}
     return field(default=default, validator=_within, metadata=facts)
 
 
 def about(one: Attribute[Any]) -> About:
-    """What there is to say of a field that L{limit} made."""
+    """What there is to say of a field that `limit` made."""
     default: Any = one.default
     return About(one.name, default, **one.metadata)
 

@@ -1,5 +1,5 @@
 """
-L{InMemoryEndpoint}: both ends of a link in one process (mesh 5.4), with encoded lines like any other wire.
+`InMemoryEndpoint`: both ends of a link in one process (mesh 5.4), with encoded lines like any other wire.
 
 Each direction holds at most 256 lines that were written and not yet delivered; then the writer is told that the wire is
 full, and that it drained when all were delivered.  Delivery is always a later reactor turn.  Departs from 0.7.0: the
@@ -32,10 +32,10 @@ PARTITION_BUFFER: Final = 64  # lines that a cut direction keeps, the newest
 @implementer(IWire)
 class InMemoryEndpoint:
     """
-    One end.  Make both with L{pair}; both must be started.
+    One end.  Make both with `pair`; both must be started.
 
     :ivar me: whose end this is.
-    :ivar capabilities: what C{me} says of itself before any handshake.
+    :ivar capabilities: what ``me`` says of itself before any handshake.
     :ivar latency: seconds that what this end writes takes; set it while nothing is on its way.
     :ivar partition_dropped: lines that this end wrote while cut and that fell out of the buffer.
     """
@@ -112,8 +112,8 @@ class InMemoryEndpoint:
         """
         Both ends of a new link.
 
-        :param clock: the reactor, or a C{Clock} in tests.
-        :returns: the end of C{me}, which dialled, and the end of C{peer}.
+        :param clock: the reactor, or a ``Clock`` in tests.
+        :returns: the end of ``me``, which dialled, and the end of ``peer``.
         """
         mine = cls(me, my_capabilities, peer, clock, True)
         theirs = cls(peer, peer_capabilities, me, clock, False)
@@ -198,7 +198,7 @@ class InMemoryEndpoint:
         self._schedule()
 
     def _end(self, reason: str, undrained: bool) -> None:
-        """The other end is gone; what it wrote before is still delivered unless C{undrained}."""
+        """The other end is gone; what it wrote before is still delivered unless ``undrained``."""
         if self._ending is None:
             self._ending = reason
         if undrained:
@@ -256,7 +256,7 @@ class InMemoryEndpoint:
             listener.wire_lost(self._ending, self._ending == CLOSED)
 
     def _deliver_some(self, sink: IWireSink, lines: list[bytes], at: int) -> int:
-        """Deliver all from C{at} on, or one line while the total is limited; returns where to go on."""
+        """Deliver all from ``at`` on, or one line while the total is limited; returns where to go on."""
         end = len(lines) if self._limit is None else at + 1
         for number in range(at, end):
             length = len(lines[number])

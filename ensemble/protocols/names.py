@@ -40,7 +40,7 @@ class Names:
 
     def __init__(self, reactor: Any, spare: Callable[[], bool] = lambda: True) -> None:
         """
-        :param reactor: C{IReactorPluggableNameResolver} and C{IReactorTime}.
+        :param reactor: ``IReactorPluggableNameResolver`` and ``IReactorTime``.
         :param spare: asked before each address of a name but the first: are there descriptors for one more?
         """
         self._reactor, self.spare = reactor, spare
@@ -103,7 +103,7 @@ class Question:
     """Somebody wants the addresses of a name, with one port."""
 
     def __init__(self, names: Names, peer: Hashable, name: str, port: int, receiver: Any) -> None:
-        """:param receiver: C{IResolutionReceiver}."""
+        """:param receiver: ``IResolutionReceiver``."""
         self.peer, self.name, self.dialled = peer, name, (peer, name, port)
         self._names, self._port, self._receiver = names, port, receiver
         self.open = True

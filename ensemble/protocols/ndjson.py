@@ -58,7 +58,7 @@ class TotalExceeded(RemoteWireError):
         self.received, self.limit = received, limit
 
 
-_BLANK_LINES: Final = re.compile(rb"(?:\r?\n)*+")
+_blank_lines = re.compile(rb"(?:\r?\n)*+").match
 
 
 class LineReader:
@@ -107,11 +107,11 @@ class LineReader:
 
     def end_of_line(self, data: bytes, at: int) -> int:
         """
-        Where the line that is at C{at} in the next bytes ends, behind its LF, or where they end.
+        Where the line that is at ``at`` in the next bytes ends, behind its LF, or where they end.
 
         Blank lines, which are nothing to anybody, count to the line behind them: there may be thousands.
         """
-        blank = None if self.pending else _BLANK_LINES.match(data, at)
+        blank = None if self.pending else _blank_lines(data, at)
         return data.find(b"\n", at if blank is None else blank.end()) + 1 or len(data)
 
     def finish(self) -> bytes | None:

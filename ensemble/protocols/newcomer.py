@@ -1,9 +1,9 @@
 """
-L{Newcomer}: an accepted connection that is no link yet, and how much it may have us do until it is.
+`Newcomer`: an accepted connection that is no link yet, and how much it may have us do until it is.
 
 Whoever connects may send a hello in pieces of one byte, or a thousand lines before it, or never an end: it costs them a
 packet that they made once, and us some microseconds for each piece.  So of what it sends little is looked at besides
-the 16 KiB that it may send at all; all of that is work of the L{Porch}, out of its share of the time; and after the
+the 16 KiB that it may send at all; all of that is work of the `Porch`, out of its share of the time; and after the
 first few reads, which are enough for whoever is honest on a good line, it waits for its turn before each.
 """
 
@@ -43,7 +43,7 @@ class Newcomer:
 
     def __init__(self, porch: Porch, wire: Any, begin: Callable[[], None]) -> None:
         """
-        :param wire: an L{IWire} with a transport, which is not read until the first turn.
+        :param wire: an `IWire` with a transport, which is not read until the first turn.
         :param begin: called at the first turn; it has the transport read.
         """
         self._porch, self._wire = porch, wire
@@ -95,7 +95,7 @@ class ReadInTurn(Protocol):
     What a wire has to do with all that; and links take turns as well.
 
     The reactor reads each connection once a turn, 64 KiB at most: of small lines that is a hundred times the work that
-    it is of long ones.  So one read has about L{TURN_LINES}, and others wait no longer for it than for any other.
+    it is of long ones.  So one read has about `TURN_LINES`, and others wait no longer for it than for any other.
 
     :ivar newcomer: None where it was not accepted, or is none any more.
     :ivar received: bytes, so far.
@@ -111,7 +111,7 @@ class ReadInTurn(Protocol):
         self._limit: int | None = None  # of what is received
 
     def _enter(self, begin: Callable[[], None]) -> None:
-        """Have C{begin} called now, or when it is our turn."""
+        """Have ``begin`` called now, or when it is our turn."""
         porch, self._porch = self._porch, None
         if porch is None:
             begin()
@@ -127,11 +127,11 @@ class ReadInTurn(Protocol):
         self._fit_reads(len(data))
 
     def _handle(self, data: bytes) -> None:
-        """What was read of the transport; adds to C{_lines}."""
+        """What was read of the transport; adds to ``_lines``."""
         raise NotImplementedError
 
     def limit_total(self, limit: int | None) -> None:
-        """As L{IWire.limit_total<ensemble.interfaces.IWire>}; one without is a link, and no newcomer."""
+        """As `IWire.limit_total<ensemble.interfaces.IWire>`; one without is a link, and no newcomer."""
         self._limit = limit
         if limit is None:
             newcomer, self.newcomer = self.newcomer, None
@@ -139,7 +139,7 @@ class ReadInTurn(Protocol):
                 newcomer.settle()
 
     def _excess(self, data: bytes, end: int) -> RemoteWireError | None:
-        """Of C{data}, the newest bytes, what ends there is about to be handed on.  :returns: why not."""
+        """Of ``data``, the newest bytes, what ends there is about to be handed on.  :returns: why not."""
         received = self.received - (len(data) - end)
         if self._limit is not None and received > self._limit:
             return TotalExceeded(received, self._limit)

@@ -2,8 +2,8 @@
 What waits to be written: one bounded queue per wire (wire-0.8 section 7), and one write per reactor turn.
 
 A line is encoded once, by whoever pushes it; the queue only ever holds references.  The first push of a turn asks the
-L{Turn} for a flush at the turn's end, and the flush hands the wire everything that came meanwhile.  A flush that finds
-the wire full stops; the wire's next L{Outbox.drained} goes on.
+`Turn` for a flush at the turn's end, and the flush hands the wire everything that came meanwhile.  A flush that finds
+the wire full stops; the wire's next `Outbox.drained` goes on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _COMPACT_AT: Final = 1024  # sent entries at the head of the queue before the li
 
 
 class Writer(Protocol):
-    """What an outbox wants of its L{IWire}."""
+    """What an outbox wants of its `IWire`."""
 
     send_now: Callable[[bytes], int] | None
     sent: int
@@ -39,8 +39,8 @@ class Outbox:
     :ivar limit: the bound, in bytes.
     :ivar size: bytes queued, with an LF for each line; what the wire has taken does not count.
     :ivar dropped: droppable lines dropped so far.
-    :ivar on_room: called when C{size} has fallen to half the bound, after a push was refused or L{want_room} was
-        called; once for each such occasion, and never from inside L{push} or L{want_room}.
+    :ivar on_room: called when ``size`` has fallen to half the bound, after a push was refused or `want_room` was
+        called; once for each such occasion, and never from inside `push` or `want_room`.
     """
 
     __slots__ = (
@@ -77,10 +77,10 @@ class Outbox:
         note: Callable[[int], None] | None = None,
     ) -> None:
         """
-        :param wire: is written at most 64 lines and 64 KiB at a time.  It may call L{full} before it returns.
+        :param wire: is written at most 64 lines and 64 KiB at a time.  It may call `full` before it returns.
         :param limit: bytes.
-        :param note: told of L{size}, and of what a full wire has of a long line, where a flush leaves something, at
-            each further 64 KiB, and of 0 when all of that is gone.  It may call L{push} and L{forget}.
+        :param note: told of `size`, and of what a full wire has of a long line, where a flush leaves something, at
+            each further 64 KiB, and of 0 when all of that is gone.  It may call `push` and `forget`.
         """
         self.size = 0
         self.dropped = 0
@@ -128,7 +128,7 @@ class Outbox:
 
     def add_block(self, block: Block) -> None:
         """
-        Queue C{block}, which other outboxes share, behind everything; its lines are droppable.
+        Queue ``block``, which other outboxes share, behind everything; its lines are droppable.
 
         What is added to it while it is open is queued here as well, in this turn and, where it stays open, later.
         """
@@ -150,21 +150,21 @@ class Outbox:
                 self._push_with_care(line, droppable=True)
 
     def want_room(self) -> None:
-        """Have C{on_room} called when the queue is at most half full; at the end of this turn where it is already."""
+        """Have ``on_room`` called when the queue is at most half full; at the end of this turn where it is already."""
         self._room_wanted = True
         self._mark()
 
     def when_empty(self, callback: Callable[[], None]) -> None:
         """
-        Have C{callback} called once, when the wire has taken everything; at the end of this turn where it has.
+        Have ``callback`` called once, when the wire has taken everything; at the end of this turn where it has.
 
-        A later call replaces an earlier one; L{close} forgets it.
+        A later call replaces an earlier one; `close` forgets it.
         """
         self._when_empty = callback
         self._mark()
 
     def full(self) -> None:
-        """The wire takes nothing more until L{drained}."""
+        """The wire takes nothing more until `drained`."""
         self._full = self._marked = True
 
     def drained(self) -> None:
@@ -252,7 +252,7 @@ class Outbox:
             self._note(held)
 
     def _drop(self, over: int) -> None:
-        """Drop at least C{over} bytes of droppable lines, oldest first; there are as many."""
+        """Drop at least ``over`` bytes of droppable lines, oldest first; there are as many."""
         while over > 0 and self._droppable:
             number, weight = self._droppable.popleft()
             self._lines[number - self._base] = None

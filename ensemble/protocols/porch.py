@@ -1,4 +1,4 @@
-"""L{Porch}: where accepted connections, over TLS and TCP, wait for their turn until they are links."""
+"""`Porch`: where accepted connections, over TLS and TCP, wait for their turn until they are links."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Porch:
         self._add(self._waiting, wire, shake)
 
     def again(self, wire: IWire, read: Callable[[], None]) -> None:
-        """:param read: called when the connection of an L{enter} may be read again."""
+        """:param read: called when the connection of an `enter` may be read again."""
         self._add(self._begun, wire, read)
 
     def _add(self, queue: FairQueue[Callable[[], None]], wire: IWire, turn: Callable[[], None]) -> None:
@@ -89,7 +89,7 @@ class Porch:
             self._timer = self._clock.callLater(0, self._next)
 
     def leave(self, wire: IWire, shake: Callable[[], None]) -> None:
-        """The connection of this L{enter} ended.  Nothing where that was known, or where it is a link."""
+        """The connection of this `enter` ended.  Nothing where that was known, or where it is a link."""
         self.forget(shake)
         if self._host is not None:
             self._host.gone(wire)

@@ -2,8 +2,8 @@
 How much of our time connections from anybody may take, and whose turn it is.
 
 To accept a connection costs us some tenths of a millisecond, and the signature and the verifications of a TLS handshake
-a whole one; to open one costs a flooder next to nothing.  So while many tones flow both have a L{Share} of the time,
-and what does not fit into it waits, in a L{FairQueue}:
+a whole one; to open one costs a flooder next to nothing.  So while many tones flow both have a `Share` of the time,
+and what does not fit into it waits, in a `FairQueue`:
 
 - Addresses (IPv6: /64s) take turns.  However many connections one of them opens, another waits for two handshakes of
   each address that waits, and not for one of each connection.
@@ -62,7 +62,7 @@ class Flow:
         """:param traffic: asked fifty times a second at most."""
         self._traffic = traffic
         self._since = self._looked = self._flowed = float("-inf")
-        self._some = 0  # bytes since C{_since}
+        self._some = 0  # bytes since ``_since``
 
     def flows(self, now: float) -> bool:
         """Did they, within the last second?"""
@@ -81,8 +81,8 @@ class Share:
     """
     Work that may take a share of the time while tones flow, and all of it else.
 
-    A bucket of seconds.  While tones flow, what is done in any C{t} seconds by somebody who asks L{wait} first is at
-    most C{share * t + BURST_SECONDS} and the last piece of it, of C{LONGEST_SECONDS} at most.  The burst is for those
+    A bucket of seconds.  While tones flow, what is done in any ``t`` seconds by somebody who asks `wait` first is at
+    most ``share * t + BURST_SECONDS`` and the last piece of it, of ``LONGEST_SECONDS`` at most.  The burst is for those
     who come after a rest: what was done before tones flowed is taken from it, and nothing is owed for it.
     """
 
@@ -96,7 +96,7 @@ class Share:
         return self._bucket.take(0.0, now) if self._flow.flows(now) else 0.0
 
     def spent(self, seconds: float, now: float) -> None:
-        """So much was done until C{now}."""
+        """So much was done until ``now``."""
         spend = self._bucket.take if self._flow.flows(now) else self._bucket.drain
         spend(min(seconds, LONGEST_SECONDS), now)
 

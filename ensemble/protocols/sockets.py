@@ -58,14 +58,14 @@ def send_of(transport: object) -> Callable[[bytes], int] | None:
     """
     To send at once, and not when the reactor next looks at the socket, saves it two system calls and a turn.
 
-    :returns: C{send} of the socket; None where the transport is not the socket's own.  A wrapper such as TLS hands out
+    :returns: ``send`` of the socket; None where the transport is not the socket's own.  A wrapper such as TLS hands out
         the methods of what is below it, and what is written there would leave in clear.
     """
     return transport.getHandle().send if isinstance(transport, Connection) else None
 
 
 def has_unsent(transport: object) -> bool:
-    """Whether the transport holds what somebody wrote before us, which a C{send} of ours would overtake."""
+    """Whether the transport holds what somebody wrote before us, which a ``send`` of ours would overtake."""
     return isinstance(transport, Connection) and bool(transport.dataBuffer or transport._tempDataBuffer)
 
 

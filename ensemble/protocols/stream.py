@@ -1,18 +1,18 @@
 """
-L{StreamWire}: an L{IWire} over any byte stream that Twisted connects (TCP, a Unix socket, a tunnel).
+`StreamWire`: an `IWire` over any byte stream that Twisted connects (TCP, a Unix socket, a tunnel).
 
-Only I/O and time are here; lines are L{LineReader}'s.  Theory of operation:
+Only I/O and time are here; lines are `LineReader`'s.  Theory of operation:
 
-- I{Reading.}  Until L{StreamWire.start} the transport is paused, so whoever connects and is not looked at costs no more
-  than its socket buffers.  A chunk becomes one C{lines_received}.  Pausing pauses the transport, and what it had read
-  already is held back (one chunk) and delivered, in order and from the reactor, after L{StreamWire.resume}.
-- I{Limit.}  While C{limit_total} is in force, lines are delivered one by one, each after its own bytes were counted; so
-  whoever shakes hands lifts the limit inside the C{lines_received} that completes the handshake, and what follows, in
+- *Reading.*  Until `StreamWire.start` the transport is paused, so whoever connects and is not looked at costs no more
+  than its socket buffers.  A chunk becomes one ``lines_received``.  Pausing pauses the transport, and what it had read
+  already is held back (one chunk) and delivered, in order and from the reactor, after `StreamWire.resume`.
+- *Limit.*  While ``limit_total`` is in force, lines are delivered one by one, each after its own bytes were counted; so
+  whoever shakes hands lifts the limit inside the ``lines_received`` that completes the handshake, and what follows, in
   the same chunk or later, is not counted.
-- I{Writing.}  One segment per L{StreamWire.write}.  A socket is sent it at once; what it does not take waits in the
-  transport, and meanwhile the wire is full and C{send_now} None.  Any other transport is written to, and says by itself
-  when it is full.
-- I{Time.}  One timer at most: the age of an unfinished line, later the patience of an orderly close.  The first is
+- *Writing.*  One segment per `StreamWire.write`.  A socket is sent it at once; what it does not take waits in the
+  transport, and meanwhile the wire is full and ``send_now`` None.  Any other transport is written to, and says by
+  itself when it is full.
+- *Time.*  One timer at most: the age of an unfinished line, later the patience of an orderly close.  The first is
   armed when a line stays unfinished and looks again when it fires; nothing is re-armed or cancelled per line.
 """
 
@@ -42,7 +42,7 @@ from ensemble.protocols.sockets import arrived, has_unsent, in_short, peer_of, s
 
 @implementer(IWire, IPushProducer)
 class StreamWire(ReadInTurn):
-    """One connection, usable once C{connectionMade} has run.  See the module, and L{IWire} for what it promises."""
+    """One connection, usable once ``connectionMade`` has run.  See the module, and `IWire` for what it promises."""
 
     __slots__ = (  # many links are idle: slots, and one timer
         "_budget",
@@ -251,10 +251,10 @@ class StreamWire(ReadInTurn):
             self._sink.wire_drained()
 
     def stopProducing(self) -> None:
-        """Nothing: C{connectionLost} says it."""
+        """Nothing: ``connectionLost`` says it."""
 
     def _buffer(self, data: bytes) -> None:
-        """The socket takes no more: the transport keeps C{data} and asks for more when it is sent; we are full."""
+        """The socket takes no more: the transport keeps ``data`` and asks for more when it is sent; we are full."""
         self.transport.write(data)
         self.transport.registerProducer(self, False)
         self._buffered = True  # until the transport has nothing more of ours to send
@@ -265,7 +265,7 @@ class StreamWire(ReadInTurn):
         self._refuse(error)
 
     def _receive(self, data: bytes) -> None:
-        """Hand on the lines in C{data}, the newest bytes."""
+        """Hand on the lines in ``data``, the newest bytes."""
         sink, reader = self._sink, self._reader
         assert sink is not None
         before = reader.pending

@@ -1,4 +1,4 @@
-"""What makes wires of connections: L{StreamWireFactory}, for whatever accepts them."""
+"""What makes wires of connections: `StreamWireFactory`, for whatever accepts them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class StreamWireFactory(WireFactory):
         deadlines: Deadlines = DEADLINES,
     ) -> None:
         """
-        :param built: called with each wire once it is connected; it is to call C{start}, now or later.
+        :param built: called with each wire once it is connected; it is to call ``start``, now or later.
         :param porch: where they wait for their turn; None: they need not.
         """
         shared = budget if budget is not None else LineBudget()

@@ -1,7 +1,7 @@
 """
 The successions that lead to an id, as it shows them: in its hello, and over TLS behind its certificate.
 
-C{docs/rekeying.rst} has the bytes and who may.  Nothing is verified here: a statement proves itself, and only where
+``docs/rekeying.rst`` has the bytes and who may.  Nothing is verified here: a statement proves itself, and only where
 somebody cares for the id that it is about is it worth a look at its signatures.
 """
 
@@ -15,9 +15,9 @@ from ensemble.tone import BadDocument, read_document, write_document
 
 def chain_in(values: object, heir: HumdId) -> tuple[Succession, ...]:
     """
-    Read the array C{succeeds} of a hello, or the one that a certificate carries.
+    Read the array ``succeeds`` of a hello, or the one that a certificate carries.
 
-    All of them or none: each begins where the one before it ended, and the last leads to C{heir}, who says so.
+    All of them or none: each begins where the one before it ended, and the last leads to ``heir``, who says so.
     """
     if not isinstance(values, list) or len(values) > MAX_CHAIN:
         return ()
@@ -34,12 +34,12 @@ def chain_in(values: object, heir: HumdId) -> tuple[Succession, ...]:
 
 
 def carrier(key: HumdKey, chain: Sequence[Succession]) -> bytes:
-    """The certificate (DER) to show behind that of C{key}, to which C{chain} leads."""
+    """The certificate (DER) to show behind that of ``key``, to which ``chain`` leads."""
     return carrier_of(key, write_document([each.to_tone() for each in chain]).encode())
 
 
 def chain_behind(der: bytes, leaf: HumdId) -> tuple[Succession, ...]:
-    """What the last certificate behind C{leaf} carries; nothing, where it is the leaf itself or any other."""
+    """What the last certificate behind ``leaf`` carries; nothing, where it is the leaf itself or any other."""
     text = carried(der)
     try:
         return chain_in(read_document(text), leaf) if text else ()

@@ -1,5 +1,5 @@
 """
-The TCP tier (mesh 5.5): plain lines, C{TCP_NODELAY}, no greeting.
+The TCP tier (mesh 5.5): plain lines, ``TCP_NODELAY``, no greeting.
 
 Who is at the other end is for the handshake to say, and it cannot say that later bytes are still theirs: a tier for
 one machine, or for a network that is trusted.  Departs from 0.7.0 in that a dial has a deadline, that names are
@@ -54,8 +54,8 @@ class TcpTransport:
         deadlines: Deadlines = DEADLINES,
     ) -> None:
         """
-        :param reactor: C{IReactorTCP}, C{IReactorTime} and C{IReactorPluggableNameResolver}.
-        :param budget: the L{Ensemble<ensemble.mesh.Ensemble>}'s own, so that all its wires share one; the default is
+        :param reactor: ``IReactorTCP``, ``IReactorTime`` and ``IReactorPluggableNameResolver``.
+        :param budget: the `Ensemble<ensemble.mesh.Ensemble>`'s own, so that all its wires share one; the default is
             one of this transport's.
         :param max_line: bytes per line that the wires accept at first.
         :param names: shared by all transports of a reactor, whose threads look them up; the default is one of this
@@ -70,8 +70,8 @@ class TcpTransport:
         """
         Dial the first hint of our scheme in an address.
 
-        :param timeout: seconds; None for C{dial_seconds} of the deadlines.
-        :returns: fires with a wire that is connected and not started; fails with L{LinkRefused}.  Cancelling stops the
+        :param timeout: seconds; None for ``dial_seconds`` of the deadlines.
+        :returns: fires with a wire that is connected and not started; fails with `LinkRefused`.  Cancelling stops the
             attempt.
         """
         hint = addr.first(self.scheme)
@@ -82,9 +82,9 @@ class TcpTransport:
 
     def dial(self, hint: Hint, addr: HumdAddr, timeout: float | None = None) -> Deferred[IWire]:
         """
-        Dial one hint; otherwise as L{connect}.
+        Dial one hint; otherwise as `connect`.
 
-        :param addr: who should be there: what the wire says as its C{peer}.
+        :param addr: who should be there: what the wire says as its ``peer``.
         """
         host, port = hint.host_port()
         if mend := hint.zone_mend:
@@ -130,9 +130,9 @@ class TcpTransport:
         """
         Accept connections.
 
-        :param endpoint: where; for instance C{serverFromString(reactor, "tcp:14730")}.
+        :param endpoint: where; for instance ``serverFromString(reactor, "tcp:14730")``.
         :param built: called with each accepted wire.
-        :returns: as C{endpoint.listen}: fails where the port is taken.
+        :returns: as ``endpoint.listen``: fails where the port is taken.
         """
         return endpoint.listen(
             StreamWireFactory(

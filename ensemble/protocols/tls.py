@@ -3,28 +3,28 @@ The TLS tier (mesh 5.6; RFC 8446): the lines of TCP inside TLS 1.3, and each end
 
 Theory of operation:
 
-- I{Who is there.}  No authority, name or date counts.  The dialler accepts a leaf whose Ed25519 key is the id that it
-  wants, or whose fingerprint is a C{tls-fp:} of the address; it looks while the handshake runs, before it shows its own
-  certificate, so an impostor learns an address and no id.  OpenSSL verifies that the peer holds the leaf's key: the
+- *Who is there.*  No authority, name or date counts.  The dialler accepts a leaf whose Ed25519 key is the id that it
+  wants, or whose fingerprint is a ``tls-fp:`` of the address; it looks while the handshake runs, before it shows its
+  own certificate, so an impostor learns an address and no id.  OpenSSL verifies that the peer holds the leaf's key: the
   verify callback only judges the chain, the CertificateVerify is not in its hands.  The listener asks for a certificate
   and, once possession is proved, asks its owner whether that id may come.  Behind the leaf of either may be the
-  successions that lead to its id (C{docs/rekeying.rst}): who would be refused may be who we know under a new key.
-- I{When.}  An accepted connection stands on the L{Porch} until it is its turn: a socket that is not read, and no TLS.
-  C{built} gets the wire when the handshake is complete and the leaf accepted, not before; so nothing of ours leaves
-  earlier.  A connection has C{pending_seconds} for all of that, which bytes do not extend.
-- I{Binding.}  C{tls-} and 32 bytes of the exporter (RFC 8446 7.5), the same at both ends of this one session.
-- I{Keys.}  A peer may change its keys as often as the standard wants, not as often as it likes: OpenSSL has no ceiling
+  successions that lead to its id (``docs/rekeying.rst``): who would be refused may be who we know under a new key.
+- *When.*  An accepted connection stands on the `Porch` until it is its turn: a socket that is not read, and no TLS.
+  ``built`` gets the wire when the handshake is complete and the leaf accepted, not before; so nothing of ours leaves
+  earlier.  A connection has ``pending_seconds`` for all of that, which bytes do not extend.
+- *Binding.*  ``tls-`` and 32 bytes of the exporter (RFC 8446 7.5), the same at both ends of this one session.
+- *Keys.*  A peer may change its keys as often as the standard wants, not as often as it likes: OpenSSL has no ceiling
   for KeyUpdate, and each one that asks for an answer costs us 27 bytes that a peer which does not read leaves with us.
   While a message of TLS's own comes in pieces OpenSSL seals nothing: the wire is full until it is whole.
-- I{Records.}  Each is handed on as it is read, so that many small ones count for what they cost us; a pause holds back
+- *Records.*  Each is handed on as it is read, so that many small ones count for what they cost us; a pause holds back
   what one read of the socket gave, and the end behind it.  What we write goes to the socket as it does without TLS.
-- I{The end.}  Whoever ends says close_notify and waits for the other's, which is the answer to it; a connection that
+- *The end.*  Whoever ends says close_notify and waits for the other's, which is the answer to it; a connection that
   ends without was cut, and ends no line.
-- I{No resumption.}  There is no session cache and OpenSSL makes no tickets that hold a session; what it still sends
+- *No resumption.*  There is no session cache and OpenSSL makes no tickets that hold a session; what it still sends
   after a handshake opens nothing.  Early data is never accepted.
 
 Departs from 0.7.0 in that TLS 1.2 is refused, the handshake signature is verified, and the listener asks for a
-certificate too (a client without one is for C{admits} to judge).
+certificate too (a client without one is for ``admits`` to judge).
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class TlsWire(StreamWire):
         deadlines: Deadlines = DEADLINES,
     ) -> None:
         """
-        :param failed: called where C{built} never will be, but not after C{abort}.
+        :param failed: called where ``built`` never will be, but not after ``abort``.
         :param peer: whom we dialled; None for a connection that was accepted.
         :param admits: for an accepted one; None lets everybody in.
         :param porch: where an accepted one waits; None for one that we dialled.

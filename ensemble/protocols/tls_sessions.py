@@ -1,4 +1,4 @@
-"""The OpenSSL half of a TLS connection, with the rules of L{ensemble.protocols.tls}: no transport, no clock in here."""
+"""The OpenSSL half of a TLS connection, with the rules of `ensemble.protocols.tls`: no transport, no clock in here."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class KeyUpdates:
         self._count, self._since = 0, 0.0
 
     def more(self, count: int, now: float) -> bool:
-        """True where C{count} more are still all right."""
+        """True where ``count`` more are still all right."""
         if now - self._since > KEY_UPDATE_SECONDS:
             self._count, self._since = 0, now
         self._count += count
@@ -61,8 +61,8 @@ class TlsSession:
     """
     One end of one session: bytes of the peer in, plaintext and bytes for the peer out.
 
-    First L{shake}, again after each L{receive}, until it is done; then L{read} after each L{receive} until it gives
-    nothing.  After everything but L{seal} whoever owns it looks whether there is something L{outgoing}.
+    First `shake`, again after each `receive`, until it is done; then `read` after each `receive` until it gives
+    nothing.  After everything but `seal` whoever owns it looks whether there is something `outgoing`.
 
     :ivar ended: the peer said that nothing more comes.
     :ivar broken: why the session is no more, mostly in OpenSSL's words; else empty.
@@ -160,9 +160,9 @@ class TlsSession:
 
     def seal(self, data: bytes | memoryview) -> bytes:
         """
-        Put C{data} into records.
+        Put ``data`` into records.
 
-        :returns: what is to be sent, with all that is L{outgoing}; nothing where we may not speak, nor while L{amid}.
+        :returns: what is to be sent, with all that is `outgoing`; nothing where we may not speak, nor while `amid`.
         """
         if not self._open or self.broken or self.amid or not data:
             return b""
@@ -214,7 +214,8 @@ class TlsSessions:
 
     def __init__(self, key: HumdKey, succeeds: Sequence[Succession] = ()) -> None:
         """
-        :param succeeds: the successions that lead to C{key}, the oldest first, at most 8: shown behind our certificate.
+        :param succeeds: the successions that lead to ``key``, the oldest first, at most 8: shown behind our
+            certificate.
         """
         self._dialling, self._listening = _context(key, _judge), _context(key, _anybody)
         if succeeds:
@@ -226,7 +227,7 @@ class TlsSessions:
         self._settled.set_info_callback(_progressed)
 
     def dial(self, accepts: Callable[[bytes], bool]) -> TlsSession:
-        """The end that dialled, see L{TlsSession}."""
+        """The end that dialled, see `TlsSession`."""
         return TlsSession(self._dialling, self._settled, accepts)
 
     def accept(self) -> TlsSession:

@@ -1,4 +1,4 @@
-"""L{TlsTransport}: dials and listens; what happens on one connection is L{ensemble.protocols.tls}'s."""
+"""`TlsTransport`: dials and listens; what happens on one connection is `ensemble.protocols.tls`'s."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TlsTransport(TcpTransport):
     """
     Dials and listens over TLS.
 
-    :ivar fingerprint: of our certificate: what others write behind C{tls-fp:}.
+    :ivar fingerprint: of our certificate: what others write behind ``tls-fp:``.
     """
 
     scheme: ClassVar[str] = "tls"
@@ -45,10 +45,10 @@ class TlsTransport(TcpTransport):
         deadlines: Deadlines = DEADLINES,
     ) -> None:
         """
-        As L{TcpTransport}.
+        As `TcpTransport`.
 
         :param key: the humd's own.
-        :param succeeds: as of the L{Ensemble<ensemble.mesh.Ensemble>}: whoever does not know us yet learns from them.
+        :param succeeds: as of the `Ensemble<ensemble.mesh.Ensemble>`: whoever does not know us yet learns from them.
         """
         super().__init__(reactor, budget=budget, names=names, deadlines=deadlines)
         self.fingerprint = fingerprint(certificate_of(key))
@@ -66,11 +66,11 @@ class TlsTransport(TcpTransport):
         """
         Accept connections.
 
-        :param endpoint: any stream endpoint, for instance C{serverFromString(reactor, "tcp:14731")}.
-        :param built: called with each L{TlsWire} whose handshake is complete.
+        :param endpoint: any stream endpoint, for instance ``serverFromString(reactor, "tcp:14731")``.
+        :param built: called with each `TlsWire` whose handshake is complete.
         :param admits: asked before that; None lets everybody in.
         :param failed: told of the others.
-        :param porch: the L{Ensemble<ensemble.mesh.Ensemble>}'s own, where they wait for their turn and are counted; the
+        :param porch: the `Ensemble<ensemble.mesh.Ensemble>`'s own, where they wait for their turn and are counted; the
             default is one that counts nobody.
         """
         return endpoint.listen(self.factory(built, admits=admits, failed=failed, porch=porch))
@@ -83,7 +83,7 @@ class TlsTransport(TcpTransport):
         failed: Told | None = None,
         porch: Porch | None = None,
     ) -> IProtocolFactory:
-        """As L{listen}: for whatever accepts connections."""
+        """As `listen`: for whatever accepts connections."""
         told = failed if failed is not None else _untold
         waiting = porch if porch is not None else Porch(self._reactor)
 

@@ -19,7 +19,7 @@ class Turn:
 
     What is pushed while the lines of one read are handled leaves right behind them, for a lone tone should not wait
     for the reactor to come round.  That happens once in a turn: whatever else is pushed in it, there or from anywhere
-    else, leaves together at its end, in one C{callLater(0)}, however many outboxes and lines there are.
+    else, leaves together at its end, in one ``callLater(0)``, however many outboxes and lines there are.
     """
 
     log = Logger()
@@ -31,13 +31,13 @@ class Turn:
         self._handling = False
 
     def add(self, outbox: Outbox | Block) -> None:
-        """Flush C{outbox} in this turn.  For outboxes and what they share only: they ask once."""
+        """Flush ``outbox`` in this turn.  For outboxes and what they share only: they ask once."""
         self._dirty.append(outbox)
         if self._call is None and not self._handling:
             self._call = self._clock.callLater(0, self._ended)
 
     def handle(self, handler: Callable[[list[bytes]], None], lines: list[bytes]) -> None:
-        """Have C{handler} handle the lines of one read."""
+        """Have ``handler`` handle the lines of one read."""
         outer, self._handling = self._handling, True
         try:
             handler(lines)

@@ -16,15 +16,15 @@ from ensemble.thrum import ThrumClient, ThrumServer
 
 class House:
     """
-    One humd of a L{World}, with a thrum socket that programs join over memory wires.
+    One humd of a `World`, with a thrum socket that programs join over memory wires.
 
     :ivar ensemble: its links.
     :ivar node: its delivery.
-    :ivar thrum: its socket, which listens nowhere: L{join} takes its place.
+    :ivar thrum: its socket, which listens nowhere: `join` takes its place.
     """
 
     def __init__(self, world: World, **more: Any) -> None:
-        """:param more: passed to L{Ensemble}."""
+        """:param more: passed to `Ensemble`."""
         self._world = world
         self.ensemble: Ensemble = world.humd(**more)
         routes = Routes(self.ensemble.me, Roster(), self._wall_ms, home="/home/someone")
@@ -55,7 +55,7 @@ class House:
         """
         A program that has joined, and said hello where it has a name.
 
-        :param hello: fields of its hello: C{bee}, C{models}, C{tools}, C{chis}, ...
+        :param hello: fields of its hello: ``bee``, ``models``, ``tools``, ``chis``, ...
         """
         client = ThrumClient(self.wire(), Turn(self._world.clock), self._wall_ms)
         client.start()

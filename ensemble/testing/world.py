@@ -1,7 +1,7 @@
 """
-Many humds in one process on one C{Clock}: real ensembles over memory wires, with no socket and no waiting.
+Many humds in one process on one ``Clock``: real ensembles over memory wires, with no socket and no waiting.
 
-Time stands still until L{World.advance}; randomness is seeded; so a test that passed once passes always.
+Time stands still until `World.advance`; randomness is seeded; so a test that passed once passes always.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class MemoryLink:
         self.far.partition(True)
 
     def heal(self) -> None:
-        """Undo L{cut}."""
+        """Undo `cut`."""
         self.near.partition(False)
         self.far.partition(False)
 
@@ -73,7 +73,7 @@ class World:
         """
         A running ensemble with a key.
 
-        :param more: passed to L{Ensemble}.
+        :param more: passed to `Ensemble`.
         """
         key = key if key is not None else self.key()
         ensemble = Ensemble(
@@ -91,7 +91,7 @@ class World:
         return MemoryLink(near, far, ups)
 
     def link(self, dialler: Ensemble, listener: Ensemble) -> MemoryLink:
-        """L{join}, then let everything happen that happens at once."""
+        """`join`, then let everything happen that happens at once."""
         joined = self.join(dialler, listener)
         self.settle()
         return joined

@@ -47,7 +47,7 @@ class Stream:
     """
     Tones for one reader, in order; an async iterator.
 
-    It ends behind its terminal tone where it is an answer; when the connection is lost it raises L{ThrumLost}.
+    It ends behind its terminal tone where it is an answer; when the connection is lost it raises `ThrumLost`.
     """
 
     def __init__(self, client: ThrumClient, is_last: Callable[[str], bool], closed: Callable[[Stream], None]) -> None:
@@ -108,10 +108,10 @@ class Stream:
 @implementer(IWireSink)
 class ThrumClient:
     """
-    One connection to the daemon; make it with L{connect}.
+    One connection to the daemon; make it with `connect`.
 
-    :ivar on_tone: called with the envelope and line of every tone that no L{ask} or L{tones} takes.
-    :ivar gone: fires with L{ThrumLost} when the connection ends.
+    :ivar on_tone: called with the envelope and line of every tone that no `ask` or `tones` takes.
+    :ivar gone: fires with `ThrumLost` when the connection ends.
     """
 
     def __init__(self, wire: IWire, turn: Turn, wall_ms: Callable[[], int]) -> None:
@@ -128,7 +128,7 @@ class ThrumClient:
         self._room: list[Deferred[None]] = []
 
     def start(self) -> None:
-        """Begin to read; done by L{connect}."""
+        """Begin to read; done by `connect`."""
         self._wire.start(self)
 
     def rid(self) -> str:
@@ -139,7 +139,7 @@ class ThrumClient:
         """
         Say what this program is.
 
-        :param fields: of the hello: C{bee}, C{models}, C{tools}, C{chis}, C{version}, ... (mesh 9.4).
+        :param fields: of the hello: ``bee``, ``models``, ``tools``, ``chis``, ``version``, ... (mesh 9.4).
         """
         self.send({"chi": "hello", "rid": self.rid(), "hive": name, "protoVersion": THRUM_VERSION, **fields})
 
@@ -147,13 +147,13 @@ class ThrumClient:
         """
         Send one tone.  Only enqueues.
 
-        :raises ThrumLost: the connection is gone or closed; or too much waits for the daemon, see L{drained}.
+        :raises ThrumLost: the connection is gone or closed; or too much waits for the daemon, see `drained`.
         :raises LocalWireError: it is not a tone.
         """
         self.send_line(encode(tone))
 
     def send_line(self, line: bytes) -> None:
-        """L{send} for a tone that is encoded already."""
+        """`send` for a tone that is encoded already."""
         if self._lost is not None:
             raise self._lost
         if not self._outbox.push(line):
@@ -177,15 +177,15 @@ class ThrumClient:
         """
         Send a tone and read what answers it.
 
-        A missing C{rid} is minted, and a prompt's missing C{sid} too.  As in the daemon (C{docs/delivery.rst}) a key
-        belongs to the first question that has it, until that is answered; but prompts with one C{sid} are one, and it
-        is theirs: a tool-call that names it is answered by its C{callId} or C{rid}.
+        A missing ``rid`` is minted, and a prompt's missing ``sid`` too.  As in the daemon (``docs/delivery.rst``) a key
+        belongs to the first question that has it, until that is answered; but prompts with one ``sid`` are one, and it
+        is theirs: a tool-call that names it is answered by its ``callId`` or ``rid``.
 
-        :returns: every tone with its C{sid}, C{callId} or C{rid}.  Of a prompt the last one is a finish or an error,
+        :returns: every tone with its ``sid``, ``callId`` or ``rid``.  Of a prompt the last one is a finish or an error,
             of a tool-call a tool-result or an error, of anything else the first one is.
         :raises LocalWireError: it is not a tone, or another question has the key by which its answer is found: the
-            C{callId}, or the C{rid} where there is none.
-        :raises ThrumLost: as L{send}.
+            ``callId``, or the ``rid`` where there is none.
+        :raises ThrumLost: as `send`.
         """
         said = dict(tone)
         said.setdefault("rid", self.rid())
@@ -216,7 +216,7 @@ class ThrumClient:
         return stream
 
     def tones(self) -> Stream:
-        """Every tone that no L{ask} takes, from now on."""
+        """Every tone that no `ask` takes, from now on."""
 
         def closed(stream: Stream) -> None:
             self._all.remove(stream)
@@ -308,9 +308,9 @@ def connect(reactor: Any, path: str, wall: Callable[[], float] = time.time) -> D
     """
     Connect to the thrum socket.
 
-    :param reactor: C{IReactorUNIX} and C{IReactorTime}.
-    :returns: fires with the client; fails with C{ConnectError} where nobody listens there, and with C{PermissionError}
-        where it is somebody else who does.
+    :param reactor: ``IReactorUNIX`` and ``IReactorTime``.
+    :returns: fires with the client; fails with ``ConnectError`` where nobody listens there, and with
+        ``PermissionError`` where it is somebody else who does.
     """
     connected: list[StreamWire] = []
     factory = Factory.forProtocol(

@@ -47,7 +47,7 @@ class SocketInUse(ConfigurationError):
 
 def prepare_directory(path: str) -> None:
     """
-    Make the directory of the socket C{path}, 0700; refuse one in which others could put a socket of theirs.
+    Make the directory of the socket ``path``, 0700; refuse one in which others could put a socket of theirs.
 
     :raises ConfigurationError: it cannot be made, or others can write to it.
     """
@@ -74,7 +74,7 @@ def prepare_directory(path: str) -> None:
 
 def clear_stale(path: str) -> None:
     """
-    Remove a dead socket at C{path}; nothing where there is none.
+    Remove a dead socket at ``path``; nothing where there is none.
 
     Between the look and the removal another process could put its own there: where two may start at once, hold a
     lock from here until you listen, as the daemon does.
@@ -128,7 +128,7 @@ class UnixListener(Service):
     """
     A Unix socket, 0600, that appears when the service starts and is gone when it has stopped.
 
-    As this is our own start-up code, L{startService} raises what is wrong instead of logging it.
+    As this is our own start-up code, `startService` raises what is wrong instead of logging it.
     """
 
     log = Logger()
@@ -211,7 +211,7 @@ class ThrumServer(Service):
         deadlines: Deadlines = DEADLINES,
     ) -> None:
         """
-        :param reactor: C{IReactorUNIX} and C{IReactorTime}.
+        :param reactor: ``IReactorUNIX`` and ``IReactorTime``.
         :param client_ids: a fresh UUIDv4 text each time.
         :param queues: over what waits to be written, of the process.
         :param max_line: bytes of one tone; a longer one closes the connection that sent it.

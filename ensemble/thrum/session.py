@@ -1,12 +1,12 @@
 """
 One local program on the thrum socket: mesh 9.3 with the exceptions of wire-0.8 section 8.
 
-What the program sees: a breath on connect; every C{rid} echoed before its tone is handled (not C{echo}, C{log});
-a breath behind the echo of each hello.  A line that is no tone is answered with C{tone.malformed}, and the
+What the program sees: a breath on connect; every ``rid`` echoed before its tone is handled (not ``echo``, ``log``);
+a breath behind the echo of each hello.  A line that is no tone is answered with ``tone.malformed``, and the
 connection stays.
 
 A full queue refuses what somebody asks of the program, and pieces of an answer: whoever said it is told, and the
-program stays.  It is disconnected where it takes nothing for C{client_slow_seconds} from then on, or where errors,
+program stays.  It is disconnected where it takes nothing for ``client_slow_seconds`` from then on, or where errors,
 which cannot be refused, fill the queue to twice its bound.
 """
 

@@ -66,7 +66,7 @@ class Chi(StrEnum):
 
 
 class PulseKind(StrEnum):
-    """What a C{pulse} says of a worker's cell, in its C{kind}."""
+    """What a ``pulse`` says of a worker's cell, in its ``kind``."""
 
     CELL_SPAWNED = "cell-spawned"
     CELL_READY = "cell-ready"
@@ -88,9 +88,9 @@ class Direction(StrEnum):
 @frozen
 class ChiInfo:
     """
-    One row of the registry.  C{body} and C{rule} are reST, one or more sentences each.
+    One row of the registry.  ``body`` and ``rule`` are reST, one or more sentences each.
 
-    C{since} is the first L{THRUM_VERSION} with it.  C{feature} is what a peer lists in its hello before it is sent
+    ``since`` is the first `THRUM_VERSION` with it.  ``feature`` is what a peer lists in its hello before it is sent
     one; None where every peer may be.
     """
 

@@ -1,20 +1,20 @@
 """
-Tones to lines and back.  The only file that imports msgspec and ujson; C{bench/codec.py} says which call is which.
+Tones to lines and back.  The only file that imports msgspec and ujson; ``bench/codec.py`` says which call is which.
 
-A I{line} is one JSON object in UTF-8, without its LF (mesh 2.1 and 2.2, wire-0.8 section 7).  It is a tone when
+A *line* is one JSON object in UTF-8, without its LF (mesh 2.1 and 2.2, wire-0.8 section 7).  It is a tone when
 
- - it is strict JSON: no BOM, no C{NaN}, no lone surrogate, nothing behind it;
- - every number is finite as a double (C{1e999} is not, nor is an integer of 400 digits); an integer beyond 64 bits is
+ - it is strict JSON: no BOM, no ``NaN``, no lone surrogate, nothing behind it;
+ - every number is finite as a double (``1e999`` is not, nor is an integer of 400 digits); an integer beyond 64 bits is
    fine in a body;
- - it is at most L{MAX_DEPTH} containers deep, itself included;
- - its envelope fields have their types: C{chi} is there and not empty, C{null} in any other counts as absent, strings
-   have at most L{MAX_TEXT} characters, C{wane} fits 64 bits without a sign, C{sentAt} and C{dusk} with one.
+ - it is at most `MAX_DEPTH` containers deep, itself included;
+ - its envelope fields have their types: ``chi`` is there and not empty, ``null`` in any other counts as absent, strings
+   have at most `MAX_TEXT` characters, ``wane`` fits 64 bits without a sign, ``sentAt`` and ``dusk`` with one.
 
 Where a key is there twice the last one counts.
 
-There are two readers.  L{peek} builds the envelope only and skips the body; L{decode} builds everything.  They refuse
+There are two readers.  `peek` builds the envelope only and skips the body; `decode` builds everything.  They refuse
 exactly the same lines.  msgspec skips a body at several times the speed at which it builds it, and what it then does
-not look at L{ensemble.tone.strict} does.  Either reader also takes many lines at once, which is what a wire gives:
+not look at `ensemble.tone.strict` does.  Either reader also takes many lines at once, which is what a wire gives:
 most of what is asked of a line costs much less when it is asked of all of them together.
 """
 
@@ -47,7 +47,7 @@ MAX_TEXT: Final = 4096
 """Characters in one string of the envelope."""
 
 ABSENT: Final = msgspec.UNSET
-"""Is not there, and not C{null} either; false."""
+"""Is not there, and not ``null`` either; false."""
 
 
 class IllegalTone(LocalWireError):
@@ -77,11 +77,11 @@ class Envelope(
     kw_only=True,
 ):
     """
-    What every tone may say about itself.  C{null} is C{None}, and so is a field that is absent, but for three.
+    What every tone may say about itself.  ``null`` is ``None``, and so is a field that is absent, but for three.
 
-    C{sender}, which is the wire's C{from}, C{to} and C{raw_call_id} are L{ABSENT} then: nobody need look for them in
-    the line.  L{target} is whom C{to} names.  C{callId} belongs to a body, so any JSON is legal there: L{call_id} reads
-    it.  Of C{ext} there are only the keys.
+    ``sender``, which is the wire's ``from``, ``to`` and ``raw_call_id`` are ``ABSENT`` then: nobody need look for them
+    in the line.  `target` is whom ``to`` names.  ``callId`` belongs to a body, so any JSON is legal there: `call_id`
+    reads it.  Of ``ext`` there are only the keys.
     """
 
     chi: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
@@ -98,13 +98,13 @@ class Envelope(
 
     @property
     def call_id(self) -> str | None:
-        """The C{callId}, where it is a string that one can route by."""
+        """The ``callId``, where it is a string that one can route by."""
         found = self.raw_call_id
         return found if type(found) is str and len(found) <= MAX_TEXT else None
 
     @property
     def target(self) -> str | None:
-        """The C{to}, where it names somebody."""
+        """The ``to``, where it names somebody."""
         return self.to if isinstance(self.to, str) and self.to else None
 
 
@@ -144,7 +144,7 @@ def peek(line: bytes) -> Envelope:
 
 
 def peek_each(lines: Sequence[bytes]) -> Iterator[Envelope | MalformedTone]:
-    """L{peek} of many lines; where one is not a tone, its error comes in the place of its envelope."""
+    """`peek` of many lines; where one is not a tone, its error comes in the place of its envelope."""
     if len(lines) < _A_FEW:
         return map(partial(_or_error, peek), lines)
     return chain.from_iterable(map(_peek_some, _in_parts(lines)))
@@ -160,7 +160,7 @@ def decode(line: bytes) -> dict[str, Any]:
 
 
 def decode_each(lines: Sequence[bytes]) -> Iterator[dict[str, Any] | MalformedTone]:
-    """L{decode} of many lines; where one is not a tone, its error comes in the place of it."""
+    """`decode` of many lines; where one is not a tone, its error comes in the place of it."""
     if len(lines) < _A_FEW:
         return map(partial(_or_error, decode), lines)
     return chain.from_iterable(map(_decode_some, _in_parts(lines)))
@@ -168,7 +168,7 @@ def decode_each(lines: Sequence[bytes]) -> Iterator[dict[str, Any] | MalformedTo
 
 def read(line: bytes) -> tuple[Envelope, dict[str, Any]]:
     """
-    Envelope and tone of one line: cheaper than L{peek} and L{decode_checked} after each other.
+    Envelope and tone of one line: cheaper than `peek` and `decode_checked` after each other.
 
     :raises MalformedTone: the line is not a tone.
     """
@@ -182,12 +182,12 @@ def read(line: bytes) -> tuple[Envelope, dict[str, Any]]:
 
 
 def decode_checked(line: bytes) -> dict[str, Any]:
-    """The whole tone of a line that L{peek} has accepted."""
+    """The whole tone of a line that `peek` has accepted."""
     return _decode(line)
 
 
 def outline(line: bytes) -> bytes | None:
-    """The fields of L{Envelope} alone, each once and as it is in C{line}; None where that is no JSON object."""
+    """The fields of `Envelope` alone, each once and as it is in ``line``; None where that is no JSON object."""
     try:
         return _write(_outline(line))
     except _UNREADABLE:
@@ -295,10 +295,10 @@ def encode(tone: Mapping[str, Any]) -> bytes:
     """
     One line, without its LF; keys keep their order.
 
-    The envelope is not looked at: L{envelope_of} does that.  A key that is a number becomes its text, as in
-    C{json.dumps}.
+    The envelope is not looked at: `envelope_of` does that.  A key that is a number becomes its text, as in
+    ``json.dumps``.
 
-    :raises IllegalTone: a number is not finite, a text has a lone surrogate, it is deeper than L{MAX_DEPTH}, or a
+    :raises IllegalTone: a number is not finite, a text has a lone surrogate, it is deeper than `MAX_DEPTH`, or a
         value has no JSON form.
     """
     if type(tone) is not dict:
@@ -327,7 +327,7 @@ def envelope_of(tone: Mapping[str, Any]) -> Envelope:
 
     A line made from a tone that passes here is accepted by both readers.
 
-    :raises IllegalTone: an envelope field has the wrong type, or C{chi} is missing.
+    :raises IllegalTone: an envelope field has the wrong type, or ``chi`` is missing.
     """
     try:
         return _envelope_in(tone if type(tone) is dict else dict(tone))
@@ -336,7 +336,7 @@ def envelope_of(tone: Mapping[str, Any]) -> Envelope:
 
 
 def _has_endless(tone: Mapping[str, Any]) -> bool:
-    """Whether a C{NaN} or an infinity stands anywhere in a tone that could be written."""
+    """Whether a ``NaN`` or an infinity stands anywhere in a tone that could be written."""
     containers: list[Any] = [msgspec.to_builtins(tone, enc_hook=_json_form)]
     for container in containers:
         for item in container.values() if type(container) is dict else container:

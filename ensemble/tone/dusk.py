@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def dusk_in(now_ms: int, ms: int) -> int:
-    """The dusk C{ms} milliseconds after C{now_ms} (both since the Unix epoch)."""
+    """The dusk ``ms`` milliseconds after ``now_ms`` (both since the Unix epoch)."""
     return now_ms + ms
 
 

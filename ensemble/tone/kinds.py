@@ -50,6 +50,6 @@ DROPPABLE: Final = (NEVER_ANSWERED - LINK_CHI - _names(Chi.ERROR)) | _names(Chi.
 """
 What may be dropped under pressure, oldest first and counted (wire-0.8 section 7).
 
-That section allows all of L{NEVER_ANSWERED} and gossip.  Left out is what somebody waits for: errors, and what keeps a
+That section allows all of `NEVER_ANSWERED` and gossip.  Left out is what somebody waits for: errors, and what keeps a
 link alive.
 """

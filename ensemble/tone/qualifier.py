@@ -1,7 +1,7 @@
 """
 Why something failed, in one word that a program can act on.
 
-An C{error} tone carries C{qualifier} for programs and C{message} for people (wire-0.8 section 4).  A qualifier is
+An ``error`` tone carries ``qualifier`` for programs and ``message`` for people (wire-0.8 section 4).  A qualifier is
 never renamed and never reused for something else.
 """
 
@@ -14,7 +14,7 @@ from ensemble.tone.chi import Chi
 
 
 class Qualifier(StrEnum):
-    """Every C{qualifier} that a humd writes."""
+    """Every ``qualifier`` that a humd writes."""
 
     ROUTE_UNTARGETED = "route.untargeted"
     ROUTE_UNKNOWN_PEER = "route.unknown-peer"
@@ -61,10 +61,10 @@ def error_tone(
     call_id: str | None = None,
 ) -> dict[str, Any]:
     """
-    The C{error} tone that tells whoever waits.
+    The ``error`` tone that tells whoever waits.
 
     :param message: for people: what went wrong and how to mend it.
-    :param rid: of the failed tone, as C{sid} and C{call_id}; what it did not have is left out.
+    :param rid: of the failed tone, as ``sid`` and ``call_id``; what it did not have is left out.
     """
     failed = {"chi": Chi.ERROR.value, "rid": rid, "sid": sid, "callId": call_id}
     tone = {name: text for name, text in failed.items() if text is not None}

@@ -9,7 +9,7 @@ _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def base36(number: int) -> str:
-    """C{number}, which is not negative, in lowercase base 36; zero is C{"0"}."""
+    """``number``, which is not negative, in lowercase base 36; zero is ``"0"``."""
     if number < 0:
         raise ValueError("only numbers from 0 up have a base-36 form here")
     text = ""
@@ -21,13 +21,13 @@ def base36(number: int) -> str:
 
 
 def rid(now_ms: int, counter: int) -> str:
-    """The rid of the C{counter}-th request (from 0) of a process, made at C{now_ms}."""
+    """The rid of the ``counter``-th request (from 0) of a process, made at ``now_ms``."""
     return f"{base36(now_ms)}-{base36(counter)}"
 
 
 class RidMinter:
     """
-    Rids of one process: C{minter()} returns a fresh one each time.
+    Rids of one process: ``minter()`` returns a fresh one each time.
 
     :param wall_ms: milliseconds since the Unix epoch.  The counter alone keeps rids apart, so a clock that stands
         still or steps back does no harm.

@@ -7,8 +7,8 @@ from hashlib import sha256
 
 def sigil(sid: str, nest: str) -> str:
     """
-    Twelve hex digits that stand for session C{sid} on the hive kind C{nest}.
+    Twelve hex digits that stand for session ``sid`` on the hive kind ``nest``.
 
-    The hash is over C{nest + ":" + sid}: the other way round than the arguments.
+    The hash is over ``nest + ":" + sid``: the other way round than the arguments.
     """
     return sha256(f"{nest}:{sid}".encode()).hexdigest()[:12]

@@ -9,17 +9,17 @@ from ensemble.tone.codec import ABSENT, Envelope, decode_checked, encode
 
 def stamp(line: bytes, envelope: Envelope, sender: str, to: str | None) -> bytes:
     """
-    The same tone with this C{from} and C{to}.
+    The same tone with this ``from`` and ``to``.
 
     Where neither key is in the line they are put in front, and where one has another value that value is replaced;
-    all else stays as it is, byte for byte.  Only a line that hides the keys (in escapes, behind a C{null}, or by
+    all else stays as it is, byte for byte.  Only a line that hides the keys (in escapes, behind a ``null``, or by
     having them more than once) is built anew.
 
     :param line: accepted by a reader.
     :param envelope: of this line.
-    :param sender: plain ASCII, as an id is; so is C{to}.
-    :param to: C{None} leaves whatever is there.
-    :returns: C{line} itself where it already says so.
+    :param sender: plain ASCII, as an id is; so is ``to``.
+    :param to: ``None`` leaves whatever is there.
+    :returns: ``line`` itself where it already says so.
     """
     if envelope.sender == sender and (to is None or envelope.to == to):
         return line
@@ -57,7 +57,7 @@ def _front(sender: str, to: str) -> bytes:
 
 
 def _replaced(line: bytes, key: bytes, old: str, new: str) -> bytes | None:
-    """The line with the value of C{key} exchanged; None where it is not plain to see which value that is."""
+    """The line with the value of ``key`` exchanged; None where it is not plain to see which value that is."""
     at = line.rfind(key)
     # The envelope has the key, so where it stands only once it is the envelope's and not one of the body.
     if at < 0 or line.find(key, 0, at) >= 0:

@@ -57,8 +57,8 @@ def may_be_endless(rest: bytes) -> bool:
     """
     May a number with an exponent be too large?
 
-    :param rest: lines with C{MARKS}, and C{TAKEN_OUT} out: there such an exponent is an C{e} alone between two marks,
-        or behind the last one.
+    :param rest: lines with ``MARKS``, and ``TAKEN_OUT`` out: there such an exponent is an ``e`` alone between two
+        marks, or behind the last one.
     """
     return rest.find(b" e ") >= 0 or rest[-2:] == b" e"
 
@@ -67,7 +67,7 @@ def may_be_extreme(joined: bytes, count: int) -> bool:
     """
     May one of many lines be too deep, or have a whole number that is too large?
 
-    :param joined: C{count} well-formed lines, with an LF between them.
+    :param joined: ``count`` well-formed lines, with an LF between them.
     """
     if len(joined) - len(joined.replace(b"[", b"").replace(b"{", b"")) >= MAX_DEPTH + count:  # each has one at least
         openers = joined.translate(_ONE_OPENS, _NO_OPENER)  # strings included

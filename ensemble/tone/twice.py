@@ -2,7 +2,7 @@
 Keys of the envelope that stand in a line twice.
 
 Our readers take the last of them, other parsers the first: whoever reads a line that we hand on would then see another
-C{from} or C{sid} than the one that was judged.  Such a line is built anew, with each key once; and so is one that may
+``from`` or ``sid`` than the one that was judged.  Such a line is built anew, with each key once; and so is one that may
 be such a line, for to be sure would cost as much: behind something else, and with the text of a key twice.
 """
 
@@ -20,7 +20,8 @@ MAX_HEAD: Final = 512  # bytes
 
 def head(line: bytes, envelope: Envelope) -> bytes | None:
     """
-    The begin of a line, up to C{chi}, C{from}, C{to} and C{sid}: each for the first time, and as C{envelope} has it.
+    The begin of a line, up to ``chi``, ``from``, ``to`` and ``sid``: each for the first time, and as ``envelope`` has
+    it.
 
     In whatever line begins so these are the first ones, too.
 
@@ -36,7 +37,7 @@ def once(line: bytes, envelope: Envelope) -> bytes:
 
     :param line: accepted by a reader.
     :param envelope: of this line.
-    :returns: C{line} itself, nearly always: where the envelope comes first, or no key is in the line twice at all.
+    :returns: ``line`` itself, nearly always: where the envelope comes first, or no key is in the line twice at all.
     """
     told = (envelope.chi, envelope.sender, envelope.to, envelope.sid, envelope.rid, envelope.raw_call_id)
     if _end(line, told) >= 0:
@@ -47,7 +48,7 @@ def once(line: bytes, envelope: Envelope) -> bytes:
 
 
 def _end(line: bytes, told: tuple[Any, ...]) -> int:
-    """Where the last of C{_KEYS} ends, if each stands for the first time with the value that is told; else -1."""
+    """Where the last of ``_KEYS`` ends, if each stands for the first time with the value that is told; else -1."""
     end = 0
     for key, value in zip(_KEYS, told, strict=False):
         if value is ABSENT:

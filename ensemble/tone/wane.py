@@ -20,7 +20,7 @@ class WaneTracker:
     """
     Counters by key; a key that was never seen stands at 0.
 
-    :param max_keys: L{merge} creates no key beyond this many, whatever a peer sends.  Our own L{tick} and L{set}
+    :param max_keys: `merge` creates no key beyond this many, whatever a peer sends.  Our own `tick` and `set`
         always work.
     """
 
@@ -29,27 +29,27 @@ class WaneTracker:
         self._max_keys = max_keys
 
     def get(self, key: str) -> int:
-        """Where C{key} stands."""
+        """Where ``key`` stands."""
         return self._values.get(key, 0)
 
     def tick(self, key: str) -> int:
-        """Move C{key} one on, and return where it now stands."""
+        """Move ``key`` one on, and return where it now stands."""
         value = min(self._values.get(key, 0) + 1, MAX_WANE)
         self._values[key] = value
         return value
 
     def set(self, key: str, value: int) -> None:
         """
-        Pin C{key} to C{value}, up or down.
+        Pin ``key`` to ``value``, up or down.
 
-        :raises ValueError: C{value} does not fit 64 unsigned bits.
+        :raises ValueError: ``value`` does not fit 64 unsigned bits.
         """
         if not _is_wane(value):
             raise ValueError(f"a wane is a whole number from 0 to 2**64-1, not {value!r}")
         self._values[key] = value
 
     def behind(self, key: str, remote: int) -> bool:
-        """Whether somebody who stands at C{remote} is further than we are."""
+        """Whether somebody who stands at ``remote`` is further than we are."""
         return remote > self._values.get(key, 0)
 
     def snapshot(self) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """
 Where attacks happen: whole humds, an attacker's bare connections and a program's, on memory wires or on real sockets.
 
-One body of a test runs in both.  A test waits for what it says with L{Arena.until}, never for a time.
+One body of a test runs in both.  A test waits for what it says with `Arena.until`, never for a time.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _line(tone: dict[str, Any] | bytes) -> bytes:
 
 @implementer(IWireSink)
 class MemoryRogue(Rogue):
-    """A L{Rogue} on a memory wire."""
+    """A `Rogue` on a memory wire."""
 
     def __init__(self, wire: InMemoryEndpoint) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class MemoryRogue(Rogue):
 
 
 class RealRogue(Rogue, TwistedProtocol):
-    """A L{Rogue} on a real socket."""
+    """A `Rogue` on a real socket."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -193,7 +193,7 @@ class Arena(Protocol):
 
 
 class MemoryArena:
-    """All in one process on one C{Clock}, which stands still."""
+    """All in one process on one ``Clock``, which stands still."""
 
     def __init__(self) -> None:
         self.world = World()
@@ -241,7 +241,7 @@ class RealHouse:
 
     :ivar transport: how it dials.
     :ivar addr: where it is dialled.
-    :ivar port: of the listener that C{addr} names.
+    :ivar port: of the listener that ``addr`` names.
     """
 
     transport: TcpTransport

@@ -1,4 +1,4 @@
-"""The scene with an attacker between two humds: what L{test_network} and L{test_cuts} share."""
+"""The scene with an attacker between two humds: what `test_network` and `test_cuts` share."""
 
 from __future__ import annotations
 

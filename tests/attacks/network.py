@@ -1,7 +1,7 @@
 """
 An attacker that controls the network: it sits on a port, and every byte between two humds goes through its hands.
 
-Each direction of a connection is a L{Pipe}: what came, what went on, and what is to happen next.
+Each direction of a connection is a `Pipe`: what came, what went on, and what is to happen next.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Pipe:
     :ivar came: all that was sent into it.
     :ivar held: what came while it is shut.
     :ivar shut: hold everything back.
-    :ivar left: bytes that may still pass, then C{end} is called; None for no such limit.
+    :ivar left: bytes that may still pass, then ``end`` is called; None for no such limit.
     :ivar edit: what becomes of each chunk.
     :ivar out: where it leads; may be another connection's end.
     """

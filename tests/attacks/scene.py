@@ -1,7 +1,7 @@
 """
 The scene of an attack: a humd that is attacked, an honest peer linked to it, an honest bee, and what must not change.
 
-C{Scene} is the part of a test case that both arenas share.  Its bodies are C{async}, its conditions events.
+``Scene`` is the part of a test case that both arenas share.  Its bodies are ``async``, its conditions events.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Scene(TestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     async def all_is_well_but_the_tap(self) -> None:
-        """As L{all_is_well}, where the attacker's own tones are good ones, and a tap sees them."""
+        """As `all_is_well`, where the attacker's own tones are good ones, and a tap sees them."""
         self.tap._lines.clear()
         self.tap._size = 0
         await self.all_is_well()

@@ -31,7 +31,7 @@ class Crossed(TestCase):
 
     async def dial(self, house: RealHouse, other: RealHouse, held: bool = False) -> Connection:
         """
-        Dial until C{house} has its link.
+        Dial until ``house`` has its link.
 
         :param held: what leaves it from then on does not arrive: its proof, and what it says.
         """

@@ -28,7 +28,7 @@ class Cuts(Between):
     """Alice and Bob say numbers to each other, and a program of Alice's asks a bee of Bob's."""
 
     async def storm(self, seed: int) -> None:
-        """Cut C{CUTS} times, each at another byte of either direction and in another way; then let it be."""
+        """Cut ``CUTS`` times, each at another byte of either direction and in another way; then let it be."""
         random = Random(seed)
 
         def began(connection: Connection) -> None:

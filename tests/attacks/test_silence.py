@@ -1,4 +1,4 @@
-"""Those who connect and say nothing, or a byte a second; on one C{Clock}, with every byte in our hands."""
+"""Those who connect and say nothing, or a byte a second; on one ``Clock``, with every byte in our hands."""
 
 from __future__ import annotations
 

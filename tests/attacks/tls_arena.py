@@ -15,7 +15,7 @@ from tests.protocols.tls_sealing import FULL, Sealer, SealingSession
 
 class TlsRogue(RealRogue):
     """
-    A L{RealRogue} inside TLS.
+    A `RealRogue` inside TLS.
 
     :ivar size: bytes of content in a record of what it says.
     """
@@ -52,7 +52,7 @@ class TlsRogue(RealRogue):
 
 class TlsHouse(RealHouse):
     """
-    A L{RealHouse} that is found over TLS; it listens over plain TCP as well.
+    A `RealHouse` that is found over TLS; it listens over plain TCP as well.
 
     :ivar plain: its plain port.
     """

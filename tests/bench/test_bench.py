@@ -52,7 +52,7 @@ class SmokeTests(SynchronousTestCase):
         return document
 
     def test_wire(self) -> None:
-        """``wire`` measures the link, C{route} and a relay beside both references."""
+        """``wire`` measures the link, ``route`` and a relay beside both references."""
         wire, relay = self.document("wire")["contests"]
         self.assertEqual(set(wire["programs"]), {"wire", "route", "sockets", "asyncio+json"})
         self.assertEqual(set(relay["programs"]), {"relay", "sockets", "asyncio+json"})

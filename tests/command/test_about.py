@@ -1,4 +1,4 @@
-"""C{id} and C{status}."""
+"""``id`` and ``status``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.command.calling import ALPHA, CommandTestCase, status
 
 
 class IdTests(CommandTestCase):
-    """C{ensemble id}."""
+    """``ensemble id``."""
 
     def test_without_a_daemon(self) -> None:
         """The key file alone says the id and the public key."""
@@ -102,7 +102,7 @@ class IdTests(CommandTestCase):
         self.assertIn("it listens nowhere", said.out)
 
     def test_rotated(self) -> None:
-        """Between C{rotate --finish} and the restart nothing is offered to others, and the id to come is named."""
+        """Between ``rotate --finish`` and the restart nothing is offered to others, and the id to come is named."""
         old = self.mint().humd_id()
         self.serve_control(status=status(id=old.full))
         begun = begin_rotation(self.key, self.key.parent, 1).heir
@@ -151,7 +151,7 @@ class IdTests(CommandTestCase):
 
 
 class StatusTests(CommandTestCase):
-    """C{ensemble status}."""
+    """``ensemble status``."""
 
     def test_for_people(self) -> None:
         """The summary, the bees and the counters that count are shown; limits only where asked for."""

@@ -1,4 +1,4 @@
-"""The looks of C{doctor} at this machine, one at a time."""
+"""The looks of ``doctor`` at this machine, one at a time."""
 
 from __future__ import annotations
 

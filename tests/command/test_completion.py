@@ -1,4 +1,4 @@
-"""C{completion}: the shells themselves are asked, where they are there."""
+"""``completion``: the shells themselves are asked, where they are there."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ScriptTests(CommandTestCase):
 
 
 class ShellTests(CommandTestCase):
-    """The scripts at work, with an C{ensemble} that knows two peers, one with an alias that a shell would run."""
+    """The scripts at work, with an ``ensemble`` that knows two peers, one with an alias that a shell would run."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -1,4 +1,4 @@
-"""C{doctor}: what it finds, how bad that is, and what it says to do."""
+"""``doctor``: what it finds, how bad that is, and what it says to do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DoctorTests(CommandTestCase):
     """The whole of it."""
 
     def healthy(self, *rows: dict[str, Any], **more: Any) -> None:
-        """Everything is as it should be, but for what C{more} says."""
+        """Everything is as it should be, but for what ``more`` says."""
         self.unreachable: dict[tuple[str, int], OSError] = {}
         self.enterContext(mock.patch("ensemble.command.reach._connect", self.connect))
         self.enterContext(mock.patch("OpenSSL.SSL.OPENSSL_VERSION_NUMBER", checks.CHEAP_OPENSSL))

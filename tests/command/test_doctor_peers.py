@@ -1,4 +1,4 @@
-"""What C{doctor} says of one peer."""
+"""What ``doctor`` says of one peer."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def keys(value: Any) -> set[str]:
 
 
 class FieldTests(CommandTestCase):
-    """Each command with C{--json}, as often as it takes to see all."""
+    """Each command with ``--json``, as often as it takes to see all."""
 
     def printed(self, *calls: tuple[str, ...]) -> set[str]:
         found = set[str]()

@@ -1,4 +1,4 @@
-"""C{init}: what it makes, what it leaves alone, and what it says."""
+"""``init``: what it makes, what it leaves alone, and what it says."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class InitTestCase(CommandTestCase):
 
 
 class InitTests(InitTestCase):
-    """C{ensemble init}."""
+    """``ensemble init``."""
 
     def test_fresh(self) -> None:
         """On a fresh machine it makes the key, an empty peers.json and the unit; nobody else can read them."""

@@ -1,4 +1,4 @@
-"""C{listen} against a socket that taps as a humd does."""
+"""``listen`` against a socket that taps as a humd does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TONES = [{"chi": "pulse", "sid": "1"}, {"chi": "chunk", "sid": "2"}, {"chi": "pu
 
 
 class ListenTests(CommandTestCase):
-    """C{ensemble listen}."""
+    """``ensemble listen``."""
 
     def tap(self) -> list[dict[str, object]]:
         lines = [{"ok": True}, {"tone": TONES[0]}, {"lost": 7, "tone": TONES[1]}, {"lost": "x"}, {"tone": TONES[2]}]

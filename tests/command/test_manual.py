@@ -41,7 +41,7 @@ class ManualTests(SynchronousTestCase):
             self.assertIn(rf"\fB{option.names[-1]}\fR", MANUAL)
 
     def test_every_option_of_the_daemon(self) -> None:
-        """Its own manual has exactly the options that C{twistd humd} takes."""
+        """Its own manual has exactly the options that ``twistd humd`` takes."""
         self.assertEqual(
             sorted(re.findall(r"\\fB--([a-z-]+)\\fR", "\n".join(re.findall(r"^\.TP\n(.*)$", DAEMON, re.MULTILINE)))),
             sorted(name.rstrip("=") for name in Options().longOpt),

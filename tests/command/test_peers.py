@@ -1,4 +1,4 @@
-"""C{peers}, and what names mean."""
+"""``peers``, and what names mean."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HINT = "tcp:192.0.2.2:14730"
 
 
 class PeersTests(CommandTestCase):
-    """C{ensemble peers}."""
+    """``ensemble peers``."""
 
     def test_table(self) -> None:
         """Each peer has a line with how it is linked, or why it is not."""

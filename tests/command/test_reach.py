@@ -1,4 +1,4 @@
-"""C{doctor}'s look at the ports of others, over real sockets: what it finds, and what the other side sees of it."""
+"""``doctor``'s look at the ports of others, over real sockets: what it finds, and what the other side sees of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""C{rotate} and C{revoke}, with and without a daemon."""
+"""``rotate`` and ``revoke``, with and without a daemon."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RekeyTestCase(CommandTestCase):
 
 
 class RotateTests(RekeyTestCase):
-    """C{ensemble rotate}."""
+    """``ensemble rotate``."""
 
     def test_for_people(self) -> None:
         """It shows both ids, who was told, and what comes next; again it shows the same."""
@@ -159,7 +159,7 @@ class RotateTests(RekeyTestCase):
 
 
 class RevokeTests(RekeyTestCase):
-    """C{ensemble revoke}."""
+    """``ensemble revoke``."""
 
     def test_needs_yes(self) -> None:
         """Nothing happens without the word."""
@@ -202,7 +202,7 @@ class RevokeTests(RekeyTestCase):
             self.assertIn(f"{self.home}/other/humd.key", said.err)
 
     def test_for_a_bad_day(self) -> None:
-        """C{--out} only writes; taken in later it is as if it were signed then."""
+        """``--out`` only writes; taken in later it is as if it were signed then."""
         spare = str(self.home / "spare.json")
         said = self.call("revoke", "--out", spare).out
         self.assertIn("Nothing is revoked yet", said)
@@ -224,7 +224,7 @@ class RevokeTests(RekeyTestCase):
         self.assertEqual(fake.heard[-1], {"do": "revoke", "statement": revoke(NOBODY, 1).to_tone()})
 
     def test_earlier_key(self) -> None:
-        """C{--key} names an earlier key of ours, also where a daemon runs with the one of today."""
+        """``--key`` names an earlier key of ours, also where a daemon runs with the one of today."""
         self.call("rotate")
         kept = self.call("rotate", "--finish", "--json").document["kept"]
         fake = self.runs(load(self.key).humd_id().full)
@@ -266,7 +266,7 @@ class RevokeTests(RekeyTestCase):
 
 
 class DoctorTests(RekeyTestCase):
-    """What C{ensemble doctor} says of the files."""
+    """What ``ensemble doctor`` says of the files."""
 
     def test_doctor(self) -> None:
         """A humd whose own key is revoked is not well, though it runs; nor one with a file that it cannot read."""

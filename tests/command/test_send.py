@@ -1,4 +1,4 @@
-"""C{send} against a socket that answers as a humd does."""
+"""``send`` against a socket that answers as a humd does."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SendTestCase(CommandTestCase):
 
 
 class SendTests(SendTestCase):
-    """Without C{--wait}."""
+    """Without ``--wait``."""
 
     def test_sent(self) -> None:
         """The tone reaches the humd with its receiver and what an answer is found by, and that is said."""
@@ -171,7 +171,7 @@ class SendTests(SendTestCase):
 
 
 class WaitTests(SendTestCase):
-    """With C{--wait}."""
+    """With ``--wait``."""
 
     def answer(self, tone: dict[str, Any]) -> list[Any]:
         sid = {"sid": tone["sid"]}

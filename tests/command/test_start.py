@@ -1,4 +1,4 @@
-"""C{init --start}: what it has systemd do, and what it says where that fails."""
+"""``init --start``: what it has systemd do, and what it says where that fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RESTART = ["--user daemon-reload", "--user enable humd.service", "--user restart
 
 
 class StartTests(InitTestCase):
-    """C{ensemble init --start}."""
+    """``ensemble init --start``."""
 
     def calls(self) -> list[str]:
         """What systemctl was told to do, in order."""

@@ -1,4 +1,4 @@
-"""C{trust} and C{untrust}: what they say, to whom, and how they end; the file is the subject of tests/config."""
+"""``trust`` and ``untrust``: what they say, to whom, and how they end; the file is the subject of tests/config."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ class TrustTests(TrustTestCase):
         self.assertEqual(sorted(each.name for each in self.home.iterdir() if each.name.startswith("w")), ["w\xf6rk"])
 
     def test_daemon_that_reads_another_file(self) -> None:
-        """Where it is not said which file, it is the one that the daemon reads; C{--peers} says it."""
+        """Where it is not said which file, it is the one that the daemon reads; ``--peers`` says it."""
         theirs = self.peers_file.parent / "theirs.json"
         theirs.parent.mkdir(parents=True, exist_ok=True)
         status = {"ok": True, "peers_file": str(theirs)}

@@ -1,4 +1,4 @@
-"""C{trust} and C{untrust} of names that mean no row, and are known all the same."""
+"""``trust`` and ``untrust`` of names that mean no row, and are known all the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""C{trust --wait}: until there is a link, or it is known that none comes."""
+"""``trust --wait``: until there is a link, or it is known that none comes."""
 
 from __future__ import annotations
 

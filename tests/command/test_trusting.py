@@ -1,4 +1,4 @@
-"""C{trust} and C{untrust} between real daemons: what the log says is pasted, and the link is there."""
+"""``trust`` and ``untrust`` between real daemons: what the log says is pasted, and the link is there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TLS = ("--listen", "tls:0:interface=127.0.0.1")
 
 
 def command_in(line: str) -> list[str]:
-    """The words of the C{ensemble trust} that a line offers."""
+    """The words of the ``ensemble trust`` that a line offers."""
     found = re.search("`ensemble (trust [^`]*)`", line)
     assert found is not None, line
     return shlex.split(found[1])

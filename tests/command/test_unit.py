@@ -33,7 +33,7 @@ PATHS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 def read_exec(line: str) -> list[str]:
     """
-    An C{ExecStart=} as systemd.service(5) and systemd.syntax(7) describe it: words apart by blanks, quotes around
+    An ``ExecStart=`` as systemd.service(5) and systemd.syntax(7) describe it: words apart by blanks, quotes around
     them, C escapes in them, specifiers, then (but not in the program) variables.
     """
     words: list[str] = []
@@ -70,12 +70,12 @@ def read_exec(line: str) -> list[str]:
 
 
 def run_by_shell(words: list[str]) -> list[str]:
-    """What C{/bin/sh -c 'exec "$0" "$@"'} would run."""
+    """What ``/bin/sh -c 'exec "$0" "$@"'`` would run."""
     return words[3:] if words[:3] == ["/bin/sh", "-c", 'exec "$0" "$@"'] else words
 
 
 class QuotingTests(SynchronousTestCase):
-    """Words in C{ExecStart=}."""
+    """Words in ``ExecStart=``."""
 
     @given(PATHS, st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))
     def test_words_survive(self, program: str, arguments: list[str]) -> None:

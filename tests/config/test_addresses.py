@@ -33,7 +33,7 @@ class AddressTests(SynchronousTestCase):
     """Nothing is sent to find out."""
 
     def interfaces(self, text: str, *addresses_4: str) -> None:
-        """What the interfaces have, and where the routes lead: nowhere; a port on C{::} is for IPv4, too."""
+        """What the interfaces have, and where the routes lead: nowhere; a port on ``::`` is for IPv4, too."""
         if sys.platform != "linux":
             raise SkipTest("only Linux tells")
         path = Path(self.mktemp())

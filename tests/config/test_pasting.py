@@ -13,7 +13,7 @@ WORDS = "--state-dir '/a b/$c'"
 
 
 class PastingTests(SynchronousTestCase):
-    """L{pasteable}."""
+    """`pasteable`."""
 
     def test_commands(self) -> None:
         """Every command in backticks gets what it does not have, behind its verb; others are let alone."""

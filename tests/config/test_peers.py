@@ -1,4 +1,4 @@
-"""C{peers.json}, and what becomes of its mistakes."""
+"""``peers.json``, and what becomes of its mistakes."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class RekeyingTestCase(SynchronousTestCase):
 
 
 class RotationTests(RekeyingTestCase):
-    """C{ensemble rotate}."""
+    """``ensemble rotate``."""
 
     def test_begin_and_finish(self) -> None:
         """The next key is minted and named, then takes the place of the key, which is kept; all for us alone."""
@@ -263,7 +263,7 @@ class RotationTests(RekeyingTestCase):
 
 
 class RevocationTests(RekeyingTestCase):
-    """C{ensemble revoke}."""
+    """``ensemble revoke``."""
 
     def test_kept(self) -> None:
         """A revocation is told from then on, also by the next key; the key names no successor any more."""

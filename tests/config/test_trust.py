@@ -1,4 +1,4 @@
-"""Edits of C{peers.json}: the row that is meant says what is wanted, and every other byte stays."""
+"""Edits of ``peers.json``: the row that is meant says what is wanted, and every other byte stays."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def text_of(*rows: Any, **layout: Any) -> str:
 
 
 def filled(text: str, *values: object) -> str:
-    """With each C{%s} replaced: the braces of JSON do not go with C{str.format}."""
+    """With each ``%s`` replaced: the braces of JSON do not go with ``str.format``."""
     return text % values
 
 
@@ -98,7 +98,7 @@ class RowTests(SynchronousTestCase):
         self.assertEqual(self.hints([OLD], "tcp:h:1"), [OLD, "tcp:h:1"])
 
     def test_only_these(self) -> None:
-        """With C{only} the hints given are all there are, also where they are none."""
+        """With ``only`` the hints given are all there are, also where they are none."""
         self.assertEqual(self.hints(["tcp:h:1", OLD, PLACE, 7], PLACE, NEW, only=True), [NEW, PLACE])
         self.assertEqual(self.hints(["tcp:h:1"], only=True), [])
 

@@ -1,4 +1,4 @@
-"""Edits of C{peers.json} however it is written: only the row that is meant changes."""
+"""Edits of ``peers.json`` however it is written: only the row that is meant changes."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Got: TypeAlias = tuple[Side, dict[str, Any]]
 
 
 def line_of(chi: str, **tone: Any) -> bytes:
-    """C{from_} stands for the key that Python will not have."""
+    """``from_`` stands for the key that Python will not have."""
     if "from_" in tone:
         tone["from"] = tone.pop("from_")
     return json.dumps({"chi": chi, **tone}, separators=(",", ":")).encode()
@@ -47,7 +47,7 @@ class Desk:
         self.take(self.routes.client_hello(client, {"chi": "hello", "hive": client, **hello}))
 
     def worker(self, client: str, *models: str, **more: Any) -> None:
-        """A client says that it is a worker for C{models} (default: the default model)."""
+        """A client says that it is a worker for ``models`` (default: the default model)."""
         self.bee(client, bee=["worker"], models=list(models or ("sonnet",)), **more)
 
     def forager(self, client: str, *tools: str, **more: Any) -> None:

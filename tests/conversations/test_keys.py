@@ -1,4 +1,4 @@
-"""Which of its keys decides whose answer a reply is: the table in C{docs/delivery.rst}."""
+"""Which of its keys decides whose answer a reply is: the table in ``docs/delivery.rst``."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class HelloTests(DeskTestCase):
     """A local hello makes a bee."""
 
     def test_by_tone(self) -> None:
-        """A hello said as a tone registers the bee, with our own id in C{to} as well."""
+        """A hello said as a tone registers the bee, with our own id in ``to`` as well."""
         self.assertEqual(self.desk.said("w", "hello", hive="h", bee=["worker"], models=["m"]), [])
         self.assertEqual(self.desk.roster.workers("m"), ("w",))
         self.desk.said("v", "hello", hive="h", bee="worker", models=["n"], to=ME.short)

@@ -16,7 +16,7 @@ class RouteTests(DeskTestCase):
         self.assertEqual(found, [(P, {"chi": "prompt", "rid": "r", "sid": "s", "text": "hi"})])
 
     def test_bare_ids_are_ids(self) -> None:
-        """A C{to} without a prefix, or in upper case, is the same peer, and leaves in the full form."""
+        """A ``to`` without a prefix, or in upper case, is the same peer, and leaves in the full form."""
         for text in (P.digest.hex(), P.full[:5] + P.full[5:].upper()):
             self.assertEqual(to(self.desk.said("a", "prompt", sid="s", to=text)), [P])
 
@@ -27,7 +27,7 @@ class RouteTests(DeskTestCase):
         self.assertIs(self.desk.lines[0].line, line)
 
     def test_no_id_in_to(self) -> None:
-        """A C{to} that is no id is an error to the client, for what asks and for what does not."""
+        """A ``to`` that is no id is an error to the client, for what asks and for what does not."""
         for chi in ("prompt", "chunk", "log", "quote"):
             found = self.desk.said("a", chi, rid="r", sid="s", to="a-bee")
             self.assertEqual(errors(found), [("a", "route.untargeted", {"rid": "r", "sid": "s"})], chi)
@@ -110,14 +110,14 @@ class RouteTests(DeskTestCase):
         self.assertEqual(self.desk.routes.known_asks, 0)
 
     def test_never_answered_tones_are_routed(self) -> None:
-        """A log or a perf-mark with a C{to} goes out, may be dropped under pressure, and is not remembered."""
+        """A log or a perf-mark with a ``to`` goes out, may be dropped under pressure, and is not remembered."""
         for chi in ("log", "perf-mark", "drone", "breath"):
             self.assertEqual(to(self.desk.said("a", chi, rid="r", to=P.full)), [P])
             self.assertTrue(self.desk.lines[0].droppable)
         self.assertEqual(self.desk.routes.known_asks, 0)
 
     def test_a_reply_with_a_to(self) -> None:
-        """A reply that belongs to no ask known here goes where its C{to} says, and is not remembered."""
+        """A reply that belongs to no ask known here goes where its ``to`` says, and is not remembered."""
         found = self.desk.said("a", "tool-result", callId="c", output="x", to=P.full)
         self.assertEqual(found, [(P, {"chi": "tool-result", "callId": "c", "output": "x"})])
         self.assertEqual(self.desk.routes.known_asks, 0)

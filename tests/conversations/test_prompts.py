@@ -81,7 +81,7 @@ class LocalPromptTests(DeskTestCase):
         self.assertEqual(tone["disallowedTools"], ["b", "a"])
 
     def test_to_ourselves_in_any_form(self) -> None:
-        """A C{to} that is our own id counts as absent, full, upper case, bare or short; so does an empty one."""
+        """A ``to`` that is our own id counts as absent, full, upper case, bare or short; so does an empty one."""
         forms = [ME.full, ME.full[:5] + ME.full[5:].upper(), ME.digest.hex(), ME.short, ""]
         for n, text in enumerate(forms):
             found = self.desk.said("a", "prompt", sid=f"s{n}", to=text)
@@ -126,7 +126,7 @@ class LocalPromptTests(DeskTestCase):
         self.assertEqual(self.desk.said("w", "chunk", sid="s"), [("a", {"chi": "chunk", "sid": "s"})])
 
     def test_a_bees_to_does_not_matter_where_the_route_is_known(self) -> None:
-        """Old bees write names into C{to}: the reply finds its asker all the same."""
+        """Old bees write names into ``to``: the reply finds its asker all the same."""
         self.desk.said("a", "prompt", sid="s")
         self.assertEqual(to(self.desk.said("w", "chunk", sid="s", to="asker")), ["a"])
         self.assertEqual(to(self.desk.said("w", "chunk", sid="s", to=Q.full)), ["a"])
@@ -151,7 +151,7 @@ class PeerPromptTests(WorkerTestCase):
         self.assertIsInstance(self.desk.outputs[0], ToPeer)
 
     def test_the_stamp_replaces_what_a_bee_writes(self) -> None:
-        """Whatever a bee writes into C{from} and C{to}, what leaves is from us to the asker."""
+        """Whatever a bee writes into ``from`` and ``to``, what leaves is from us to the asker."""
         self.desk.heard(P, "prompt", sid="s")
         self.desk.said("w", "chunk", sid="s", from_=Q.full, to=Q.full)
         (output,) = self.desk.lines

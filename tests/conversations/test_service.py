@@ -21,7 +21,7 @@ from tests.thrum.test_session import Program
 
 @implementer(IClient)
 class Stuck:
-    """A local program that reads nothing any more, so that its queue takes only what came before C{full}."""
+    """A local program that reads nothing any more, so that its queue takes only what came before ``full``."""
 
     congested = False
 

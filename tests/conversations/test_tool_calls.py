@@ -28,7 +28,7 @@ class ForagerTests(DeskTestCase):
         self.assertEqual(found, [(P, {"chi": "tool-result", "callId": "c", "output": "x"})])
 
     def test_the_name(self) -> None:
-        """The tool is named by C{toolName}, else by C{name}; a name of another type names nothing."""
+        """The tool is named by ``toolName``, else by ``name``; a name of another type names nothing."""
         self.assertEqual(to(self.desk.said("a", "tool-call", callId="1", toolName="read", name="x")), ["f"])
         self.assertEqual(to(self.desk.said("a", "tool-call", callId="2", toolName=None, name="read")), ["f"])
         for n, tool in enumerate(("nothing", 5, ["read"], None)):
@@ -230,7 +230,7 @@ class FollowTests(DeskTestCase):
         self.assertEqual(to(self.desk.said("b", "cancel", sid="s")), ["w"])
 
     def test_with_a_to(self) -> None:
-        """With a C{to} a cancel goes there, whoever says it."""
+        """With a ``to`` a cancel goes there, whoever says it."""
         self.assertEqual(to(self.desk.said("b", "cancel", sid="s", to=P.full)), [P])
 
     def test_its_error_comes_back(self) -> None:

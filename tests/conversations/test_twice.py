@@ -18,7 +18,7 @@ class TwiceTests(DeskTestCase):
     """What a peer says with one key twice."""
 
     def first(self, line: str, front: bool = False) -> dict[str, object]:
-        """What C{Q} says, as a program reads it that takes the first; with C{front} the envelope comes first."""
+        """What ``Q`` says, as a program reads it that takes the first; with ``front`` the envelope comes first."""
         ids = f'"to":"{ME.full}","from":"{Q.full}"'
         self.desk.heard_line(Q, (f"{{{ids},{line}}}" if front else f"{{{line},{ids}}}").encode())
         (output,) = self.desk.lines

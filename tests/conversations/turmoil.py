@@ -1,4 +1,4 @@
-"""Two whole humds, their programs and the wires between them, for C{test_turmoil}: anybody may do anything."""
+"""Two whole humds, their programs and the wires between them, for ``test_turmoil``: anybody may do anything."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class SlowWire(InMemoryEndpoint):
 
 
 class Judge:
-    """Is what a node is told of its peers in order?  C{losses}: so many it was told of."""
+    """Is what a node is told of its peers in order?  ``losses``: so many it was told of."""
 
     def __init__(self, house: House) -> None:
         self.node, self.up, self.losses = house.node, set[HumdId](), 0
@@ -139,7 +139,7 @@ class Bee(Ear):
             self.wire.write([encode(tone)])
 
     def ask(self, chi: str, to: dict[str, str], sid: str | None = None, **more: Any) -> Wish:
-        """With a rid, sid and callId of its own, or under the C{sid} of an earlier one."""
+        """With a rid, sid and callId of its own, or under the ``sid`` of an earlier one."""
         number = self.play.number()
         keys = {"rid": f"r{number}"}
         if chi == "prompt":

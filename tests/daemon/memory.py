@@ -86,7 +86,7 @@ class HumdTestCase(SynchronousTestCase):
         return folder
 
     def settings(self, folder: Path | None = None, **more: Any) -> Settings:
-        """The settings of a humd that lives in C{folder}."""
+        """The settings of a humd that lives in ``folder``."""
         folder = folder if folder is not None else self.folder()
         paths = Paths.resolve({"HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)}, 0)
         return Settings(paths=paths, **more)

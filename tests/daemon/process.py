@@ -88,9 +88,9 @@ class Lines:
 
     def wait_for(self, text: str, after: int = 0, patience: float = PATIENCE) -> str:
         """
-        The first line with C{text} in it.
+        The first line with ``text`` in it.
 
-        :param after: lines before this one do not count; C{len(lines.all)} waits for a new one.
+        :param after: lines before this one do not count; ``len(lines.all)`` waits for a new one.
         :raises AssertionError: the process ended, or the time is up.
         """
         deadline = time.monotonic() + patience
@@ -158,7 +158,7 @@ class Talk:
 
 class Daemon:
     """
-    One C{twistd -n humd}.
+    One ``twistd -n humd``.
 
     :ivar lines: its log, as it is written to stdout.
     :ivar errors: its stderr.
@@ -221,7 +221,7 @@ class Daemon:
             return talk.ask({"do": do, **more})
 
     def row(self) -> dict[str, Any]:
-        """The row of C{peers.json} that another humd needs to know and find this one."""
+        """The row of ``peers.json`` that another humd needs to know and find this one."""
         status = self.ask("status")
         return {"humd_id": status["id"], "hints": status["listening"]}
 
@@ -260,15 +260,15 @@ class Daemon:
 
 def start_in_background(folder: Folder, *options: str) -> subprocess.CompletedProcess[str]:
     """
-    C{twistd humd} as a daemon; its log is C{humd.log} in the folder, its pid in C{humd.pid}.
+    ``twistd humd`` as a daemon; its log is ``humd.log`` in the folder, its pid in ``humd.pid``.
 
-    :returns: what whoever typed it sees, once C{twistd} has come back.
+    :returns: what whoever typed it sees, once ``twistd`` has come back.
     """
     return _run(folder, "--pidfile=humd.pid", "--logfile=humd.log", "humd", *options)
 
 
 def run_to_end(folder: Folder, *options: str) -> subprocess.CompletedProcess[str]:
-    """C{twistd -n humd} that is expected to end by itself."""
+    """``twistd -n humd`` that is expected to end by itself."""
     return _run(folder, "-n", "--pidfile=humd.pid", "humd", *options)
 
 

@@ -22,7 +22,7 @@ PAGE = (Path(__file__).resolve().parent.parent.parent / "docs/daemon.rst").read_
 
 
 class StatusTests(ControlTestCase):
-    """C{status}."""
+    """``status``."""
 
     def test_who_and_where(self) -> None:
         """It says who this is, where its things are, and since when it runs."""
@@ -77,7 +77,7 @@ class StatusTests(ControlTestCase):
         )
 
     def test_fields_are_in_the_page(self) -> None:
-        """Every field that C{status} and C{peers} have is in the page on the daemon."""
+        """Every field that ``status`` and ``peers`` have is in the page on the daemon."""
         self.join(self.one, self.two)
         for verb, answer in (("status", self.asks.ask("status")), ("peers", self.asks.ask("peers")["peers"][0])):
             entry = re.search(rf"^   \* - ``{verb}``\n((?:     .*\n)*)", PAGE, re.M)
@@ -92,14 +92,14 @@ class StatusTests(ControlTestCase):
         self.assertEqual((found["max_tone_bytes"], found["tls_handshake_bytes"]), (4 * 1024 * 1024, 12 * 1024))
 
     def test_limits_that_are_set(self) -> None:
-        """Whatever C{--limit} may set is among them, as it was set."""
+        """Whatever ``--limit`` may set is among them, as it was set."""
         limits = Limits(**{one.name: one.most for one in Limits.about()})
         found = ceilings(self.settings(limits=limits))
         self.assertEqual({one.name: found.get(one.name) for one in Limits.about()}, asdict(limits))
 
 
 class PeersTests(ControlTestCase):
-    """C{peers}, C{probe} and C{forget}."""
+    """``peers``, ``probe`` and ``forget``."""
 
     def test_own_row(self) -> None:
         """A row that names the humd itself is skipped, and named as a problem."""
@@ -214,7 +214,7 @@ class PeersTests(ControlTestCase):
 
 
 class ReloadTests(ControlTestCase):
-    """C{reload}."""
+    """``reload``."""
 
     def test_says_what_changed(self) -> None:
         """It answers who was added, removed and changed, and what in the file cannot be used."""

@@ -64,5 +64,5 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual({name for name in FIXED if name.endswith("_seconds")}, told_names | ELSEWHERE)
 
     def test_ceilings(self) -> None:
-        """What bounds a humd besides is in C{status}, under the names that it always had: a script may look there."""
+        """What bounds a humd besides is in ``status``, under the names that it always had: a script may look there."""
         self.assertEqual({name for name in FIXED if not name.endswith("_seconds")}, set(CEILINGS.split()))

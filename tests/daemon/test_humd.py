@@ -249,7 +249,7 @@ class ReloadTests(HumdTestCase):
         return one, two
 
     def test_removed_rows_are_told(self) -> None:
-        """A row that is gone costs the link, with C{--admit any} too: the peer reads that it was removed."""
+        """A row that is gone costs the link, with ``--admit any`` too: the peer reads that it was removed."""
         for admit_any in (False, True):
             one, two = self.linked(admit_any=admit_any)
             self.write_peers(one)

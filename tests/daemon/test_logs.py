@@ -180,7 +180,7 @@ class TextTests(LineTestCase):
         self.assertIsNone(text_line({}))
 
     def test_level(self) -> None:
-        """Below the least level nothing is written; C{HUM_LOG_LEVEL} names it, and info is what else holds."""
+        """Below the least level nothing is written; ``HUM_LOG_LEVEL`` names it, and info is what else holds."""
 
         def say(log: Logger) -> None:
             log.debug("d")
@@ -225,7 +225,7 @@ class PlanTests(SynchronousTestCase):
         self.assertRaises(ConfigurationError, self.plan, nodaemon=0, logfile="-")
 
     def test_file(self) -> None:
-        """The file is written; SIGUSR1, unless it is somebody else's, turns it as C{twistd} does, or begins another."""
+        """The file is written; SIGUSR1, unless somebody else's, turns it as ``twistd`` does, or begins another."""
         path = self.mktemp()
         say = self.log(path)
         say("hello")

@@ -1,4 +1,4 @@
-"""The peers file, C{bees.json} and the listening ports."""
+"""The peers file, ``bees.json`` and the listening ports."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class PeerBookTests(HumdTestCase):
 
 
 class BeesFileTests(HumdTestCase):
-    """C{bees.json}."""
+    """``bees.json``."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -200,7 +200,7 @@ class ListenerTests(HumdTestCase):
         self.successResultOf(found.stopService())
 
     def test_tls(self) -> None:
-        """A C{tls} port is a TCP port whose hint says tls; what comes before there is a key is closed."""
+        """A ``tls`` port is a TCP port whose hint says tls; what comes before there is a key is closed."""
         listeners = self.listeners("tls:1", r"tls6:2:interface=\:\:1", outward=lambda host: [host])
         listeners.bind()
         self.assertEqual(listeners.hints, ["tls:0.0.0.0:1", "tls:[::1]:2"])
@@ -287,7 +287,7 @@ class ListenerTests(HumdTestCase):
         self.assertEqual((event["counter"], event["peer"]), ("descriptors.refused", "192.0.2.1"))
 
     def test_an_address_that_is_full(self) -> None:
-        """A connection of an address with too many newcomers is closed at once, on a C{tcp} port, too."""
+        """A connection of an address with too many newcomers is closed at once, on a ``tcp`` port, too."""
         listeners = self.listeners("tcp:1")
         listeners.bind()
         ensemble = self.serve(listeners, limits=Limits(address_pending_links=2))

@@ -1,4 +1,4 @@
-"""The daemon as a process: what whoever types C{twistd humd} sees, hears and gets back."""
+"""The daemon as a process: what whoever types ``twistd humd`` sees, hears and gets back."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ time.time = lambda: wall() - 86400 * os.path.exists({str(folder.path / "back")!r
 
 
 class BackgroundTests(ProcessTestCase):
-    """Without C{-n}."""
+    """Without ``-n``."""
 
     def test_daemonises(self) -> None:
         """It comes back with 0 and not a word once it serves, and ends at SIGTERM without its pid file."""

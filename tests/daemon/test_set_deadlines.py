@@ -1,4 +1,4 @@
-"""The deadlines that C{--limit} sets, each waited for in a whole daemon: what is set is what is kept."""
+"""The deadlines that ``--limit`` sets, each waited for in a whole daemon: what is set is what is kept."""
 
 from __future__ import annotations
 

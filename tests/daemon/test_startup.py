@@ -22,7 +22,7 @@ from tests.daemon.memory import HumdTestCase, settle
 
 
 class Reactor(MemoryReactorClock):
-    """Runs what is to run when it runs at once, or when told; hands over calls of signals in C{run_calls}."""
+    """Runs what is to run when it runs at once, or when told; hands over calls of signals in ``run_calls``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Written(Launch):
 
 
 class StartupTestCase(HumdTestCase):
-    """Makes programs as C{twistd} would."""
+    """Makes programs as ``twistd`` would."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -107,7 +107,7 @@ class StartupTestCase(HumdTestCase):
 
 
 class ProgramTests(StartupTestCase):
-    """What C{twistd} runs."""
+    """What ``twistd`` runs."""
 
     def test_silence(self) -> None:
         """A start that succeeds says nothing and lets go of the terminal."""
@@ -132,7 +132,7 @@ class ProgramTests(StartupTestCase):
         self.assertIn("STOPPING=1", manager.recv(4096).decode())
 
     def test_unknown_log_level(self) -> None:
-        """A C{HUM_LOG_LEVEL} that is no level is told in one warning, with those that there are."""
+        """A ``HUM_LOG_LEVEL`` that is no level is told in one warning, with those that there are."""
         for word, count in (("loud", 1), ("debug", 0)):
             with capturedLogs() as events:
                 self.end(self.start(self.program(environ={"HUM_LOG_LEVEL": word})))
@@ -268,7 +268,7 @@ class FailureTests(StartupTestCase):
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_pidfile(self) -> None:
-        """The pid file that C{twistd} made goes, if it is ours."""
+        """The pid file that ``twistd`` made goes, if it is ours."""
         ours, other = self.folder() / "pid", self.folder() / "pid"
         ours.write_text(f"{os.getpid()}")
         other.write_text("1")
@@ -318,10 +318,10 @@ class FailureTests(StartupTestCase):
 
 
 class LaunchTests(HumdTestCase):
-    """What C{twistd}'s options say of the start."""
+    """What ``twistd``'s options say of the start."""
 
     def test_of_twistd(self) -> None:
-        """Without C{-n} there will be a process in front; with a uid or gid, privileges are shed."""
+        """Without ``-n`` there will be a process in front; with a uid or gid, privileges are shed."""
         before = signal.getsignal(signal.SIGUSR2)
         self.addCleanup(signal.signal, signal.SIGUSR2, before)
         for twistd, background, sheds in (

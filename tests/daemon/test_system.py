@@ -25,7 +25,7 @@ from tests.daemon.memory import HumdTestCase, settle
 
 
 class Limits:
-    """A process's limit that can be raised to C{most}."""
+    """A process's limit that can be raised to ``most``."""
 
     def __init__(self, soft: int, hard: int, most: int | None = None) -> None:
         self.limits, self._most = (soft, hard), most
@@ -126,7 +126,7 @@ class DescriptorTests(SynchronousTestCase):
 
 
 class NotifierTests(SynchronousTestCase):
-    """C{sd_notify}."""
+    """``sd_notify``."""
 
     def listen(self, address: str | bytes) -> socket.socket:
         manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -152,7 +152,7 @@ class NotifierTests(SynchronousTestCase):
         self.assertTrue(manager.recv(4096).startswith(b"STOPPING=1\n"))
 
     def test_abstract(self) -> None:
-        """A name that begins with C{@} is in the abstract namespace."""
+        """A name that begins with ``@`` is in the abstract namespace."""
         if sys.platform != "linux":
             raise SkipTest("only Linux has one")
         name = f"humd-notify-{uuid4()}"  # not the pid: processes of other containers may have both it and this network

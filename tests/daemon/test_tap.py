@@ -1,4 +1,4 @@
-"""The options of C{twistd humd}, and the service that they make."""
+"""The options of ``twistd humd``, and the service that they make."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class OptionTests(TapTestCase):
         self.assertEqual(str(self.service("--key", "k")._settings.paths.key), os.path.abspath("k"))
 
     def test_limits(self) -> None:
-        """Limits add up, and C{help} lists them all with unit, range and meaning."""
+        """Limits add up, and ``help`` lists them all with unit, range and meaning."""
         settings = self.service("--limit", "pending_links=9", "--limit", "peer_hold_bytes=65536")._settings
         self.assertEqual(settings.limits, Limits(pending_links=9, peer_hold_bytes=65536))
         error = self.assertRaises(SystemExit, self.parse, "--limit", "help")
@@ -99,7 +99,7 @@ class OptionTests(TapTestCase):
             self.assertIn(f"{one.name}={one.default}\n    {one.unit}, {one.least} to {one.most}: ", self.out.getvalue())
 
     def test_version(self) -> None:
-        """C{--version} says ours and that of thrum."""
+        """``--version`` says ours and that of thrum."""
         error = self.assertRaises(SystemExit, self.parse, "--version")
         self.assertEqual((error.code, self.out.getvalue()), (0, f"humd {__version__} (thrum 0.8.0)\n"))
 
@@ -159,23 +159,23 @@ class OptionTests(TapTestCase):
 
 
 class PluginTests(TapTestCase):
-    """What C{twistd} sees."""
+    """What ``twistd`` sees."""
 
     def test_twistd_finds_us(self) -> None:
-        """C{twistd} lists C{humd}, and its module is this one."""
+        """``twistd`` lists ``humd``, and its module is this one."""
         (plugin,) = [maker for maker in getPlugins(IServiceMaker) if maker.tapname == "humd"]
         self.assertIs(plugin.options, Options)
         self.assertIs(plugin.makeService, makeService)
 
     def test_brings_its_log(self) -> None:
-        """The application gets our observer, which is how C{twistd} is told of it."""
+        """The application gets our observer, which is how ``twistd`` is told of it."""
         application: Any = Application("humd")
         self.service("--log-format", "json").setServiceParent(application)
         self.assertIsNotNone(application.getComponent(ILogObserver))
         self.assertIsInstance(application, Componentized)
 
     def test_leaves_the_log_to_twistd(self) -> None:
-        """With C{--syslog} or C{--logger} the log is C{twistd}'s; JSON does not go with that."""
+        """With ``--syslog`` or ``--logger`` the log is ``twistd``'s; JSON does not go with that."""
         application: Any = Application("humd")
         self.service(syslog=True, nodaemon=True).setServiceParent(application)
         self.assertIsNone(application.getComponent(ILogObserver, None))

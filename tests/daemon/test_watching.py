@@ -1,4 +1,4 @@
-"""The verb C{tap}: tones as they arrive, for who looks on."""
+"""The verb ``tap``: tones as they arrive, for who looks on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.daemon.memory import settle
 
 
 class TapTests(ControlTestCase):
-    """C{tap}."""
+    """``tap``."""
 
     limits = UNPACED  # or the many tones of a stranger would come as slowly as they should
 

@@ -89,7 +89,7 @@ class HelloTests(SynchronousTestCase):
         )
 
     def test_name(self) -> None:
-        """The hive names the bee, else C{from} does; with neither there is no manifest."""
+        """The hive names the bee, else ``from`` does; with neither there is no manifest."""
         self.assertEqual(manifest(**{"hive": "h", "from": "f"}).name, "h")
         self.assertEqual(manifest(**{"hive": None, "from": "f"}).name, "f")
         self.assertEqual(manifest(**{"hive": "", "from": "f"}).name, "f")

@@ -9,7 +9,7 @@ from ensemble.identity import BadHumdId, HumdId, quoted, tamed
 
 
 class QuotingTests(SynchronousTestCase):
-    """L{tamed} and L{quoted}."""
+    """`tamed` and `quoted`."""
 
     def test_usual_words(self) -> None:
         """What people write is left as it is, in any script."""

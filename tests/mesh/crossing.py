@@ -1,7 +1,7 @@
 """
 Two humds that dial each other, in a world of random delays: what the one-link rule promises, tried out.
 
-A schedule is a number: the same number gives the same schedule.  I{Smooth} ones have delays only; I{rough} ones break,
+A schedule is a number: the same number gives the same schedule.  *Smooth* ones have delays only; *rough* ones break,
 stall and silence connections, restart humds and redial as well.
 
 Both sides ask and answer all the while.  Each line carries a number of its direction, so that a reader sees whether

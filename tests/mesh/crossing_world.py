@@ -1,5 +1,5 @@
 """
-A world of two humds, random delays and numbered tones, for C{crossing.py}: time, connections, and the owners of links.
+A world of two humds, random delays and numbered tones, for ``crossing.py``: time, connections, and the owners of links.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class End:
 
 
 class Node:
-    """One humd: the owner of a L{PeerLinks}, with somebody who asks and somebody who answers."""
+    """One humd: the owner of a `PeerLinks`, with somebody who asks and somebody who answers."""
 
     def __init__(self, world: World, me: HumdId, peer: HumdId, obey: bool, redials: bool) -> None:
         self.world, self.me, self.peer = world, me, peer

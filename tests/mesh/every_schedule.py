@@ -1,7 +1,7 @@
 """
-Every schedule there is of two humds that do very little, for C{test_every_schedule.py}.
+Every schedule there is of two humds that do very little, for ``test_every_schedule.py``.
 
-C{crossing.py} tries many long schedules by chance; here all short ones are tried, breadth first.  A L{World} is small
+``crossing.py`` tries many long schedules by chance; here all short ones are tried, breadth first.  A `World` is small
 enough to be copied before each thing that may happen next: a line is read, a deadline passes, a dial or an ask is made,
 a connection breaks.  Worlds that differ only in when things happened, and not in their order, are looked at once.
 
@@ -64,7 +64,7 @@ class Budget:
 
 @frozen
 class Line:
-    """On its way, since so many seconds; C{number} counts the tones of its writer, C{ask} is that of an ask."""
+    """On its way, since so many seconds; ``number`` counts the tones of its writer, ``ask`` is that of an ask."""
 
     kind: str
     sent: float
@@ -106,7 +106,7 @@ class Side:
     redial_at: float = 0.0
 
     def copied(self) -> Side:
-        """What L{PeerLinks} changes in place is copied; all else that it has is frozen."""
+        """What `PeerLinks` changes in place is copied; all else that it has is frozen."""
         new, links = copy(self), copy(self.links)
         new.links, new.heard = links, set(self.heard)
         new.held, new.open, new.owed = self.held[:], set(self.open), self.owed[:]
@@ -264,7 +264,7 @@ class World:
             side.open.discard(line.ask)
 
     def came_up(self, link: int, me: int) -> None:
-        """As L{ensemble.mesh.peer.Peer} does it."""
+        """As `ensemble.mesh.peer.Peer` does it."""
         end, side = self.ends[link, me], self.sides[me]
         end.state, end.began, began = "up", 0.0, end.began
         about: dict[str, Any] = {"dialled": end.dialled, "level": 2, "instance": "a", "bye": True, "began": began}

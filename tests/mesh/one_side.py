@@ -1,4 +1,4 @@
-"""One side of a meeting, with links that are only names: for the tests of L{ensemble.mesh.peer_links}."""
+"""One side of a meeting, with links that are only names: for the tests of `ensemble.mesh.peer_links`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.mesh.crossing_world import LARGER, SMALLER
 
 
 class Side:
-    """One side's L{PeerLinks}, whose links are named C{ours} (we dialled) and C{theirs}, with digits where need be."""
+    """One side's `PeerLinks`, whose links are named ``ours`` (we dialled) and ``theirs``, with digits where need be."""
 
     def __init__(self, leads: bool) -> None:
         ids = (SMALLER, LARGER) if leads else (LARGER, SMALLER)
@@ -37,7 +37,7 @@ class Side:
 
 
 def leader_with_two() -> Side:
-    """Leads, has both up, and has said its goodbye on C{theirs}."""
+    """Leads, has both up, and has said its goodbye on ``theirs``."""
     side = Side(leads=True)
     side.up("ours")
     side.up("theirs")
@@ -45,7 +45,7 @@ def leader_with_two() -> Side:
 
 
 def follower_with_two() -> Side:
-    """Follows, has both up, and wrote first on C{ours}."""
+    """Follows, has both up, and wrote first on ``ours``."""
     side = Side(leads=False)
     side.up("ours")
     side.up("theirs")

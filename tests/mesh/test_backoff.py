@@ -1,4 +1,4 @@
-"""What L{ensemble.mesh.backoff} promises."""
+"""What `ensemble.mesh.backoff` promises."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
-The one-link rule against chance: two humds in a world of delays (C{crossing.py}), and one side against any input.
+The one-link rule against chance: two humds in a world of delays (``crossing.py``), and one side against any input.
 
-C{CROSSING_SCHEDULES=60000} tries more schedules than the suite does.
+``CROSSING_SCHEDULES=60000`` tries more schedules than the suite does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Two links that both sides dialled at once, one situation at a time.  Races are tried out in C{test_crossing}."""
+"""Two links that both sides dialled at once, one situation at a time.  Races are tried out in ``test_crossing``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DUPLICATE = GoodbyeReason.DUPLICATE
 
 
 class LeaderTests(SynchronousTestCase):
-    """Dialled at once, our id is the smaller: C{ours} wins."""
+    """Dialled at once, our id is the smaller: ``ours`` wins."""
 
     def test_winner_first(self) -> None:
         """With both up the winner is not read, and the goodbye on the loser is ours to say."""
@@ -129,7 +129,7 @@ class LeaderTests(SynchronousTestCase):
 
 
 class FollowerTests(SynchronousTestCase):
-    """Dialled at once, our id is the larger: C{theirs} wins, C{ours} loses."""
+    """Dialled at once, our id is the larger: ``theirs`` wins, ``ours`` loses."""
 
     def test_both_up(self) -> None:
         """With both up the winner is not read, and we say nothing and go on writing where we wrote first."""

@@ -188,7 +188,7 @@ class LinkTests(SynchronousTestCase):
             self.assertEqual(self.successResultOf(tap.get()), tone)
 
     def test_one_goodbye_a_link(self) -> None:
-        """Of a peer that says nothing but goodbye the log has one line, with and without C{bye-1}."""
+        """Of a peer that says nothing but goodbye the log has one line, with and without ``bye-1``."""
         for features in ([], ["bye-1"]):
             peer = PlainPeer(self.world, self.a)
             peer.say(peer.hello(features=features))
@@ -240,7 +240,7 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual((diary.told, diary.losses), ([("lost",)], [(self.a.me, "it said goodbye: removed")]))
 
     def test_remove_peer_never_for_another_link(self) -> None:
-        """Whoever is told C{duplicate} waits for another link, and there is none: it is refused, and nothing ends."""
+        """Whoever is told ``duplicate`` waits for another link, and there is none: it is refused, and nothing ends."""
         self.world.link(self.a, self.b)
         for peer in (self.b.me, self.world.key().humd_id()):
             with self.assertRaisesRegex(LocalWireError, "another reason"):

@@ -1,4 +1,4 @@
-"""The one-link rule against every short schedule (C{every_schedule.py}): what C{test_crossing} tries by chance."""
+"""The one-link rule against every short schedule (``every_schedule.py``): what ``test_crossing`` tries by chance."""
 
 from __future__ import annotations
 

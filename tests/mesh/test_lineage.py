@@ -117,7 +117,7 @@ class FollowingTests(LineageTestCase):
     """Who is let in."""
 
     def test_not_configured(self) -> None:
-        """Without C{follow} a succession changes nothing for anybody."""
+        """Without ``follow`` a succession changes nothing for anybody."""
         self.rows = [row(OLD, follow=False)]
         self.learn(succeed(OLD, NEW, 1))
         self.proven.add(NEW.humd_id())
@@ -125,7 +125,7 @@ class FollowingTests(LineageTestCase):
         self.assertEqual(self.lineage.heir(OLD.humd_id()), NEW.humd_id())
 
     def test_switch(self) -> None:
-        """Both are let in until the heir has proved itself; then the old one never again, nor under C{any}."""
+        """Both are let in until the heir has proved itself; then the old one never again, nor under ``any``."""
         self.learn(succeed(OLD, NEW, 1))
         self.let_in(OLD, NEW)
         self.proven.add(NEW.humd_id())
@@ -161,7 +161,7 @@ class FollowingTests(LineageTestCase):
         self.assertIn(f"that one, {NEW.humd_id().full}, is refused, too: its key was revoked", cause)
 
     def test_row_of_the_heir(self) -> None:
-        """An heir has the row but for the pins, the level, which is C{proven}, and until it has linked the alias."""
+        """An heir has the row but for the pins, the level, which is ``proven``, and until it has linked the alias."""
         hints = ("tls:192.0.2.1:1", PIN)
         self.rows = [row(OLD, hints=hints, alias="beta", level=Level.OPEN, relays=True, plain=True)]
         self.learn(succeed(OLD, NEW, 1))
@@ -279,7 +279,7 @@ class ScheduleTests(SynchronousTestCase):
 
     def test_schedules(self) -> None:
         """
-        Nobody has rights but by a row of the file or an unbroken line of statements from one that says C{follow}; the
+        Nobody has rights but by a row of the file or an unbroken line of statements from one that says ``follow``; the
         dead and the replaced have none; a thief is never in where anything else of the owner's is known; and a restart
         that learns the same in another order judges the same.
         """

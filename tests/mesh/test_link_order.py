@@ -208,7 +208,7 @@ class OutlivedTests(SynchronousTestCase):
     """The leader's goodbye names a winner that was up here and is gone; the leader has yet to notice."""
 
     def goodbye(self, seconds: float, **changed: Any) -> list[Any]:
-        """C{theirs} was up so long ago."""
+        """``theirs`` was up so long ago."""
         side = Side(leads=False)
         side.up("theirs", **changed)
         side.lost("theirs")
@@ -284,7 +284,7 @@ class RefusedTests(SynchronousTestCase):
             self.world.advance(0.01)
 
     def test_whoever_waits_is_told(self) -> None:
-        """A link that comes up behind a loss is none, and its C{install} fails with the reason; the next one is."""
+        """A link that comes up behind a loss is none, and its ``install`` fails with the reason; the next one is."""
         self.world.link(self.leader, self.follower).near.abort()
         self.world.advance(1.0)
         told = self.failureResultOf(self.late.up[1], LinkRefused)

@@ -1,4 +1,4 @@
-"""What L{ensemble.mesh.liveness} promises."""
+"""What `ensemble.mesh.liveness` promises."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LivenessTests(SynchronousTestCase):
         self.live = Liveness(100.0, has_ping=True)
 
     def assert_due(self, when: float, what: type[SendPing | Gone], live: Liveness | None = None) -> None:
-        """Nothing happens just before C{when}; exactly then it does."""
+        """Nothing happens just before ``when``; exactly then it does."""
         live = self.live if live is None else live
         deadline = live.next_deadline()
         assert deadline is not None

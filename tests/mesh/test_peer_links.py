@@ -1,4 +1,4 @@
-"""What L{ensemble.mesh.peer_links} promises, one situation at a time.  Races are tried out in C{test_crossing}."""
+"""What `ensemble.mesh.peer_links` promises, one situation at a time.  Races are tried out in ``test_crossing``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What L{ensemble.mesh.pending} promises."""
+"""What `ensemble.mesh.pending` promises."""
 
 from __future__ import annotations
 

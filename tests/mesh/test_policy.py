@@ -73,7 +73,7 @@ class PolicyTests(SynchronousTestCase):
 
 class LeafTests(SynchronousTestCase):
     def test_known(self) -> None:
-        """Under C{known} only a leaf whose id has a row says hello; the refusal shows what lets it in."""
+        """Under ``known`` only a leaf whose id has a row says hello; the refusal shows what lets it in."""
         policy = Policy(Level.PROVEN, admit_any=False, known=[KnownPeer(ALICE)])
         self.assertIsNone(policy.admits_leaf(ALICE))
         self.assertIn(f"`ensemble trust {BOB.full}`", str(policy.admits_leaf(BOB)))
@@ -84,7 +84,7 @@ class LeafTests(SynchronousTestCase):
         self.assertIsNone(policy.admits_leaf(ALICE))
 
     def test_any(self) -> None:
-        """Under C{any} every leaf says hello."""
+        """Under ``any`` every leaf says hello."""
         self.assertIsNone(Policy(Level.PROVEN).admits_leaf(BOB))
 
     def test_none(self) -> None:
@@ -93,7 +93,7 @@ class LeafTests(SynchronousTestCase):
         self.assertIn("no certificate", str(Policy(Level.PROVEN, known=rows).admits_leaf(None)))
 
     def test_none_tolerated(self) -> None:
-        """One row below C{proven}, or such a default, and a peer without a leaf may say hello."""
+        """One row below ``proven``, or such a default, and a peer without a leaf may say hello."""
         for level in (Level.OPEN, Level.SIGNED):
             self.assertIsNone(Policy(level).admits_leaf(None))
             self.assertIsNone(Policy(Level.PROVEN, known=[KnownPeer(BOB, level=level)]).admits_leaf(None))

@@ -176,7 +176,7 @@ class SqliteCase(SynchronousTestCase):
         self.number = 0
 
     def reopened(self, memory: SqliteProofMemory | None = None, bound: int = 100) -> SqliteProofMemory:
-        """The same file in another process, or the file of C{self.path} for the first time."""
+        """The same file in another process, or the file of ``self.path`` for the first time."""
         if memory is not None:
             memory.close()
         again = SqliteProofMemory(self.path, bound, bound)

@@ -24,7 +24,7 @@ class DiskTests(SqliteCase):
         return other
 
     def held(self) -> sqlite3.Connection:
-        """Somebody else holds the file, until C{ROLLBACK}."""
+        """Somebody else holds the file, until ``ROLLBACK``."""
         other = self.other()
         other.execute("BEGIN IMMEDIATE")
         return other
@@ -206,7 +206,7 @@ class DiskTests(SqliteCase):
         self.assertEqual((memory.ever_proven(TWO), memory.fresh_hello(ONE, NOW, NOW)), (True, False))
 
     def refused(self, memory: SqliteProofMemory) -> None:
-        """C{memory} learns something while somebody else holds the file."""
+        """``memory`` learns something while somebody else holds the file."""
         other = self.held()
         with capturedLogs() as events:
             memory.note_statement("said")

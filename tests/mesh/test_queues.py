@@ -37,7 +37,7 @@ class QueueTests(SynchronousTestCase):
         self.diary = Diary(self.humd)
 
     def send(self, peer: PlainPeer, lines: int, at_once: bool = True) -> None:
-        """Queue so many lines of 16 KiB for a peer; not C{at_once}: a turn for each."""
+        """Queue so many lines of 16 KiB for a peer; not ``at_once``: a turn for each."""
         for _ in range(lines):
             try:
                 self.humd.route({"chi": "x", "to": peer.id.full, "s": "x" * (LINE - 200)})

@@ -1,4 +1,4 @@
-"""Whether one link is read: L{ensemble.mesh.reading} by itself."""
+"""Whether one link is read: `ensemble.mesh.reading` by itself."""
 
 from __future__ import annotations
 

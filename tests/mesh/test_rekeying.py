@@ -64,7 +64,7 @@ class LinkTests(RekeyTestCase):
     """What is said while the old key still runs."""
 
     def test_log(self) -> None:
-        """A linked peer learns at once; one line names old, new and the mend, and without C{follow} that is all."""
+        """A linked peer learns at once; one line names old, new and the mend, and without ``follow`` that is all."""
         humd = self.link(self.old)
         with capturedLogs() as events:
             humd.rules.announce(succeed(self.old, self.new, 1))
@@ -82,7 +82,7 @@ class LinkTests(RekeyTestCase):
         self.assertTrue(event["cause"].endswith(self.peer.rules.mend(self.old.humd_id())))
 
     def test_follow(self) -> None:
-        """With C{follow} the heir is let in; then the old one is told goodbye, and refused for good."""
+        """With ``follow`` the heir is let in; then the old one is told goodbye, and refused for good."""
         self.rows()
         humd = self.link(self.old)
         humd.rules.announce(succeed(self.old, self.new, 1))
@@ -110,7 +110,7 @@ class LinkTests(RekeyTestCase):
         self.assertEqual((self.count("learned"), self.count("known")), (1, 1))
 
     def test_without_the_feature(self) -> None:
-        """Whoever does not list C{rekey-1} is told nothing."""
+        """Whoever does not list ``rekey-1`` is told nothing."""
         humd = self.link(self.old)
         link = humd.link_to(self.peer.me)
         assert link is not None and link.shaken is not None
@@ -143,7 +143,7 @@ class LinkTests(RekeyTestCase):
             humd.judge_again(known)
 
     def test_revoked(self) -> None:
-        """A revoked id is told goodbye and why at once, is refused under C{any} too, and the log says why."""
+        """A revoked id is told goodbye and why at once, is refused under ``any`` too, and the log says why."""
         humd = self.link(self.old)
         with capturedLogs() as events:
             humd.rules.announce(revoke(self.old, 1))

@@ -178,7 +178,7 @@ def meet(dialler: Handshake, listener: Handshake, now: int = NOW) -> tuple[End, 
 
 
 def changed(line: bytes, **fields: Any) -> bytes:
-    """The same tone with other fields; C{...} takes one out."""
+    """The same tone with other fields; ``...`` takes one out."""
     tone = json.loads(line)
     for name, value in fields.items():
         name = "from" if name == "sender" else name

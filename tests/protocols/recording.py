@@ -1,4 +1,4 @@
-"""A sink that writes down what it is told: the one fake of L{IWireSink} that the tests of this room share."""
+"""A sink that writes down what it is told: the one fake of `IWireSink` that the tests of this room share."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class RecordingSink:
     """
     What happened on a wire, in order.
 
-    :ivar events: the names of what was told, as in L{IWireSink}, without their arguments.
-    :ivar batches: the argument of each C{lines_received}.
-    :ivar clean: what C{wire_lost} said of the end.
+    :ivar events: the names of what was told, as in `IWireSink`, without their arguments.
+    :ivar batches: the argument of each ``lines_received``.
+    :ivar clean: what ``wire_lost`` said of the end.
     :ivar on_lines: called with each batch, after it was written down.
     """
 
@@ -36,7 +36,7 @@ class RecordingSink:
         return [line for batch in self.batches for line in batch]
 
     def until(self, holds: Callable[[], bool]) -> Deferred[None]:
-        """Fires once C{holds()} is true after something was told, or now where it is."""
+        """Fires once ``holds()`` is true after something was told, or now where it is."""
         reached: Deferred[None] = Deferred()
         self._waiting.append((holds, reached))
         self._look()
@@ -47,7 +47,7 @@ class RecordingSink:
         return self.until(lambda: len(self.lines) >= lines)
 
     def told(self, event: str) -> Deferred[None]:
-        """Fires once C{event} was told."""
+        """Fires once ``event`` was told."""
         return self.until(lambda: event in self.events)
 
     def lines_received(self, lines: list[bytes]) -> None:

@@ -15,7 +15,7 @@ from tests.protocols.handshaking import NOW
 
 
 class ChainTests(SynchronousTestCase):
-    """C{succeeds}."""
+    """``succeeds``."""
 
     def test_chain(self) -> None:
         """The successions that lead to us are in it, and where it grows too long the oldest are not."""

@@ -90,7 +90,7 @@ class NamesTests(SynchronousTestCase):
         self.failureResultOf(dial)
 
     def connect(self, transport: TlsTransport, peer: HumdAddr, port: int = 1) -> tuple[str, Deferred[IWire]]:
-        """A dial that connects to an address of C{a.example} and hears nothing there; which, and the dial."""
+        """A dial that connects to an address of ``a.example`` and hears nothing there; which, and the dial."""
         dial = transport.dial(Hint.parse(f"tls:a.example:{port}"), peer)
         self.threads.answer("a.example", "192.0.2.1", "192.0.2.2", "192.0.2.3")
         host, _, factory, *_ = self.reactor.tcpClients[-1]

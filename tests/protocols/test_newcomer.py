@@ -1,4 +1,4 @@
-"""What an accepted connection may have us do until it is a link: L{ensemble.protocols.newcomer}."""
+"""What an accepted connection may have us do until it is a link: `ensemble.protocols.newcomer`."""
 
 from __future__ import annotations
 

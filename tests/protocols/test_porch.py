@@ -1,4 +1,4 @@
-"""What L{ensemble.protocols.porch} promises: who comes is counted, waits where it must, and has its turn."""
+"""What `ensemble.protocols.porch` promises: who comes is counted, waits where it must, and has its turn."""
 
 from __future__ import annotations
 

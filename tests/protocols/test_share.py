@@ -1,4 +1,4 @@
-"""What L{ensemble.protocols.share} promises: a bounded share of the time, and turns that are fair."""
+"""What `ensemble.protocols.share` promises: a bounded share of the time, and turns that are fair."""
 
 from __future__ import annotations
 

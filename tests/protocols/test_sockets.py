@@ -29,7 +29,7 @@ from ensemble.protocols.sockets import arrived, host_of, in_short, set_keep_aliv
 
 
 class Socketless:
-    """A TCP transport whose handle is no socket, as under TLS; C{gone} is what its options raise."""
+    """A TCP transport whose handle is no socket, as under TLS; ``gone`` is what its options raise."""
 
     def __init__(self, gone: OSError | None = None) -> None:
         directlyProvides(self, ITCPTransport, ISystemHandle)  # as much of them as is asked for here

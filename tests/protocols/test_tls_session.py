@@ -26,7 +26,7 @@ def everybody(_: bytes) -> bool:
 
 
 def carry(data: bytes, there: TlsSession, step: int = 2**16) -> bytes:
-    """What C{there} reads of these bytes, in pieces of C{step}."""
+    """What ``there`` reads of these bytes, in pieces of ``step``."""
     read = b""
     for at in range(0, len(data), step):
         there.receive(data[at : at + step])

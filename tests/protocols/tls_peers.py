@@ -54,7 +54,7 @@ class Credential:
         begins: datetime = datetime(1990, 1, 1),
         subject: str = "peer",
     ) -> Credential:
-        """Signed by itself or by an issuer whose subject is C{root}, as other programs make them."""
+        """Signed by itself or by an issuer whose subject is ``root``, as other programs make them."""
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)])
         root = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "root")])
         builder = (
@@ -89,7 +89,7 @@ class Credential:
 
     @classmethod
     def humd(cls, key: HumdKey) -> Credential:
-        """What C{TlsTransport} shows of this key."""
+        """What ``TlsTransport`` shows of this key."""
         secret = Ed25519PrivateKey.from_private_bytes(key.seed)
         return cls(x509.load_der_x509_certificate(certificate_of(key)), secret)
 
@@ -202,7 +202,7 @@ def inside_tls(sessions: Sessions, stranger: Stranger, dialling: bool) -> TLSMem
 
 
 async def listen_as(case: Any, sessions: Sessions, stranger: Stranger) -> str:
-    """:returns: the C{tls:} hint of a stranger that listens until the test ends."""
+    """:returns: the ``tls:`` hint of a stranger that listens until the test ends."""
     endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
     port: Any = await endpoint.listen(inside_tls(sessions, stranger, dialling=False))
     case.addCleanup(port.stopListening)

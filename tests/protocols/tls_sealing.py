@@ -54,7 +54,7 @@ class Sealer:
         return head + self._aead.encrypt(nonce, inner, head)
 
     def key_update(self, answer: bool = False) -> bytes:
-        """A KeyUpdate (RFC 8446 4.6.3); what follows is sealed with the next key.  C{answer} asks for one of theirs."""
+        """A KeyUpdate (RFC 8446 4.6.3); what follows has the next key.  ``answer`` asks for one of theirs."""
         record = self.seal(KEY_UPDATE[:-1] + bytes([answer]), HANDSHAKE)
         self.next_key()
         return record

@@ -1,4 +1,4 @@
-"""TLS wires on Twisted's own transport, for C{test_tls_turmoil}: anybody may do anything."""
+"""TLS wires on Twisted's own transport, for ``test_tls_turmoil``: anybody may do anything."""
 
 from __future__ import annotations
 

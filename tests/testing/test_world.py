@@ -1,4 +1,4 @@
-"""The world of C{ensemble.testing}."""
+"""The world of ``ensemble.testing``."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from bench import codec as bench_codec
 
 
 class CodecBenchTests(SynchronousTestCase):
-    """C{python -m bench.codec}, with tiny counts."""
+    """``python -m bench.codec``, with tiny counts."""
 
     def said(self, *arguments: str) -> str:
         out = io.StringIO()
@@ -32,7 +32,7 @@ class CodecBenchTests(SynchronousTestCase):
             self.assertTrue(takers, name)
 
     def test_for_programs(self) -> None:
-        """With C{--json} every call has its figure, its reason and at least one rival."""
+        """With ``--json`` every call has its figure, its reason and at least one rival."""
         document = json.loads(self.said("--json"))
         self.assertEqual(document["unit"], "us")
         self.assertEqual([call["name"] for call in document["calls"]], [call.name for call in bench_codec.CALLS])

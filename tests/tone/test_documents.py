@@ -49,11 +49,11 @@ class WriteDocumentTests(SynchronousTestCase):
     """Writing for people and for programs."""
 
     def test_one_line(self) -> None:
-        """Without C{pretty} the text is one line and nothing is escaped that need not be."""
+        """Without ``pretty`` the text is one line and nothing is escaped that need not be."""
         self.assertEqual(write_document({"a/b": ["é", 1, None]}), '{"a/b":["é",1,null]}')
 
     def test_pretty(self) -> None:
-        """With C{pretty} it is indented, reads back the same, and has no line end behind it."""
+        """With ``pretty`` it is indented, reads back the same, and has no line end behind it."""
         text = write_document({"peers": [{"alias": "é"}]}, pretty=True)
         self.assertEqual(text, '{\n  "peers": [\n    {\n      "alias": "é"\n    }\n  ]\n}')
         self.assertEqual(read_document(text), {"peers": [{"alias": "é"}]})

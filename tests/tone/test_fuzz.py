@@ -17,7 +17,7 @@ SCRIPT = Path(fuzz_codec.__file__)
 
 
 class FuzzTests(SynchronousTestCase):
-    """C{fuzz/fuzz_codec.py} without atheris."""
+    """``fuzz/fuzz_codec.py`` without atheris."""
 
     def test_promises_hold(self) -> None:
         """A few thousand broken lines break no promise, and some of them are tones."""

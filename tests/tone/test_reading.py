@@ -226,7 +226,7 @@ class RefusedTests(SynchronousTestCase):
                 self.refuse(b'{"chi":"x","' + key + b'":' + value + b"}")
 
     def test_ext(self) -> None:
-        """C{ext} is refused when it is not an object of objects."""
+        """``ext`` is refused when it is not an object of objects."""
         for value in (b"5", b"[]", b'"x"', b'{"a":1}', b'{"a":null}', b'{"a":{},"b":[]}'):
             self.refuse(b'{"chi":"x","ext":' + value + b"}")
 
@@ -251,7 +251,7 @@ class RefusedTests(SynchronousTestCase):
         self.assertEqual(built, [b'{"chi":7}', b'{"chi":"x"}'])
 
     def test_what_nobody_reads_is_not_built(self) -> None:
-        """A tone with a large C{ext} takes hardly more memory than its line."""
+        """A tone with a large ``ext`` takes hardly more memory than its line."""
         line = b'{"chi":"x","ext":{"a":{"b":[' + b"1.5," * 50_000 + b"0]}}}"
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
@@ -297,7 +297,7 @@ class AcceptedTests(SynchronousTestCase):
         self.assertEqual(len(tone), 11)
 
     def test_absent_and_null(self) -> None:
-        """An optional field that is null counts as absent; C{from}, C{to} and C{callId} tell which it was."""
+        """An optional field that is null counts as absent; ``from``, ``to`` and ``callId`` tell which it was."""
         keys = b"rid from to sid sigil wane sentAt dusk ext callId".split()
         absent, _ = self.accept(b'{"chi":"x"}')
         null, _ = self.accept(b'{"chi":"x",' + b",".join(b'"%s":null' % key for key in keys) + b"}")
@@ -314,7 +314,7 @@ class AcceptedTests(SynchronousTestCase):
         self.assertEqual(tone["x"], {"y": [None, True, 1.5]})
 
     def test_call_id_is_any_json(self) -> None:
-        """C{callId} belongs to the body: any JSON is legal, and only text of a sane length can be routed by."""
+        """``callId`` belongs to the body: any JSON is legal, and only text of a sane length can be routed by."""
         for value in (b"7", b"[1]", b'{"a":1}', b"true", b'"' + b"c" * (MAX_TEXT + 1) + b'"'):
             self.assertIsNone(self.accept(b'{"chi":"x","callId":' + value + b"}")[0].call_id)
         longest = "c" * MAX_TEXT

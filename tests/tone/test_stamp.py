@@ -15,7 +15,7 @@ def stamped(line: bytes, sender: str = ME, to: str | None = YOU) -> bytes:
 
 
 class StampTests(SynchronousTestCase):
-    """All cases of C{from} and C{to} being there, absent or hidden."""
+    """All cases of ``from`` and ``to`` being there, absent or hidden."""
 
     def check(self, line: bytes, expected: bytes, to: str | None = YOU) -> None:
         found = stamped(line, to=to)
@@ -47,12 +47,12 @@ class StampTests(SynchronousTestCase):
         )
 
     def test_only_from(self) -> None:
-        """Without a C{to} to set, whatever stands there stays."""
+        """Without a ``to`` to set, whatever stands there stays."""
         self.check(b'{"chi":"x","n":1.0}', b'{"from":"' + ME.encode() + b'","chi":"x","n":1.0}', to=None)
         self.check(b'{"to":"bob","chi":"x"}', b'{"from":"' + ME.encode() + b'","to":"bob","chi":"x"}', to=None)
 
     def test_other_values_are_exchanged(self) -> None:
-        """A name in C{from} or an alias in C{to} is exchanged where it stands; all else stays byte for byte."""
+        """A name in ``from`` or an alias in ``to`` is exchanged where it stands; all else stays byte for byte."""
         self.check(
             b'{"chi":"x", "from": "claude-cli", "n":1.0,"to":"bob"}',
             f'{{"chi":"x", "from":"{ME}", "n":1.0,"to":"{YOU}"}}'.encode(),

@@ -31,7 +31,7 @@ some = st.lists(members, max_size=9)
 
 
 def line_of(members: list[str], comma: str = ",") -> bytes:
-    """Always with a C{chi}, which is a string as long as it is the last."""
+    """Always with a ``chi``, which is a string as long as it is the last."""
     return ("{" + comma.join(['"chi":"x"', *members]) + "}").encode()
 
 
