@@ -135,7 +135,7 @@ def statements(state_dir: Path, key_file: Path, own: HumdId | None) -> tuple[boo
         return False, [warn("key", what, mend)]
     if own is None or (begun := said.begun(own)) is None:
         return False, []
-    what, _, mend = next_key_trouble(key_file, begun).partition(": put ")
+    what, _, mend = next_key_trouble(key_file, begun).rpartition(": put ")
     if what:
         return False, [fail("key", what, f"put {mend}")]
     what = f"{own.full} is to go on as {begun.heir.full}"

@@ -34,6 +34,7 @@ from ensemble.identity import (
     HumdKey,
     KeyFileError,
     KeyFileExists,
+    KeyFileSpoilt,
     Revocation,
     Statement,
     Succession,
@@ -277,6 +278,8 @@ def next_key_trouble(key_file: Path, begun: Succession) -> str:
         if load(path).humd_id() == begun.heir:
             return ""
         cause = f"{path} has another key"
+    except KeyFileSpoilt:  # whose own mend, a new key, would be a second successor
+        cause = f"{path} is no key"
     except KeyFileError as error:
         cause = str(error)
     return (

@@ -15,7 +15,16 @@ from ensemble.identity.addr import (
 from ensemble.identity.certificate import BadCertificate, carried, carrier_of, certificate_of, fingerprint, leaf_id
 from ensemble.identity.humd_id import BadHex, BadHumdId, HumdId, Role, UnknownPrefix, WrongLength
 from ensemble.identity.key import BadSeed, HumdKey, verify
-from ensemble.identity.keyfile import KeyFileError, KeyFileExists, KeyFileMissing, load, load_or_mint, mint, save
+from ensemble.identity.keyfile import (
+    KeyFileError,
+    KeyFileExists,
+    KeyFileMissing,
+    KeyFileSpoilt,
+    load,
+    load_or_mint,
+    mint,
+    save,
+)
 from ensemble.identity.placing import (
     StrPath,
     leftovers,
@@ -60,6 +69,7 @@ __all__ = [
     "KeyFileError",
     "KeyFileExists",
     "KeyFileMissing",
+    "KeyFileSpoilt",
     "Revocation",
     "Role",
     "Statement",

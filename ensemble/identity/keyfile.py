@@ -35,6 +35,10 @@ class KeyFileExists(KeyFileError):
     """There is one already; it was not touched."""
 
 
+class KeyFileSpoilt(KeyFileError):
+    """It has not the length of a key."""
+
+
 def load(path: StrPath) -> HumdKey:
     """
     Read a key.
@@ -126,7 +130,7 @@ def _judge(name: str, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise KeyFileError(f"the key file {name} is not a regular file")
     if found.st_size != SEED_LENGTH:  # first: of a file that is no key nobody is asked to change the mode
-        raise KeyFileError(
+        raise KeyFileSpoilt(
             f"the key file {name} must have exactly {SEED_LENGTH} bytes and has {found.st_size}: "
             "put the backup back, or move it away to get a new key (and with it a new id)"
         )

@@ -307,3 +307,13 @@ class DoctorTests(RekeyTestCase):
         _, (found,) = checks.statements(folder, self.key, self.me)
         self.assertEqual((found.grade, "its key back" in found.mend), (Grade.FAIL, True))
         self.assertIn(f"{heir} is named as the successor already", found.what)
+
+    def test_spoilt(self) -> None:
+        """Of a next key that is none no other is to be made, though for a first key that would be the mend."""
+        folder = self.key.parent
+        heir = begin_rotation(self.key, folder, 1).heir
+        following = self.key.with_name(f"{self.key.name}.next")
+        following.write_bytes(b"")
+        _, (found,) = checks.statements(folder, self.key, self.me)
+        self.assertEqual(found.what, f"{following} is no key, and {heir} is named as the successor already")
+        self.assertTrue(found.mend.startswith("put its key back there from a copy. A second"), found.mend)
