@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ensemble.config import PeerRow, PeersFile, read_peers
+from ensemble.config import PeersFile, read_peers
 from ensemble.identity import HumdId
 from ensemble.mesh import KnownPeer, Policy
 from ensemble.protocols import Level
@@ -55,7 +55,7 @@ class PeerBook:
             if row.humd_id == self._me:
                 problems.append("a row names this humd itself; it is skipped")
                 continue
-            known = self.known[row.humd_id] = _known(row)
+            known = self.known[row.humd_id] = KnownPeer.of(row)
             if known.hints and not known.dial_order(self._dialable):
                 problems.append(self._undialable(known))
         return Change(
@@ -86,16 +86,3 @@ class PeerBook:
                 f"it will not be linked before `ensemble trust {row.peer.full} --plain`"
             )
         return f"{who} names no hint that this humd can dial; it is linked only when it dials us"
-
-
-def _known(row: PeerRow) -> KnownPeer:
-    return KnownPeer(
-        peer=row.humd_id,
-        hints=row.hints,
-        alias=row.alias,
-        level=None if row.auth is None else Level.named(row.auth),
-        relays=row.relays,
-        plain=row.plain,
-        secure=row.secure,
-        follow=row.follow,
-    )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Container, Iterable, Mapping
+from typing import Protocol
 
 from attrs import field, frozen
 
-from ensemble.identity import SECURE_SCHEMES, Hint, HumdId, names_secure
+from ensemble.identity import SECURE_SCHEMES, BadHint, Hint, HumdId, names_secure
 from ensemble.protocols import Level
 
 
@@ -21,25 +22,71 @@ def _by_id(rows: Iterable[KnownPeer] | Mapping[HumdId, KnownPeer]) -> Mapping[Hu
     return {row.peer: row for row in rows}
 
 
+def _texts(hints: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(hints, str):
+        raise BadHint(f"{hints!r} is one hint: a row has a sequence of them")
+    return tuple(hints)
+
+
+class Row(Protocol):
+    """What `KnownPeer.of` reads: a row as ``ensemble.config.read_peers`` has it."""
+
+    @property
+    def humd_id(self) -> HumdId: ...
+    @property
+    def hints(self) -> tuple[str, ...]: ...
+    @property
+    def alias(self) -> str | None: ...
+    @property
+    def auth(self) -> str | None: ...
+    @property
+    def relays(self) -> bool: ...
+    @property
+    def plain(self) -> bool: ...
+    @property
+    def follow(self) -> bool: ...
+    @property
+    def secure(self) -> bool: ...
+
+
 @frozen
 class KnownPeer:
     """
-    One row of ``peers.json``, as the mesh sees it.
+    One row of ``peers.json``, as the mesh sees it; `of` makes it of one that was read.
 
+    :ivar peer: whom it is about.
+    :ivar hints: texts, in any order; one that cannot be read is passed over.  ``tls-fp:`` ones pin a certificate.
+    :ivar alias: what people call it; None for no name.
+    :ivar level: what it must show at least; None for that of the policy.
+    :ivar relays: it may deliver tones of others; nothing does yet.
+    :ivar plain: it may be linked over plain wires although it names a secure hint.
     :ivar secure: it names a secure hint, be it one that was left out of ``hints``.
     :ivar follow: an id that its id says it goes on as has its rights (``docs/rekeying.rst``).
     :ivar heir_of: the id whose row this was; None for a row of the file.
+    :raises BadHint: ``hints`` is one text.
     """
 
     peer: HumdId
-    hints: tuple[str, ...] = ()
+    hints: tuple[str, ...] = field(default=(), converter=_texts)
     alias: str | None = None
-    level: Level | None = None  # None: the default of the policy
+    level: Level | None = None
     relays: bool = False
     plain: bool = False
     secure: bool = False
     follow: bool = False
     heir_of: HumdId | None = None
+
+    @classmethod
+    def of(cls, row: Row) -> KnownPeer:
+        """
+        What a row of ``peers.json`` says.
+
+        :param row: of the ``rows`` of ``ensemble.config.read_peers``.
+        :raises KeyError: its ``auth`` is no level; in a row that was read it is one.
+        """
+        level = None if row.auth is None else Level.named(row.auth)
+        flags = {name: getattr(row, name) for name in ("relays", "plain", "secure", "follow")}
+        return cls(row.humd_id, row.hints, row.alias, level, **flags)
 
     @property
     def needs_secure(self) -> bool:
@@ -65,13 +112,13 @@ class KnownPeer:
 
     def dial_order(self, schemes: Container[str]) -> list[Hint]:
         """
-        Whom to dial, best first: secure hints in the order of their schemes, then plain ones where allowed.
+        Whom to dial, best first: secure hints in the order of their schemes, then the others where allowed.
 
-        :param schemes: those that can be dialled from here.
+        :param schemes: those that can be dialled from here.  One that is not ours counts as plain.
         """
-        order = SECURE_SCHEMES if self.needs_secure else (*SECURE_SCHEMES, "tcp")
-        hints = self.parsed_hints()
-        return [hint for scheme in order if scheme in schemes for hint in hints if hint.scheme == scheme]
+        hints = [hint for hint in self.parsed_hints() if hint.scheme in schemes]
+        secure = [hint for scheme in SECURE_SCHEMES for hint in hints if hint.scheme == scheme]
+        return secure if self.needs_secure else [*secure, *(hint for hint in hints if hint not in secure)]
 
 
 @frozen
@@ -81,6 +128,7 @@ class Policy:
 
     :ivar level: what an id without an own level must show.
     :ivar admit_any: True lets in ids that have no row.
+    :ivar known: the rows by id; may be given as any iterable of them, where of two with one id the later counts.
     :ivar barred: ids that are refused whatever else is said of them, each with the cause.
     :ivar named: for the refusal of an id without a row: what is known of it, with the mend.
     """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.identity import HumdId
+from ensemble.config import parse_peers
+from ensemble.identity import BadHint, HumdId
 from ensemble.mesh import KnownPeer, Policy
 from ensemble.protocols import Level
 
@@ -31,6 +32,33 @@ class RowTests(SynchronousTestCase):
         onion = f"onion:{'a' * 56}.onion:1"
         many = KnownPeer(ALICE, (onion, "tls:a:1", "tcp:a:1", "udp:a:1", "tls:b:1")).dial_order({"onion", "tls", "udp"})
         self.assertEqual([str(hint) for hint in many], ["udp:a:1", "tls:a:1", "tls:b:1", onion])
+
+    def test_a_wire_of_somebody_elses(self) -> None:
+        """A scheme that is not ours is dialled where there is a way to: after what is secure, and as what is plain."""
+        row = KnownPeer(ALICE, ("carrier:pigeon", "tcp:a:1", "other:b"))
+        self.assertEqual([str(hint) for hint in row.dial_order({"carrier", "tcp"})], ["carrier:pigeon", "tcp:a:1"])
+        secure = KnownPeer(ALICE, ("carrier:pigeon", "tls:a:1"))
+        self.assertEqual([str(hint) for hint in secure.dial_order({"carrier", "tls"})], ["tls:a:1"])
+        both = evolve(secure, plain=True)
+        self.assertEqual([str(hint) for hint in both.dial_order({"carrier", "tls"})], ["tls:a:1", "carrier:pigeon"])
+
+    def test_one_hint_is_a_sequence_too(self) -> None:
+        """A text in the place of the hints is refused: each character of it would be a hint that nobody can read."""
+        with self.assertRaisesRegex(BadHint, "a row has a sequence"):
+            KnownPeer(ALICE, "tls:a:1")
+        hints = ["tls:a:1"]
+        self.assertEqual(KnownPeer(ALICE, hints), KnownPeer(ALICE, ("tls:a:1",)))
+
+    def test_a_row_of_the_file(self) -> None:
+        """What a row of the file says the mesh has, too."""
+        said = (
+            f'{{"humd_id":"{ALICE.full}","hints":["tls:a:1"],"alias":"al","auth":"signed","plain":true,"follow":true}}'
+        )
+        (row,) = parse_peers(f'{{"peers":[{said}]}}'.encode()).rows
+        wanted = KnownPeer(ALICE, ("tls:a:1",), "al", Level.SIGNED, plain=True, secure=True, follow=True)
+        self.assertEqual(KnownPeer.of(row), wanted)
+        (row,) = parse_peers(f'{{"peers":[{{"humd_id":"{BOB.full}"}}]}}'.encode()).rows
+        self.assertEqual(KnownPeer.of(row), KnownPeer(BOB))
 
     def test_a_secure_hint_that_cannot_be_read(self) -> None:
         """A secure hint with a slip in it, or left out of the row for one, keeps plain wires out all the same."""
