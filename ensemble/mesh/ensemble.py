@@ -95,8 +95,10 @@ class Ensemble(Service):
         :param budget: over all unfinished lines of the wires that `factory` accepts; give transports the same.
         :param limits: the default sets no pace for anybody, which `Limits` itself does.
         :param succeeds: the successions that lead to ``me``, the oldest first, at most 8.
-        :raises LocalWireError: the capabilities are too much for a hello.
+        :raises LocalWireError: the key is not that of ``me``, or the capabilities are too much for a hello.
         """
+        if key is not None and key.humd_id() != me:
+            raise LocalWireError(f"the key is not that of {me}")
         self.me, self.key, self._my_text = me, key, me.full
         self.max_tone = max_tone
         self.capabilities = capabilities if capabilities is not None else PeerCapabilities()

@@ -63,6 +63,11 @@ class LinkTests(SynchronousTestCase):
         assert known is not None
         self.assertEqual(known.nests, ("n" * (much - 1),))
 
+    def test_the_key_of_somebody_else(self) -> None:
+        """An ensemble with a key that is not that of its id is not made: each of its links would fail."""
+        with self.assertRaisesRegex(LocalWireError, "the key is not that of humd_"):
+            Ensemble(self.a.me, clock=self.world.clock, key=self.world.key())
+
     def test_a_dialled_wire_without_a_peer(self) -> None:
         """A wire that was dialled to nobody in particular is refused at once, and stays the caller's."""
         wire, _ = InMemoryEndpoint.pair(self.b.me, None, self.a.me, None, self.world.clock)
