@@ -130,7 +130,7 @@ class Membership:
     def has_room(self, link: Link) -> None:
         """The queue of ``link``, which was more than half full, is not any more; or what was held fits into it."""
         if self.listener is not None and link.peer is not None:
-            self.listener.peer_has_room(link.peer)
+            self._told(self.listener.peer_has_room, link.peer)
 
     def shed(self, link: Link) -> None:
         """Part from the peer of ``link``, whose queue was thrown away; another link of it may be up by now."""
@@ -178,7 +178,7 @@ class Membership:
             wire, proof = link.wire.kind, link.shaken.level.word
             self.told_of(peer, LogLevel.info, "linked {peer} over {wire} ({proof})", wire=wire, proof=proof)
         if self.listener is not None:
-            self.listener.peer_up(peer.id)
+            self._told(self.listener.peer_up, peer.id)
         self._tell(peer.id, True)
 
     def peer_lost(self, peer: Peer, reason: str) -> None:
@@ -187,7 +187,7 @@ class Membership:
             self.history.lost(peer.id, reason)
         self.told_of(peer, LogLevel.info, "lost {peer}: {reason}", reason=reason)
         if self.listener is not None:
-            self.listener.peer_lost(peer.id, reason)
+            self._told(self.listener.peer_lost, peer.id, reason)
         self._tell(peer.id, False)
         self._forget(peer)  # its links may be gone long since, while it moved from one to another
 
@@ -205,7 +205,7 @@ class Membership:
     def undelivered(self, peer: Peer, line: bytes, qualifier: Qualifier) -> None:
         self._counters["tones.undelivered"] += 1
         if self.listener is not None:
-            self.listener.undelivered(peer.id, line, qualifier)
+            self._told(self.listener.undelivered, peer.id, line, qualifier)
 
     def two_processes(self, peer: Peer) -> None:
         self.history.two_processes(peer.id)
@@ -227,4 +227,11 @@ class Membership:
 
     def _tell(self, peer: HumdId, up: bool) -> None:
         for watcher in list(self.watchers):
-            watcher(peer, up)
+            self._told(watcher, peer, up)
+
+    def _told(self, told: Callable[..., object], *what: object) -> None:
+        try:
+            told(*what)
+        except Exception:  # noqa: BLE001
+            # A bug there must not keep from the next, a Dialler for instance, that a peer is gone.
+            self.log.failure("who was told of a peer died")

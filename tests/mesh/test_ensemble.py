@@ -68,6 +68,26 @@ class LinkTests(SynchronousTestCase):
         with self.assertRaisesRegex(LocalWireError, "the key is not that of humd_"):
             Ensemble(self.a.me, clock=self.world.clock, key=self.world.key())
 
+    def test_somebody_who_is_told_dies(self) -> None:
+        """A bug of the listener or of a watcher is logged; the link stays, and the next watcher hears all of it."""
+        told: list[bool] = []
+
+        def dies(*_: object) -> None:
+            raise ZeroDivisionError
+
+        diary: Any = Diary(self.b)
+        diary.on_lost = diary.peer_has_room = dies
+        self.b.watch(dies)
+        self.b.watch(lambda peer, up: told.append(up))
+        link = self.world.join(self.a, self.b)
+        self.b.route({"chi": "log", "to": self.a.me.full})  # what waited has left: there is room
+        self.world.settle()
+        self.assertEqual((told, self.a.peers(), self.b.peers()), ([True], [self.b.me], [self.a.me]))
+        link.near.abort()
+        self.world.settle()
+        self.assertEqual((told, self.b.peers()), ([True, False], []))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 4)
+
     def test_a_dialled_wire_without_a_peer(self) -> None:
         """A wire that was dialled to nobody in particular is refused at once, and stays the caller's."""
         wire, _ = InMemoryEndpoint.pair(self.b.me, None, self.a.me, None, self.world.clock)
