@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from ensemble.identity import HumdAddr, HumdKey, save
-from ensemble.mesh import Ensemble, KnownPeer
+from ensemble.mesh import Dialler, Ensemble, KnownPeer, Policy
 from ensemble.protocols import Level
 from ensemble.testing import House, World
 
@@ -78,6 +78,28 @@ class TourTests(TestCase):
         for application, _ in humds:
             await application.stopService()
         self.assertEqual(first.peers(), [])
+
+    def test_reload_snippet(self) -> None:
+        """Rows that are gone from the file are told goodbye; one that cannot be read changes nothing."""
+        space: dict[str, Any] = {"KnownPeer": KnownPeer, "Policy": Policy, "Level": Level}
+        for snippet in snippets():
+            if "def reload(" in snippet:
+                exec(compiled(snippet), space)
+        world = World()
+        one, other = world.humd(), world.humd()
+        dialler = Dialler(one, {}, world.clock, world.random.random)
+        file = Path(self.mktemp())
+        for text, linked in (
+            (f'{{"peers": [{{"humd_id": "{other.me.full}"}}]}}', [other.me]),
+            ("{", [other.me]),
+            ('{"peers": []}', []),
+        ):
+            file.write_text(text)
+            space["reload"](file, one, dialler)
+            if text != "{" and linked:
+                world.link(one, other)
+            world.settle()
+            self.assertEqual(one.peers(), linked)
 
     def test_timeout_snippet(self) -> None:
         """An answer that does not come in time is given up, and its worker told."""
