@@ -54,7 +54,12 @@ class BadAddr(EnsembleError):
 
 @frozen
 class Hint:
-    """One place to knock at."""
+    """
+    One place to knock at.
+
+    :ivar scheme: lower case; which wire it is for.
+    :ivar value: what the wire makes of it, ``host:port`` for instance.
+    """
 
     scheme: str
     value: str
@@ -175,7 +180,9 @@ class HumdAddr:
     """
     Somebody, and where to knock.
 
+    :ivar id: who.
     :ivar hints: texts, kept as they came and in their order; those that cannot be read are passed over when used.
+    :raises BadHint: one text in place of a sequence, more than 32 of them, or one of more than 512 characters.
     """
 
     id: HumdId

@@ -64,6 +64,10 @@ class HumdId:
     An immutable id, cheap to hash and to compare: each tone needs it more than once.
 
     Ids of one key under two roles are different ids.  The order is that of the digest, then of the prefix.
+
+    :ivar digest: 32 bytes; of a short form the 6 that are known, and zeros.
+    :ivar role: what the key is used as.
+    :ivar full: the text form, as `to_hex`.
     """
 
     __slots__ = ("_hash", "digest", "full", "role")

@@ -33,9 +33,11 @@ class Succession:
     """
     The id of the old key goes on as that of the new one.
 
-    :ivar old_key: 32 bytes, as ``new_key``.
+    :ivar old_key: 32 bytes.
+    :ivar new_key: 32 bytes.
     :ivar issued: milliseconds since the epoch, 0 to 2**53 - 1; for people, no rule looks at it.
-    :ivar old_signature: 64 bytes, as ``new_signature``: the old key grants, the new one shows that it is there.
+    :ivar old_signature: 64 bytes: the old key grants.
+    :ivar new_signature: 64 bytes: the new one shows that it is there.
     """
 
     old_key: bytes

@@ -29,6 +29,10 @@ from ensemble.mesh.policy import KnownPeer
 from ensemble.protocols import SomebodyElse
 
 Dial = Callable[[Hint, HumdAddr], "Deferred[IWire]"]
+"""
+Opens a wire to a hint of whom the address names; fires with one that is connected and not started, and is cancelled
+where a link came up otherwise.
+"""
 
 
 class Redial:
@@ -216,7 +220,11 @@ class Redial:
 
 
 class Dialler(Service):
-    """The configured peers; give it the rows again when they change."""
+    """
+    The configured peers; give it the rows again when they change.
+
+    It dials while it is started.  A stop drops the dials under way; the links are the ensemble's, and stay.
+    """
 
     def __init__(
         self,
@@ -227,7 +235,10 @@ class Dialler(Service):
         spare: Callable[[], bool] = lambda: True,
     ) -> None:
         """
-        :param dials: by scheme, how to open a wire to a hint.
+        :param ensemble: its limits say how many dials may be under way at once.
+        :param dials: by scheme, how to open a wire to a hint; a scheme of your own counts as plain.  What comes must
+            say ``dialled`` and ``peer``; what it fails with, `LinkRefused` for instance, is told and dialled again.
+        :param clock: the reactor, or the ensemble's ``Clock`` in tests.
         :param random: uniform in [0, 1), for the jitter.
         :param spare: are there descriptors for one more dial?
         """
@@ -238,7 +249,9 @@ class Dialler(Service):
 
     def set_peers(self, rows: Iterable[KnownPeer], held: Container[HumdId] = ()) -> None:
         """
-        Dial the new rows, drop the removed ones; a row that did not change is left alone.
+        Dial the new rows, drop the removed ones; a row that did not change is left alone, our own passed over.
+
+        Links stay: `Ensemble.judge_again` ends those of rows that are gone.
 
         :param held: those that are not to be dialled for the time being: somebody else is known to be there.
         """

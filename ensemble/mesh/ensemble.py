@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
@@ -36,9 +36,7 @@ from ensemble.mesh.refusals import Refusals
 from ensemble.mesh.rules import Rules
 from ensemble.mesh.tap import Tap
 from ensemble.protocols import (
-    DEFAULT_FEATURES,
     DEFAULT_MAX_TONE,
-    PROOF_FEATURE,
     Handshake,
     HelloClock,
     Level,
@@ -48,19 +46,29 @@ from ensemble.protocols import (
     StreamWireFactory,
     TlsTransport,
     Turn,
-    hello_line,
+    fits_a_hello,
 )
 from ensemble.tone import IllegalTone, encode
-
-LATEST_MS: Final = 10**15  # since the epoch; no time that we sign has more digits
 
 
 class Ensemble(Service):
     """
     Links to other humds.
 
-    A library user calls `install`, `route` and `subscribe`; as an ``IService`` it says goodbye when it stops.
+    A library user calls `install`, `route` and `subscribe`; as an ``IService`` it says goodbye when it stops.  It works
+    before it is started, too; from a stop to the next start it refuses every wire, and a `subscribe` is closed.
 
+    :ivar me: our id.
+    :ivar key: proves it; None where hellos are unsigned.
+    :ivar limits: as given, or those that slow nobody.
+    :ivar max_tone: bytes per line that we accept.
+    :ivar memory: who ever proved itself; not ours to close where it was given.
+    :ivar budget: over all unfinished lines; for the transports that dial.
+    :ivar queues: over all that waits to be written.
+    :ivar turn: when what waits is written.
+    :ivar instance: 32 hex digits, fresh for each ensemble, by which peers know a restart.
+    :ivar rules: the policy in force, and what is known of keys.
+    :ivar refusals: counts and logs what is refused.
     :ivar porch: where the connections that `factory` accepts wait for their turn.
     :ivar history: why peers are away.
     """
@@ -87,11 +95,14 @@ class Ensemble(Service):
         """
         :param me: our id.  Without ``key`` hellos are unsigned and ``proof-1`` is not offered.
         :param clock: the reactor, or a ``Clock`` in tests.
+        :param key: the one that ``me`` is the hash of.
         :param capabilities: what we say of ourselves; `capabilities` has the ceiling.
         :param policy: who may link; the default admits anybody, unsigned too (what the requirement texts call lax).
         :param memory: what is remembered of proofs; the default forgets with the process.  Who made it closes it.
         :param wall: seconds since the epoch.
+        :param entropy: so many random bytes.
         :param max_tone: bytes per line that we accept.
+        :param turn: give those that are to write together the same; the default is one of this ensemble.
         :param budget: over all unfinished lines of the wires that `factory` accepts; give transports the same.
         :param limits: the default sets no pace for anybody, which `Limits` itself does.
         :param succeeds: the successions that lead to ``me``, the oldest first, at most 8.
@@ -147,12 +158,12 @@ class Ensemble(Service):
 
     @capabilities.setter
     def capabilities(self, capabilities: PeerCapabilities) -> None:
-        self._fits_a_hello(capabilities, self.key)
+        fits_a_hello(self.me, capabilities, self.key, self.max_tone)
         self._capabilities = capabilities
 
     @property
     def listener(self) -> MeshListener | None:
-        """Who decides what tones mean; one at most."""
+        """Who decides what tones mean; one at most.  Who comes later is not told of those that are linked."""
         return self._members.listener
 
     @listener.setter
@@ -166,7 +177,7 @@ class Ensemble(Service):
         return self._counters
 
     def watch(self, watcher: Watcher) -> None:
-        """Have ``watcher`` called with an id and True when it is linked, False when it was lost."""
+        """Have ``watcher`` called with an id and True when it is linked, False when it was lost; after the listener."""
         self._members.watchers.append(watcher)
 
     def watch_links(self, watcher: Callable[[Link], None]) -> None:
@@ -191,7 +202,7 @@ class Ensemble(Service):
         """
         if capabilities is not None or key is not None:  # those of the ensemble were looked at, with its key
             capabilities = capabilities if capabilities is not None else self.capabilities
-            self._fits_a_hello(capabilities, key if key is not None else self.key)
+            fits_a_hello(self.me, capabilities, key if key is not None else self.key, self.max_tone)
         expected = wire.peer.id if wire.peer is not None else None
         if wire.dialled and expected is None:
             raise LocalWireError("a wire that we dialled must say whom: its `peer` is None")
@@ -272,7 +283,7 @@ class Ensemble(Service):
         return None if link is None or link.shaken is None else link.shaken.capabilities
 
     def link_to(self, peer: HumdId) -> Link | None:
-        """The link on which tones to ``peer`` are written now: for status and tests."""
+        """The link on which tones to ``peer`` are written now, None where there is none: for status and tests."""
         known = self._members.get(peer)
         return None if known is None else known.writing
 
@@ -281,13 +292,17 @@ class Ensemble(Service):
         return self._members.is_linked(peer)
 
     def set_waiting(self, peer: HumdId, waits: bool) -> None:
-        """Somebody waits for an answer of ``peer``: its silence is noticed sooner (wire-0.8 section 4)."""
+        """Whether anybody waits for an answer of ``peer``: its silence is noticed sooner then (wire-0.8 section 4)."""
         known = self._members.get(peer)
         if known is not None:
             known.set_waiting(waits)
 
     def judge_again(self, policy: Policy) -> None:
-        """Put new rules in force: links that they no longer admit, or not at their level, are told goodbye."""
+        """
+        Put new rules in force: links that they no longer admit, or not at their level, are told goodbye.
+
+        Setting ``policy`` puts them in force for links that follow alone.  Rows are for `Dialler.set_peers`, too.
+        """
         self.policy = policy
         self._members.judge(self.policy)
 
@@ -297,9 +312,11 @@ class Ensemble(Service):
         """
         Send one tone to the peer in its ``to``; ``from`` becomes ours.  Only enqueues; raises at once.
 
+        :raises IllegalTone: a value has no JSON form.  (One without a ``chi`` leaves, and is refused by the peer.)
         :raises Untargeted: no ``to``, or none that can be read as an id.
         :raises UnknownPeer: no link to it (a tone to ourselves, too).
-        :raises SendFailed: too large for the peer, or its queue is full.
+        :raises SendFailed: too large for the peer (`ToneTooLarge`), or its queue is full (`QueueFull`); after the
+            latter the listener's ``peer_has_room`` is called, where a link lasts or comes.
         """
         to = tone.get("to")
         peer = self._members.target(to)
@@ -309,9 +326,11 @@ class Ensemble(Service):
 
     def send(self, peer: HumdId, line: bytes, droppable: bool = False) -> bool:
         """
-        Send one encoded tone, stamped already.
+        Send one encoded tone.
 
-        :returns: True where more than half of the peer's queue is full: the source should pause until
+        :param line: without its LF, ``from`` us and ``to`` the peer, as `ensemble.tone.stamp` makes it; not looked at.
+        :param droppable: under pressure it is dropped, oldest first, and nobody is told.
+        :returns: True where more than half of the peer's queue is full: it was taken, and the source should pause until
             ``peer_has_room``.
         :raises RouteError: as `route`.
         """
@@ -343,7 +362,7 @@ class Ensemble(Service):
             self._counters["answer.lost"] += 1
 
     def subscribe(self, peer: HumdId | None = None) -> Tap:
-        """A view of every tone that arrives from now on, or of those over the link of ``peer``; close it when done."""
+        """A view of what arrives from now on, from ``peer`` or all, also over later links; close it when done."""
         tap = Tap(self._links.taps.remove, peer)
         self._links.taps.append(tap)
         if not self.porch.open:
@@ -368,19 +387,6 @@ class Ensemble(Service):
         return self._links.all_gone(self._clock)
 
     # inside
-
-    def _fits_a_hello(self, capabilities: PeerCapabilities, key: HumdKey | None) -> None:
-        """On a wire it would be too late: every hello that we may have to say is at most as long as this one."""
-        hello_line(
-            self.me,
-            capabilities,
-            key=key,
-            signed_at=None if key is None else LATEST_MS,
-            features=(PROOF_FEATURE, *DEFAULT_FEATURES),
-            nonce="0" * 64,
-            instance="0" * 32,
-            max_tone=self.max_tone,
-        )
 
     def _accepted(self, wire: IWire) -> None:
         self.install(wire).addErrback(lambda failure: failure.trap(LinkRefused) and None)

@@ -37,7 +37,12 @@ _SPEAKING = (State.UP, State.LEAVING)  # the peer may
 
 @implementer(IWireSink)
 class Link:
-    """See the module.  All the methods run in the reactor thread."""
+    """
+    See the module.  All the methods run in the reactor thread.
+
+    :ivar shaken: what the peer said and showed; None before it is up.
+    :ivar up_at: seconds on the clock when it came up, as ``began`` when it was made.
+    """
 
     __slots__ = (
         "_clock",
@@ -94,8 +99,7 @@ class Link:
         self.wrote = self.heard = False  # tones, not only lines of the link's own
         self.statements = 0  # of keys, that came on it
         self._silent = ""  # why we gave the peer up
-        self._parted = False  # it said goodbye; it does that once, and each is a line in the log
-        self._heard_out = False  # and that was its last line
+        self._parted = self._heard_out = False  # it said goodbye, which is a line in the log; and that was its last
         self._handshake: Handshake | None = handshake
         self._limits = limits
         self._owner, self._clock, self._wall_ms, self._turn = owner, clock, wall_ms, turn

@@ -205,6 +205,8 @@ class SqliteProofMemory(RamProofMemory):
         """
         Open the file, or make it (mode 0600).
 
+        :param path: its directory must exist.  One ensemble for one file: no lock sees to that.
+        :param max_strangers: ids without a row that it remembers, those that proved themselves last.
         :param ours: asked where the file is gone: is what is at its place still for us to write?
         :raises ConfigurationError: it cannot be used; the text says what to do.
         """

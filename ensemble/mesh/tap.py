@@ -24,8 +24,10 @@ class Tap:
     """
     Tones as they arrive, each decoded only when it is taken.
 
-    The reader that falls 256 tones behind, or 16 MiB, loses the oldest; `lost` says how many.
-    Use it as an async iterator, or call `get`.
+    The reader that falls 256 tones behind, or 16 MiB, loses the oldest.
+    Use it as an async iterator, which ends where it is closed, or call `get`; several readers share the tones.
+
+    :ivar lost: how many, so far.
     """
 
     def __init__(self, closed: Callable[[Tap], None], peer: HumdId | None = None) -> None:

@@ -25,6 +25,7 @@ from ensemble.protocols.hello import (
     Hello,
     HelloClock,
     Level,
+    fits_a_hello,
     hello_line,
     read_hello,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "Send",
     "SomebodyElse",
     "Up",
+    "fits_a_hello",
     "hello_line",
     "read_hello",
     # memory

@@ -52,6 +52,7 @@ PROOF_FEATURE: Final = "proof-1"
 PING_FEATURE: Final = "ping-1"
 BYE_FEATURE: Final = "bye-1"
 REKEY_FEATURE: Final = "rekey-1"
+LATEST_MS: Final = 10**15  # since the epoch; no time that we sign has more digits
 DEFAULT_FEATURES: Final = (PING_FEATURE, BYE_FEATURE, REKEY_FEATURE)  # proof-1 comes with the key
 
 _FEATURE: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -232,6 +233,24 @@ def hello_line(
     if len(line) > MAX_HELLO:
         raise LocalWireError(f"our hello has {len(line)} bytes, limit {MAX_HELLO}: advertise fewer nests and hosts")
     return line
+
+
+def fits_a_hello(me: HumdId, capabilities: PeerCapabilities, key: HumdKey | None, max_tone: int) -> None:
+    """
+    See that every hello that we may have to say is short enough: on a wire it would be too late.
+
+    :raises LocalWireError: the longest is not.
+    """
+    hello_line(
+        me,
+        capabilities,
+        key=key,
+        signed_at=None if key is None else LATEST_MS,
+        features=(PROOF_FEATURE, *DEFAULT_FEATURES),
+        nonce="0" * 64,
+        instance="0" * 32,
+        max_tone=max_tone,
+    )
 
 
 def read_hello(line: bytes) -> Hello:

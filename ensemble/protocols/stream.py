@@ -95,6 +95,7 @@ class StreamWire(ReadInTurn):
     ) -> None:
         """
         :param built: called with the wire when it is connected, or when it is its turn.
+        :param kind: what the wire says it is; ``unix`` for a Unix socket.
         :param peer: whom we dialled.
         :param budget: shared by all wires of the process; None for no such limit.
         :param max_line: bytes before the LF that are accepted.

@@ -51,6 +51,7 @@ class StreamWireFactory(WireFactory):
     ) -> None:
         """
         :param built: called with each wire once it is connected; it is to call ``start``, now or later.
+        :param kind: what the wires say they are.  Those of ``unix`` are local programs' where memory is short.
         :param porch: where they wait for their turn; None: they need not.
         """
         shared = budget if budget is not None else LineBudget()

@@ -40,6 +40,8 @@ class TcpTransport:
     Dials and listens over TCP.
 
     All wires of one transport share its budget.
+
+    :ivar scheme: of the hints that it dials.
     """
 
     scheme: ClassVar[str] = "tcp"
@@ -71,8 +73,8 @@ class TcpTransport:
         Dial the first hint of our scheme in an address.
 
         :param timeout: seconds; None for ``dial_seconds`` of the deadlines.
-        :returns: fires with a wire that is connected and not started; fails with `LinkRefused`.  Cancelling stops the
-            attempt.
+        :returns: fires with a wire that is connected and not started, and the caller's to start, close or abort; fails
+            with `LinkRefused`.  Cancelling stops the attempt.
         """
         hint = addr.first(self.scheme)
         if hint is None:

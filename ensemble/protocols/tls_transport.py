@@ -29,7 +29,11 @@ class TlsTransport(TcpTransport):
     """
     Dials and listens over TLS.
 
-    :ivar fingerprint: of our certificate: what others write behind ``tls-fp:``.
+    A dial fires when the other side's certificate is accepted; where it does not accept ours, which TLS 1.3 tells only
+    then, the wire is lost at once.
+
+    :ivar scheme: of the hints that it dials.
+    :ivar fingerprint: of our certificate, 64 hex digits: what others write behind ``tls-fp:``.
     """
 
     scheme: ClassVar[str] = "tls"
@@ -68,8 +72,8 @@ class TlsTransport(TcpTransport):
 
         :param endpoint: any stream endpoint, for instance ``serverFromString(reactor, "tcp:14731")``.
         :param built: called with each `TlsWire` whose handshake is complete.
-        :param admits: asked before that; None lets everybody in.
-        :param failed: told of the others.
+        :param admits: `Admits<ensemble.protocols.tls.Admits>`, asked before that; None lets everybody in.
+        :param failed: `Told<ensemble.protocols.tls.Told>` of the others.
         :param porch: the `Ensemble<ensemble.mesh.Ensemble>`'s own, where they wait for their turn and are counted; the
             default is one that counts nobody.
         """

@@ -31,6 +31,7 @@ class MemoryLink:
     Two ensembles joined by a memory wire.
 
     :ivar near: the end of the one that dialled.
+    :ivar far: the other end.
     :ivar up: fires with the other's id once the link is up, for each side.
     """
 
@@ -54,9 +55,16 @@ class MemoryLink:
 
 
 class World:
-    """A clock, a source of randomness, and the humds that live on them."""
+    """
+    A clock, a source of randomness, and the humds that live on them.
+
+    :ivar clock: a ``MemoryReactorClock``, at 0 when the world begins.
+    :ivar random: for whatever a test wants to be the same in every run.
+    :ivar wall_offset: what the clock's seconds and the wall's are apart; settable, for a wall that jumps.
+    """
 
     def __init__(self, seed: int = 0) -> None:
+        """:param seed: two worlds with the same are alike."""
         self.clock = MemoryReactorClock()
         self.random = Random(seed)
         self.wall_offset = EPOCH
@@ -110,7 +118,12 @@ class World:
         raise NeverSettles
 
     def advance(self, seconds: float, step: float = 0.5) -> None:
-        """Let time pass, with everything that happens meanwhile."""
+        """
+        Let time pass, with everything that happens meanwhile.
+
+        :param step: seconds; what falls due within one happens at its end.  So take one that is shorter than the delays
+            that matter, those of `MemoryLink.delay` for instance.
+        """
         end = self.clock.seconds() + seconds
         while self.clock.seconds() + step < end:
             self.clock.advance(step)

@@ -81,7 +81,7 @@ class Envelope(
 
     ``sender``, which is the wire's ``from``, ``to`` and ``raw_call_id`` are ``ABSENT`` then: nobody need look for them
     in the line.  `target` is whom ``to`` names.  ``callId`` belongs to a body, so any JSON is legal there: `call_id`
-    reads it.  Of ``ext`` there are only the keys.
+    reads it.  Of ``ext`` there are only the keys.  ``sent_at`` and ``dusk`` are milliseconds since the epoch.
     """
 
     chi: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
