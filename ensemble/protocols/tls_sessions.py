@@ -24,6 +24,7 @@ SERVER_NAME: Final = b"localhost"  # what 0.7.0 sends; nobody looks at it
 EXPORTER_LABEL: Final = b"EXPORTER-hum-ensemble"
 EXPORTER_LENGTH: Final = 32  # bytes
 RECORD: Final = 2**14  # bytes of plaintext in one record, at most (RFC 8446 5.1)
+CIPHER_BITS: Final = 128  # at least; an openssl.cnf may have a suite of fewer, or one that hides nothing (RFC 9150)
 LEAST_RECORD: Final = 22  # bytes of a record besides its plaintext (RFC 8446 5.2), where nothing is padded
 # SSL_OP_NO_TX_CERTIFICATE_COMPRESSION and SSL_OP_NO_RX_..., which pyOpenSSL does not name (RFC 8879).  The OpenSSL of a
 # distribution can do it, and then a kilobyte of a peer's would be a chain of a hundred, for which it takes a megabyte.
@@ -122,6 +123,10 @@ class TlsSession:
             return False
         except SSL.Error as error:
             self.broken = _in_words(error)
+            return False
+        if (self._connection.get_cipher_bits() or 0) < CIPHER_BITS:
+            agreed = f"both ends agreed on {self._connection.get_cipher_name()}, which is too weak"
+            self.broken = f"{agreed}: take it out of the CipherSuites in openssl.cnf"
             return False
         self._open = True
         self._connection.set_context(self._settled)

@@ -6,6 +6,7 @@ import contextlib
 import gc
 from collections.abc import Callable
 from typing import Any
+from unittest import SkipTest
 from weakref import ref
 
 from hypothesis import given, settings, strategies as st
@@ -19,6 +20,11 @@ from tests.protocols.tls_sealing import ALERT, CLOSE_NOTIFY, SealingSession
 
 ALICES, BOBS = TlsSessions(ALICE), TlsSessions(BOB)
 HEADER = 5  # bytes of a record (RFC 8446 5.1)
+
+
+def library_of(ssl: Any) -> Any:
+    """For what an openssl.cnf may say, and old pyOpenSSL has no name for."""
+    return ssl._lib
 
 
 def everybody(_: bytes) -> bool:
@@ -37,7 +43,10 @@ def carry(data: bytes, there: TlsSession, step: int = 2**16) -> bytes:
 
 def shake(accepts: Callable[[bytes], bool] = everybody, step: int = 2**16) -> tuple[TlsSession, TlsSession]:
     """Alice dials Bob.  :returns: both ends, as far as they came; nothing is in flight, no ticket was read."""
-    dialling, listening = ALICES.dial(accepts), BOBS.accept()
+    return shake_with(ALICES.dial(accepts), BOBS.accept(), step)
+
+
+def shake_with(dialling: TlsSession, listening: TlsSession, step: int = 2**16) -> tuple[TlsSession, TlsSession]:
     dialling.shake()
     for here, there in ((dialling, listening), (listening, dialling), (dialling, listening)):
         flight = here.outgoing()
@@ -86,6 +95,19 @@ class ShakingTests(SynchronousTestCase):
         fresh = TlsSessions(ALICE)  # of one in use pyOpenSSL tells nothing
         for context in (fresh._dialling, fresh._listening):
             self.assertEqual(context.set_options(0) >> 32 & 0b11, 0b11)
+
+    def test_nothing_is_in_clear(self) -> None:
+        """Where the OpenSSL of both ends was told to seal with what hides nothing (RFC 9150), neither end speaks."""
+        dialler, listener, library = TlsSessions(ALICE), TlsSessions(BOB), library_of(SSL)
+        for context in (dialler._dialling, listener._listening):
+            context.set_cipher_list(b"ALL:@SECLEVEL=0")
+            if not library.SSL_CTX_set_ciphersuites(context._context, b"TLS_SHA256_SHA256"):
+                library.ERR_clear_error()
+                raise SkipTest("this OpenSSL has no such suite")
+        dialling, listening = shake_with(dialler.dial(everybody), listener.accept())
+        for session in (dialling, listening):
+            self.assertIn("TLS_SHA256_SHA256, which is too weak: take it out", session.broken)
+            self.assertEqual(session.seal(b"hello"), b"")
 
     def test_no_name(self) -> None:
         """A dialler says the same name to everybody, as 0.7.0 does, so that whoever listens learns nothing of whom."""
