@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from OpenSSL import SSL, crypto
 
-from ensemble.errors import RemoteWireError
+from ensemble.errors import ConfigurationError, RemoteWireError
 from ensemble.identity import HumdKey, Succession, certificate_of
 from ensemble.protocols.succeeds import carrier
 
@@ -221,6 +221,7 @@ class TlsSessions:
         """
         :param succeeds: the successions that lead to ``key``, the oldest first, at most 8: shown behind our
             certificate.
+        :raises ConfigurationError: OpenSSL was told to refuse keys like it.
         """
         self._dialling, self._listening = _context(key, _judge), _context(key, _anybody)
         if succeeds:
@@ -244,16 +245,20 @@ _Verify = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
 
 
 def _context(key: HumdKey, verify: _Verify) -> SSL.Context:
-    context = SSL.Context(SSL.TLS_METHOD)
-    context.set_min_proto_version(SSL.TLS1_3_VERSION)
-    context.set_max_proto_version(SSL.TLS1_3_VERSION)
-    context.set_options(SSL.OP_NO_TICKET | _NO_COMPRESSION)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle link holds none
-    context.set_verify(SSL.VERIFY_PEER, verify)
-    context.set_verify_depth(0)  # of a chain only the first behind the leaf is looked at
-    context.use_certificate(x509.load_der_x509_certificate(certificate_of(key)))
-    context.use_privatekey(Ed25519PrivateKey.from_private_bytes(key.seed))
+    try:
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_min_proto_version(SSL.TLS1_3_VERSION)
+        context.set_max_proto_version(SSL.TLS1_3_VERSION)
+        context.set_options(SSL.OP_NO_TICKET | _NO_COMPRESSION)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle link holds none
+        context.set_verify(SSL.VERIFY_PEER, verify)
+        context.set_verify_depth(0)  # of a chain only the first behind the leaf is looked at
+        context.use_certificate(x509.load_der_x509_certificate(certificate_of(key)))
+        context.use_privatekey(Ed25519PrivateKey.from_private_bytes(key.seed))
+    except SSL.Error as error:
+        what = f"OpenSSL makes no TLS 1.3 with an Ed25519 key here ({_in_words(error)})"
+        raise ConfigurationError(f"{what}: does an openssl.cnf ask for more, as with @SECLEVEL=4?") from None
     return context
 
 
@@ -300,4 +305,8 @@ def _in_words(error: SSL.Error) -> str:
     said = "; ".join(str(each[-1]) for each in told) or "the other side ended it"
     if "alert unknown ca" in said or "alert bad certificate" in said:  # of a dialler that wants another certificate
         said += " (the other side wants another key than ours: `ensemble id` shows what its owner must know)"
+    elif "alert handshake failure" in said or "no suitable signature algorithm" in said:
+        said += (
+            " (both must have Ed25519, a group and a suite in common: does an openssl.cnf, here or there, forbid them?)"
+        )
     return said

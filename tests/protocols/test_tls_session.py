@@ -13,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
+from ensemble.errors import ConfigurationError
 from ensemble.identity import certificate_of
 from ensemble.protocols.tls_sessions import RECORD, TlsSession, TlsSessions
 from tests.protocols.tls_peers import ALICE, BOB, Credential, Sessions
@@ -108,6 +109,25 @@ class ShakingTests(SynchronousTestCase):
         for session in (dialling, listening):
             self.assertIn("TLS_SHA256_SHA256, which is too weak: take it out", session.broken)
             self.assertEqual(session.seal(b"hello"), b"")
+
+    def test_no_ed25519(self) -> None:
+        """Where an openssl.cnf forbids what every humd has, both ends say what is missing and where to look."""
+        dialler = TlsSessions(ALICE)
+        library_of(SSL).SSL_CTX_set1_sigalgs_list(dialler._dialling._context, b"ECDSA+SHA256")
+        for session in shake_with(dialler.dial(everybody), BOBS.accept()):
+            self.assertIn("does an openssl.cnf, here or there, forbid", session.broken)
+
+    def test_no_key_like_ours(self) -> None:
+        """Where OpenSSL was told to want longer keys, a humd does not start, and says why; it is no bug."""
+
+        class Strict(SSL.Context):
+            def __init__(self, method: int) -> None:
+                super().__init__(method)
+                self.set_cipher_list(b"DEFAULT:@SECLEVEL=4")
+
+        self.patch(SSL, "Context", Strict)
+        error = self.assertRaises(ConfigurationError, TlsSessions, ALICE)
+        self.assertRegex(str(error), "no TLS 1.3 .*too small.*@SECLEVEL=4")
 
     def test_no_name(self) -> None:
         """A dialler says the same name to everybody, as 0.7.0 does, so that whoever listens learns nothing of whom."""
