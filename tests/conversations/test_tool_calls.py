@@ -60,6 +60,7 @@ class ForagerTests(DeskTestCase):
         self.assertEqual(to(self.desk.said("f", "tool-result", callId=7, rid="r")), ["a"])
         self.assertEqual(to(self.desk.said("a", "tool-call", callId=None, toolName="read")), ["f"])
         self.assertEqual(self.desk.routes.open_asks, 0)
+        self.assertEqual(to(self.desk.said("a", "prompt", callId=7, sid="s", to=P.full)), [P])  # it goes by its sid
 
     def test_a_call_with_only_the_sid_of_a_prompt(self) -> None:
         """Nor for one whose sid leads to the prompt in progress: what the peer says under it is the prompt's answer."""

@@ -47,6 +47,15 @@ class BadAnswerTests(SynchronousTestCase):
             self.assertEqual(len(self.asker.heard), before)
         self.assertEqual((len(self.told()), self.house.node.routes.open_asks), (4, 0))
 
+    def test_asked_again(self) -> None:
+        """The worker is still at it: whoever asks again under the sid takes over what it goes on to say."""
+        self.ask("s")
+        self.bee.say(b'{"chi":"chunk","sid":"s","rid":7}')
+        self.assertEqual(self.house.node.routes.open_asks, 1)
+        self.asker.say({"chi": "prompt", "sid": "s", "rid": "again", "modelId": "m"})
+        self.bee.say({"chi": "finish", "sid": "s"})
+        self.assertEqual((self.asker.heard[-1]["chi"], len(self.told())), ("finish", 1))
+
     def test_the_end(self) -> None:
         """Where it was the last word, nothing of the ask stays; an error is one, too, though nobody answers it."""
         for chi in (b"finish", b"error"):
@@ -57,6 +66,9 @@ class BadAnswerTests(SynchronousTestCase):
         self.asker.say({"chi": "tool-call", "callId": "c", "toolName": "t"})
         self.bee.say(b'{"chi":"tool-result","callId":"c","output":1e999}')
         self.assertEqual(self.told()[-1], ("tone.malformed", None, None, "c"))
+        self.asker.say({"chi": "tool-call", "rid": "r", "toolName": "t"})
+        self.bee.say(b'{"chi":"tool-result","rid":"r","output":1e999}')
+        self.assertEqual(self.told()[-1], ("tone.malformed", "r", None, None))
         self.assertEqual(self.house.node.routes.known_asks, 0)
 
     def test_it_is_told_in_its_place(self) -> None:
@@ -67,8 +79,16 @@ class BadAnswerTests(SynchronousTestCase):
             self.bee.say(b'{"chi":"finish","sid":"%b"}' % sid.encode())
             self.assertEqual(self.asker.heard[-1].get("qualifier"), "tone.malformed")
 
-    def test_a_line_that_was_cut(self) -> None:
-        """Where the connection ended in the line the program is lost, and nothing of it needs to be mended."""
+    def test_two_reads_at_once(self) -> None:
+        """Nor does what comes in another read before the reactor comes round."""
+        world, _, wire, asker = self.wired()
+        wire.dataReceived(b'{"chi":"chunk","sid":"s","rid":7}\n')
+        wire.dataReceived(b'{"chi":"finish","sid":"s"}\n')
+        world.settle()
+        self.assertEqual([tone.get("qualifier") for tone in asker.heard[1:]], ["tone.malformed"])
+
+    def wired(self) -> tuple[World, House, StreamWire, Program]:
+        """A worker on a wire of its own, which was asked under the sid ``s``, and who asked."""
         world = World()
         house = House(world)
         built: list[StreamWire] = []
@@ -78,6 +98,11 @@ class BadAnswerTests(SynchronousTestCase):
         wire.dataReceived(b'{"chi":"hello","hive":"w","bee":["worker"],"models":["m"]}\n')
         asker = Program(world, house)
         asker.say({"chi": "prompt", "sid": "s", "modelId": "m"})
+        return world, house, wire, asker
+
+    def test_a_line_that_was_cut(self) -> None:
+        """Where the connection ended in the line the program is lost, and nothing of it needs to be mended."""
+        world, house, wire, asker = self.wired()
         wire.dataReceived(b'{"chi":"chunk","sid":"s","delta":"x"}\n{"chi":"chunk","sid":"s","del')
         wire.connectionLost(Failure(ConnectionDone()))
         world.settle()
@@ -91,3 +116,5 @@ class BadAnswerTests(SynchronousTestCase):
         self.asker.say(b'{"chi":"chunk","sid":"s","rid":7}')
         self.bee.say({"chi": "finish", "sid": "s"}, b'{"chi":"chunk","sid":"s","rid":7}')
         self.assertEqual([tone["chi"] for tone in self.asker.heard[1:]], ["echo", "chunk", "error", "finish"])
+        self.bee.say({"chi": "chunk", "sid": "s"})  # what comes late still finds who asked
+        self.assertEqual(self.asker.heard[-1]["chi"], "chunk")
