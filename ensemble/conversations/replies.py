@@ -116,8 +116,8 @@ class Replies:
         ]
 
     def _break(self, ask: Ask, envelope: Envelope, qualifier: Qualifier, message: str) -> list[Output]:
-        """A reply of the server is lost.  Behind its last word nobody works on it: an orphan would never end."""
-        return self._tell.fail(ask, qualifier, message, server_gone=envelope.chi in _TERMINAL)
+        """A reply is lost.  Behind the last word on a prompt nobody works on it: an orphan would never end."""
+        return self._tell.fail(ask, qualifier, message, server_gone=envelope.chi in ENDS["prompt"])
 
     def _ends(self, ask: Ask, envelope: Envelope) -> bool:
         """True where this terminal reply, matched to ``ask``, ends it."""

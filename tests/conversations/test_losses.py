@@ -337,6 +337,15 @@ class DuskTests(WorkerTestCase):
             self.assertEqual(self.desk.said("w", "chunk", sid="s"), [])
         self.assertEqual(self.desk.routes.known_asks, 0)  # it has said its last word: nobody waits for another
 
+    def test_a_workers_result(self) -> None:
+        """The result of a call is not a worker's last word on a prompt, though it find that by its sid alone."""
+        self.desk.said("a", "prompt", sid="s")
+        found = self.desk.said("w", "tool-result", sid="s", **self.past())
+        self.assertEqual(errors(found), [("a", "tone.expired", {"sid": "s"})])
+        self.assertEqual(self.desk.routes.open_asks, 1)
+        self.desk.said("w", "finish", sid="s")
+        self.assertEqual(self.desk.routes.known_asks, 0)
+
     def test_a_peers_reply(self) -> None:
         """The same for a reply of a peer; one that nobody asked for is dropped as ever."""
         self.desk.said("a", "prompt", sid="s", to=P.full)
