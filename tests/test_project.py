@@ -179,6 +179,22 @@ class SecurityPageTests(SynchronousTestCase):
             self.assertIsNotNone(found, name)
 
 
+class ProgramTests(SynchronousTestCase):
+    """What readers are told to run."""
+
+    def test_modules(self) -> None:
+        """Each ``python -m`` of the documentation is a module that does something where it is run."""
+        pages = [ROOT / "README.rst", *(ROOT / "docs").glob("*.rst")]
+        named = {
+            name for page in pages for name in re.findall(r"python -m ((?:bench|tests|fuzz)[\w.]*)", page.read_text())
+        }
+        self.assertIn("bench", named)
+        for name in named:
+            place = ROOT / name.replace(".", "/")
+            source = place / "__main__.py" if place.is_dir() else place.with_suffix(".py")
+            self.assertIn('if __name__ == "__main__":', source.read_text(), name)
+
+
 class PictureTests(SynchronousTestCase):
     """What the pictures of the documentation say."""
 
