@@ -138,6 +138,7 @@ class HumdAddrTests(SynchronousTestCase):
         """The first readable hint of a scheme counts; unreadable ones are passed over."""
         addr = HumdAddr(ME, ["tls:a:2", "tcp:nowhere", "tcp:a:1", "tcp:b:1"])
         self.assertEqual(addr.first("tcp"), Hint("tcp", "a:1"))
+        self.assertEqual(HumdAddr(ME, [f"tls-fp:{'0' * 64}", "tls:a:2"]).first("tls"), Hint("tls", "a:2"))
         self.assertIsNone(addr.first("udp"))
 
     def test_ceilings(self) -> None:
