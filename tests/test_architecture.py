@@ -292,6 +292,9 @@ class FileTests(SynchronousTestCase):
         """Docstrings are reST, as the API reference reads them, not Epytext."""
         guilty = [relative(path) for path in sources(*SOURCE_FOLDERS) if re.search(r"\b[BCIL]\{", path.read_text())]
         self.assertEqual(guilty, [])
+        amid = re.compile(r"[.;] +:(?:param|ivar|returns|raises)\b")
+        told = [relative(path) for path in sources("ensemble") if amid.search(path.read_text())]
+        self.assertEqual(told, [], "a field begins a line, or is read as text")
 
     def test_nothing_is_left_for_later(self) -> None:
         """No file carries a mark that says it is unfinished."""

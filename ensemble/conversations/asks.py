@@ -38,7 +38,8 @@ class AskBook:
     """
     All asks.
 
-    :ivar servers: by server; one without asks has no entry.  :ivar askers: likewise by asker.
+    :ivar servers: by server; one without asks has no entry.
+    :ivar askers: likewise by asker.
     :ivar serving: by sid, the latest prompt that a local worker was given.
     :ivar size: bytes of all asks, as they count against `MAX_BYTES`.
     :ivar changed: peers that somebody began or ceased to wait for; whoever reads it clears it.

@@ -133,7 +133,11 @@ class Reception:
             link.abort()
 
     def _taken(self, link: Link) -> Deferred[HumdId] | None:
-        """``link`` is not pending any more.  :returns: who waits for it."""
+        """
+        ``link`` is not pending any more.
+
+        :returns: who waits for it.
+        """
         self._pending.gone(link.wire)
         self._links.pop(link.wire, None)
         return self._waiting.pop(link, None)

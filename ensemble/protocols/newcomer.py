@@ -68,7 +68,11 @@ class Newcomer:
             self._porch.again(self._wire, self._turn)
 
     def counted(self, whole: bool) -> TooManyPieces | None:
-        """A line, or a piece of one, is about to be handed on.  :returns: why not."""
+        """
+        A line, or a piece of one, is about to be handed on.
+
+        :returns: why not.
+        """
         self._pieces += 1
         self._lines += whole
         return TooManyPieces() if self._lines > MOST_LINES or self._pieces > MOST_PIECES else None
@@ -139,7 +143,11 @@ class ReadInTurn(Protocol):
                 newcomer.settle()
 
     def _excess(self, data: bytes, end: int) -> RemoteWireError | None:
-        """Of ``data``, the newest bytes, what ends there is about to be handed on.  :returns: why not."""
+        """
+        Of ``data``, the newest bytes, what ends there is about to be handed on.
+
+        :returns: why not.
+        """
         received = self.received - (len(data) - end)
         if self._limit is not None and received > self._limit:
             return TotalExceeded(received, self._limit)

@@ -114,7 +114,11 @@ class TlsSession:
             self.broken = f"{MESSAGE_BYTES} bytes, and no end of a message of TLS's own"
 
     def shake(self) -> bool:
-        """Go on with the handshake.  :returns: True where it is complete, and who showed a leaf holds its key."""
+        """
+        Go on with the handshake.
+
+        :returns: True where it is complete, and who showed a leaf holds its key.
+        """
         if self.broken:
             return False  # OpenSSL would say that again in other words, or in none
         try:
