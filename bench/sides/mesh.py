@@ -76,6 +76,9 @@ class Ear:
     def tone_arrived(self, peer: HumdId, envelope: Envelope, line: bytes) -> None:
         pass
 
+    def garbled(self, peer: HumdId, envelope: Envelope, cause: str) -> None:
+        pass
+
     def peer_up(self, peer: HumdId) -> None:
         pass
 

@@ -82,10 +82,10 @@ class Replies:
         ask = None if served is None else _match_peer(served, envelope)
         return [self._tell.drop("replies.unmatched")] if ask is None else self._expire(ask, envelope)
 
-    def garbled_by_bee(self, client_id: str, envelope: Envelope, cause: str) -> list[Output]:
-        """A local client's reply is no tone: as one that cannot be handed over, for its asker would never miss it."""
-        served = self._servers.get(client_id)
-        ask = None if served is None else _match_bee(served, envelope)
+    def garbled(self, server: Side, envelope: Envelope, cause: str) -> list[Output]:
+        """A reply is no tone: as one that cannot be handed over, for its asker would never miss it."""
+        served, match = self._servers.get(server), _match_bee if isinstance(server, str) else _match_peer
+        ask = None if served is None else match(served, envelope)
         if ask is None or not ask.open or envelope.chi in DROPPABLE:
             return []
         dropped = self._tell.drop("replies.broken")

@@ -149,13 +149,13 @@ class Routes:
             out = self._requests.from_peer(peer, envelope, line, now)
         return self._with_changes(out) if self._book.changed else out
 
-    def garbled_by_client(self, client_id: str, envelope: Envelope, cause: str) -> list[Output]:
+    def garbled(self, side: Side, envelope: Envelope, cause: str) -> list[Output]:
         """
-        A line of a local client is no tone: where it was a part of an answer, whoever waits for that is told.
+        A line of a local client or a peer is no tone: where it was a part of an answer, whoever waits for that is told.
 
         :param envelope: what could be read of it.
         """
-        out = self._replies.garbled_by_bee(client_id, envelope, cause) if envelope.chi in REPLIES else []
+        out = self._replies.garbled(side, envelope, cause) if envelope.chi in REPLIES else []
         return self._with_changes(out) if self._book.changed else out
 
     def client_hello(self, client_id: str, hello: Mapping[str, Any]) -> list[Output]:

@@ -55,7 +55,7 @@ class Node(Service):
             self._do(self.routes.from_client(client.client_id, envelope, line, self._clock.seconds()), client)
 
     def client_garbled(self, client: IClient, envelope: Envelope, cause: str) -> None:
-        self._do(self.routes.garbled_by_client(client.client_id, envelope, cause), None)
+        self._do(self.routes.garbled(client.client_id, envelope, cause), None)
 
     def client_has_room(self, client: IClient) -> None:
         self._room(client.client_id)
@@ -74,6 +74,9 @@ class Node(Service):
             self._hand_on(piece, None)
         else:
             self._do(self.routes.from_peer(peer, envelope, line, self._clock.seconds()), None)
+
+    def garbled(self, peer: HumdId, envelope: Envelope, cause: str) -> None:
+        self._do(self.routes.garbled(peer, envelope, cause), None)
 
     def peer_up(self, peer: HumdId) -> None:
         self.ensemble.set_waiting(peer, self.routes.waiting_on(peer))

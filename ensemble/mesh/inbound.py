@@ -15,6 +15,7 @@ REFUSED: Final = 2  # the work with a tone that is refused, and with its error, 
 # With a line that is no tone; in between it is its length that tells.
 ANSWERED: Final = 4
 SEARCHED: Final = 40  # for as long as salvage does
+KEYS: Final = (b'"rid"', b'"sid"', b'"callId"')  # without one of them nobody waits for the line, or for its answer
 
 
 class Inbound:
@@ -47,19 +48,19 @@ class Inbound:
             return None
         return line
 
-    def malformed(self, peer: HumdId, line: bytes, error: MalformedTone) -> int:
+    def malformed(self, peer: HumdId, line: bytes, error: MalformedTone) -> tuple[int, Salvaged | None]:
         """
         Count a line that is no tone; answered where its rid could be read.
 
-        :returns: the work with it: 1 where it was only counted.
+        :returns: the work with it, 1 where it was only counted; and what could be read of it.
         """
         self._refusals.refused("tones.malformed", str(error), peer.full, level=LogLevel.debug)
-        if line.find(b'"rid"') < 0:
-            return 1
+        if not any(key in line for key in KEYS):
+            return 1, None
         found = salvage(line)
         if found.rid is not None:
             self._tell(peer, found, Qualifier.TONE_MALFORMED, str(error))
-        return min(ANSWERED + len(line) // 8, SEARCHED)
+        return min(ANSWERED + len(line) // 8, SEARCHED), found
 
     def refuse(self, peer: HumdId, envelope: Envelope, qualifier: Qualifier, message: str) -> None:
         """Count a refusal; answered unless the tone is of a kind that never is."""

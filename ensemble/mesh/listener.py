@@ -23,6 +23,9 @@ class MeshListener(Protocol):
         :param line: what `ensemble.tone.decode_checked` reads the whole of.
         """
 
+    def garbled(self, peer: HumdId, envelope: Envelope, cause: str) -> None:
+        """A line of ``peer`` is no tone, for ``cause``; ``envelope`` is what could be read of it."""
+
     def peer_up(self, peer: HumdId) -> None:
         """``peer`` is linked; told before its first tone."""
 

@@ -23,7 +23,6 @@ from ensemble.errors import RemoteWireError
 from ensemble.interfaces import IClient, IWire, IWireSink
 from ensemble.protocols import BudgetExceeded, Outbox, UnfinishedLine
 from ensemble.tone import (
-    ABSENT,
     NEVER_ANSWERED,
     THRUM_VERSION,
     Envelope,
@@ -215,9 +214,7 @@ class Session:
             told = error_tone(Qualifier.TONE_MALFORMED, str(error), rid=found.rid, sid=found.sid, call_id=found.call_id)
             self.deliver(encode(told), droppable=True)
         if found.chi:
-            call_id = ABSENT if found.call_id is None else found.call_id
-            read = Envelope(chi=found.chi, rid=found.rid, sid=found.sid, raw_call_id=call_id)
-            self._slip = read, str(error), self._server.clock.callLater(0, self._tell_slip)
+            self._slip = found.envelope, str(error), self._server.clock.callLater(0, self._tell_slip)
 
     def _tell_slip(self) -> None:
         """Before what comes behind it; but where the connection ended in that line, the loss is told instead."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import frozen
 
-from ensemble.tone.codec import MAX_TEXT, BadDocument, outline, read_document
+from ensemble.tone.codec import ABSENT, MAX_TEXT, BadDocument, Envelope, outline, read_document
 
 PARSED: Final = 1024 * 1024
 """Bytes of a line that is looked at whole: it may be good JSON and yet no tone.  What is no field is skipped."""
@@ -33,6 +33,12 @@ class Salvaged:
     rid: str | None = None
     sid: str | None = None
     call_id: str | None = None
+
+    @property
+    def envelope(self) -> Envelope:
+        """As of a tone that says no more; without a ``chi`` that one is empty."""
+        call_id = ABSENT if self.call_id is None else self.call_id
+        return Envelope(chi=self.chi or "", rid=self.rid, sid=self.sid, raw_call_id=call_id)
 
 
 def salvage(line: bytes) -> Salvaged:

@@ -83,6 +83,9 @@ class Judge:
         self.up.add(peer)
         self.node.peer_up(peer)
 
+    def garbled(self, peer: HumdId, envelope: Envelope, cause: str) -> None:
+        self.node.garbled(peer, envelope, cause)
+
     def peer_lost(self, peer: HumdId, reason: str) -> None:
         self.up.remove(peer)
         self.losses += 1

@@ -12,8 +12,8 @@ from ensemble.identity import HumdId
 from ensemble.mesh import Limits
 from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.testing import House, World
+from tests.mesh.diary import Diary
 from tests.mesh.plain_peer import Ear, PlainPeer
-from tests.mesh.test_peer import Diary
 
 KIB = 1024
 FEATURES: tuple[list[str], ...] = ([], ["ping-1"], ["bye-1"], ["bye-1", "ping-1"])

@@ -14,8 +14,8 @@ from ensemble.mesh import Ensemble, GoodbyeReason, Policy, TapClosed, ensemble a
 from ensemble.protocols import InMemoryEndpoint, PeerCapabilities
 from ensemble.testing import World
 from ensemble.tone import encode
+from tests.mesh.diary import Diary
 from tests.mesh.plain_peer import PlainPeer
-from tests.mesh.test_peer import Diary
 
 
 class LinkTests(SynchronousTestCase):

@@ -7,8 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from ensemble.errors import LinkRefused, QueueFull
 from ensemble.mesh import Limits
 from ensemble.testing import World
+from tests.mesh.diary import Diary
 from tests.mesh.plain_peer import PlainPeer
-from tests.mesh.test_peer import Diary
 
 KIB = 1024
 

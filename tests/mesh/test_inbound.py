@@ -89,7 +89,7 @@ class WhoseToneTests(SynchronousTestCase):
         self.assertEqual((self.peer.heard[before:], self.a.counters["tones.malformed"]), ([], 8))
 
     def test_not_searched_in_vain(self) -> None:
-        """A bad line that has no rid anywhere is counted, and nothing else is done with it."""
+        """A bad line that has no key of an ask anywhere is counted, and nothing else is done with it."""
         searched: list[bytes] = []
 
         def searching(line: bytes) -> Salvaged:

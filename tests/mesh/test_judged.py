@@ -7,8 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from ensemble.mesh import Ensemble, KnownPeer, Policy
 from ensemble.protocols import InMemoryEndpoint, Level
 from ensemble.testing import World
+from tests.mesh.diary import Diary
 from tests.mesh.plain_peer import PlainPeer
-from tests.mesh.test_peer import Diary
 
 
 class JudgedTests(SynchronousTestCase):

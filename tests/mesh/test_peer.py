@@ -16,35 +16,9 @@ from ensemble.mesh import Ensemble, GoodbyeReason, KnownPeer, Policy
 from ensemble.mesh.defaults import CONTESTED_SECONDS
 from ensemble.protocols import InMemoryEndpoint, Level
 from ensemble.testing import World
-from ensemble.tone import Envelope, IllegalTone, Qualifier
+from ensemble.tone import IllegalTone
+from tests.mesh.diary import Diary
 from tests.mesh.plain_peer import PlainPeer
-
-
-class Diary:
-    """A mesh listener that writes down what it is told, and may do something about it."""
-
-    def __init__(self, ensemble: Ensemble) -> None:
-        self.told: list[tuple[Any, ...]] = []
-        self.losses: list[tuple[HumdId, str]] = []
-        self.on_lost: Any = lambda peer: None
-        ensemble.listener = self
-
-    def tone_arrived(self, peer: HumdId, envelope: Envelope, line: bytes) -> None:
-        self.told.append(("tone", envelope.rid))
-
-    def peer_up(self, peer: HumdId) -> None:
-        self.told.append(("up",))
-
-    def peer_lost(self, peer: HumdId, reason: str) -> None:
-        self.told.append(("lost",))
-        self.losses.append((peer, reason))
-        self.on_lost(peer)
-
-    def peer_has_room(self, peer: HumdId) -> None:
-        self.told.append(("room",))
-
-    def undelivered(self, peer: HumdId, line: bytes, qualifier: Qualifier) -> None:
-        self.told.append(("undelivered", qualifier.value))
 
 
 class ManyLinksTests(SynchronousTestCase):

@@ -9,8 +9,8 @@ from ensemble.errors import SendFailed
 from ensemble.mesh import KnownPeer, Limits, Policy
 from ensemble.protocols import DEFAULT_QUEUE_BUDGET, Level
 from ensemble.testing import House, World
+from tests.mesh.diary import Diary
 from tests.mesh.plain_peer import Ear, PlainPeer
-from tests.mesh.test_peer import Diary
 
 MIB = 1024 * 1024
 LINE = 16 * 1024  # a memory wire holds 256 of them, then it is full

@@ -11,8 +11,8 @@ from ensemble.mesh.inbound import REFUSED, SEARCHED
 from ensemble.mesh.limits import UNPACED
 from ensemble.mesh.reading import Reason
 from ensemble.testing import World
+from tests.mesh.diary import Diary
 from tests.mesh.plain_peer import PlainPeer
-from tests.mesh.test_peer import Diary
 
 SLOW = Limits(stranger_tones_per_second=10, burst_seconds=1, known_tones_per_second=0, known_bytes_per_second=0)
 

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.protocols import StreamWire
 from ensemble.testing import House, World
+from tests.mesh.plain_peer import PlainPeer
 from tests.thrum.test_session import Program
 
 # What makes a line no tone, and what might write it: half of a character cut from a text, a number that JSON has not,
@@ -118,3 +119,38 @@ class BadAnswerTests(SynchronousTestCase):
         self.assertEqual([tone["chi"] for tone in self.asker.heard[1:]], ["echo", "chunk", "error", "finish"])
         self.bee.say({"chi": "chunk", "sid": "s"})  # what comes late still finds who asked
         self.assertEqual(self.asker.heard[-1]["chi"], "chunk")
+
+
+class BadPeerTests(SynchronousTestCase):
+    """The same from a peer, as one of 0.7.0 may hand it on."""
+
+    def setUp(self) -> None:
+        world = World()
+        self.house = House(world)
+        self.asker = Program(world, self.house)
+        self.peer = PlainPeer(world, self.house.ensemble)
+        self.peer.say(self.peer.hello())
+        for chi, key in (("prompt", "sid"), ("tool-call", "callId")):
+            self.asker.say({"chi": chi, key: key, "to": self.peer.id.full})
+
+    def test_who_waits_is_told(self) -> None:
+        """Whoever asked the peer is told, once, and the peer is not answered where its line has no rid."""
+        before = len(self.peer.heard)
+        for slip in SLIPS[:3] * 2:
+            self.peer.say(b'{"chi":"chunk","sid":"sid",%b}' % slip)
+        self.peer.say(b'{"chi":"tool-result","callId":"callId","output":1e999}')
+        errors = [tone for tone in self.asker.heard if tone["chi"] == "error"]
+        self.assertEqual(
+            [(tone["qualifier"], tone.get("sid"), tone.get("callId")) for tone in errors],
+            [("tone.malformed", "sid", None), ("tone.malformed", None, "callId")],
+        )
+        self.assertEqual((len(self.peer.heard), self.house.node.routes.open_asks), (before, 0))
+
+    def test_of_somebody_else(self) -> None:
+        """What nobody asked of that peer ends nothing, nor does a line that is no part of an answer, or has no chi."""
+        other = PlainPeer(self.peer.world, self.house.ensemble)
+        other.say(other.hello())
+        other.say(b'{"chi":"chunk","sid":"sid","rid":7}', b'{"chi":"tool-result","callId":"callId","x":NaN}')
+        self.peer.say(b'{"chi":"prompt","sid":"sid","rid":7}', b'{"sid":"sid","rid":7}', b'{"chi":"chunk","rid":7}')
+        self.assertEqual([tone["chi"] for tone in self.asker.heard if tone["chi"] == "error"], [])
+        self.assertEqual(self.house.node.routes.open_asks, 2)
