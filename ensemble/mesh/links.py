@@ -151,9 +151,8 @@ class Links:
     def link_malformed(self, link: Link, line: bytes, error: MalformedTone) -> None:
         assert link.peer is not None
         work, found = self._inbound.malformed(link.peer, line, error)
-        listener = self._members.listener
-        if found is not None and found.chi and listener is not None:
-            listener.garbled(link.peer, found.envelope, str(error))
+        if found is not None and found.chi:
+            self._members.garbled(link.peer, found.envelope, str(error))
         self._slow(link, work)
 
     def _slow(self, link: Link, work: int) -> None:

@@ -22,7 +22,7 @@ from ensemble.mesh.policy import Policy
 from ensemble.mesh.reception import Reception
 from ensemble.mesh.refusals import Refusals
 from ensemble.protocols import LineBudget, Standing
-from ensemble.tone import Qualifier
+from ensemble.tone import Envelope, Qualifier
 
 Watcher = Callable[[HumdId, bool], None]
 
@@ -131,6 +131,11 @@ class Membership:
         """The queue of ``link``, which was more than half full, is not any more; or what was held fits into it."""
         if self.listener is not None and link.peer is not None:
             self._told(self.listener.peer_has_room, link.peer)
+
+    def garbled(self, peer: HumdId, envelope: Envelope, cause: str) -> None:
+        """A line of ``peer`` is no tone; ``envelope`` is what could be read of it."""
+        if self.listener is not None:
+            self._told(self.listener.garbled, peer, envelope, cause)
 
     def shed(self, link: Link) -> None:
         """Part from the peer of ``link``, whose queue was thrown away; another link of it may be up by now."""

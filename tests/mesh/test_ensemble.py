@@ -76,17 +76,20 @@ class LinkTests(SynchronousTestCase):
             raise ZeroDivisionError
 
         diary: Any = Diary(self.b)
-        diary.on_lost = diary.peer_has_room = dies
+        diary.on_lost = diary.peer_has_room = diary.garbled = dies
         self.b.watch(dies)
         self.b.watch(lambda peer, up: told.append(up))
         link = self.world.join(self.a, self.b)
         self.b.route({"chi": "log", "to": self.a.me.full})  # what waited has left: there is room
         self.world.settle()
         self.assertEqual((told, self.a.peers(), self.b.peers()), ([True], [self.b.me], [self.a.me]))
+        link.near.write([b'{"chi":"chunk","sid":"s","rid":7}'])
+        self.world.settle()
+        self.assertEqual(self.b.peers(), [self.a.me])
         link.near.abort()
         self.world.settle()
         self.assertEqual((told, self.b.peers()), ([True, False], []))
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 4)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 5)
 
     def test_a_dialled_wire_without_a_peer(self) -> None:
         """A wire that was dialled to nobody in particular is refused at once, and stays the caller's."""
