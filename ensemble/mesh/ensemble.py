@@ -46,7 +46,7 @@ from ensemble.protocols import (
     StreamWireFactory,
     TlsTransport,
     Turn,
-    fits_a_hello,
+    check_hello_fits,
 )
 from ensemble.tone import IllegalTone, encode
 
@@ -158,7 +158,7 @@ class Ensemble(Service):
 
     @capabilities.setter
     def capabilities(self, capabilities: PeerCapabilities) -> None:
-        fits_a_hello(self.me, capabilities, self.key, self.max_tone)
+        check_hello_fits(self.me, capabilities, self.key, self.max_tone)
         self._capabilities = capabilities
 
     @property
@@ -202,7 +202,7 @@ class Ensemble(Service):
         """
         if capabilities is not None or key is not None:  # those of the ensemble were looked at, with its key
             capabilities = capabilities if capabilities is not None else self.capabilities
-            fits_a_hello(self.me, capabilities, key if key is not None else self.key, self.max_tone)
+            check_hello_fits(self.me, capabilities, key if key is not None else self.key, self.max_tone)
         expected = wire.peer.id if wire.peer is not None else None
         if wire.dialled and expected is None:
             raise LocalWireError("a wire that we dialled must say whom: its `peer` is None")

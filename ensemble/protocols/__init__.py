@@ -25,7 +25,7 @@ from ensemble.protocols.hello import (
     Hello,
     HelloClock,
     Level,
-    fits_a_hello,
+    check_hello_fits,
     hello_line,
     read_hello,
 )
@@ -93,7 +93,7 @@ __all__ = [
     "Send",
     "SomebodyElse",
     "Up",
-    "fits_a_hello",
+    "check_hello_fits",
     "hello_line",
     "read_hello",
     # memory

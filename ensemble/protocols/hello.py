@@ -235,7 +235,7 @@ def hello_line(
     return line
 
 
-def fits_a_hello(me: HumdId, capabilities: PeerCapabilities, key: HumdKey | None, max_tone: int) -> None:
+def check_hello_fits(me: HumdId, capabilities: PeerCapabilities, key: HumdKey | None, max_tone: int) -> None:
     """
     See that every hello that we may have to say is short enough: on a wire it would be too late.
 
