@@ -21,6 +21,7 @@ from tests.attacks.test_crowds import MEGABYTE, CrowdTests, Silent, resident
 from tests.attacks.tls_arena import TlsArena, TlsHouse
 from tests.protocols.handshaking import changed
 from tests.protocols.tls_peers import ALICE, BOB, EVE, Credential, Sessions, Stranger, listen_as
+from tests.protocols.tls_sealing import Copied
 
 CROWD = 1500  # each a third
 LONG_AGO, FAR_OFF = datetime(1991, 1, 1), datetime(2090, 1, 1)
@@ -67,7 +68,7 @@ class ListenerTests(Scene):
     async def test_copied_certificate(self) -> None:
         """That of a humd that is let in, without its key."""
         self.victim.ensemble.policy = Policy(Level.PROVEN, False, [KnownPeer(ALICE.humd_id())])
-        await self.refused("tls.handshake", "signature", sessions=Sessions.copied(ALICE))
+        await self.refused("tls.handshake", "signature", sessions=Copied(ALICE))
 
     async def test_long_chain(self) -> None:
         """A chain of certificates that would take a megabyte here, for as long as its owner likes."""

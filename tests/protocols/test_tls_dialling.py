@@ -22,6 +22,7 @@ from ensemble.protocols import SomebodyElse, TlsTransport, tls
 from ensemble.protocols.succeeds import carrier
 from tests.protocols.recording import RecordingSink
 from tests.protocols.tls_peers import ALICE, BOB, EVE, Credential, Sessions, Stranger, dial, listen_as
+from tests.protocols.tls_sealing import Copied
 
 
 def _unreadable(_: bytes) -> None:
@@ -155,8 +156,10 @@ class RefusedLeafTests(TestCase):
 
     async def test_copied_key(self) -> None:
         """A certificate with the wanted id's public key is refused from who has not the secret half."""
-        text = str(await self.refusal(Sessions.copied(BOB)))
+        text = str(await self.refusal(Copied(BOB)))
         self.assertIn("signature", text)
+        itself = await dial(ALICE, EVE, await listen_as(self, Copied(EVE), Stranger()))
+        itself.abort()
 
     async def test_nobodys_key(self) -> None:
         """A leaf with a key that nobody can own is refused as such."""

@@ -26,6 +26,7 @@ from tests.protocols.promises import BOB as PROMISED
 from tests.protocols.recording import RecordingSink
 from tests.protocols.test_wires import RealTcpTests
 from tests.protocols.tls_peers import ALICE, BOB, EVE, Credential, Sessions, Stranger, connect_as
+from tests.protocols.tls_sealing import Copied
 
 
 def _same(stranger: Stranger) -> Stranger:
@@ -166,7 +167,7 @@ class RefusedTests(TestCase):
 
     async def test_copied_certificate(self) -> None:
         """A client that shows another's certificate without its key is refused, and its owner is not even asked."""
-        for sessions in (Sessions.copied(ALICE), Sessions(Credential.rsa().stolen())):
+        for sessions in (Copied(ALICE), Sessions(Credential.rsa().stolen())):
             hall = Hall()
             counter, cause, _ = await self.refused(sessions, hall)
             self.assertEqual((counter, hall.asked), ("tls.handshake", []))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
@@ -138,32 +137,18 @@ class Sessions:
 
     :ivar made: each of them.
     :ivar verified: the depths at which certificates were judged.
+    :ivar secrets: of the latest connection, as OpenSSL tells them for key logs.
     :ivar resume: offered by those that follow.
     """
 
     credential: Credential | None
     newest: int = SSL.TLS1_3_VERSION
     chain: list[x509.Certificate] = field(factory=list)
-    tamper: Callable[[SSL.Context], None] = lambda _: None
     made: list[SSL.Connection] = field(factory=list)
     verified: list[int] = field(factory=list)
+    secrets: dict[bytes, bytes] = field(factory=dict)
     resume: SSL.Session | None = None
     context: SSL.Context | None = None
-
-    @classmethod
-    def copied(cls, of: HumdKey) -> Sessions:
-        """Of Eve, who shows a certificate with the public half of somebody else's key."""
-        eve = Credential.humd(EVE)
-        leaf = crypto.X509.from_cryptography(eve.certificate)
-        public = crypto.PKey.from_cryptography_key(Ed25519PrivateKey.from_private_bytes(of.seed).public_key())
-
-        def swap(context: SSL.Context) -> None:
-            # OpenSSL compared key and certificate when it took them; the certificate that it sends changes later.
-            context.use_certificate(leaf)
-            context.use_privatekey(eve.key)
-            leaf.set_pubkey(public)
-
-        return cls(None, tamper=swap)
 
     def _session(self) -> SSL.Connection:
         if self.context is None:
@@ -178,6 +163,10 @@ class Sessions:
         self.verified.append(depth)
         return True
 
+    def _learn(self, _connection: object, line: bytes) -> None:
+        name, _random, secret = line.split()
+        self.secrets[name] = bytes.fromhex(secret.decode())
+
     def _new_context(self) -> SSL.Context:
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_max_proto_version(self.newest)
@@ -187,7 +176,7 @@ class Sessions:
             context.use_privatekey(self.credential.key)
         for each in self.chain:
             context.add_extra_chain_cert(each)
-        self.tamper(context)
+        context.set_keylog_callback(self._learn)
         return context
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:

@@ -8,15 +8,19 @@ the secret that OpenSSL tells for key logs: so it can say what no library says.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, cast
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from OpenSSL import SSL
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
+from ensemble.identity import HumdKey, certificate_of
 from ensemble.protocols.tls_sessions import EXPORTER_LABEL, EXPORTER_LENGTH
-from tests.protocols.tls_peers import Sessions
+from tests.protocols.tls_peers import EVE, Credential, Sessions
 
 ALERT, HANDSHAKE, APPLICATION = 21, 22, 23  # RFC 8446 5.1
 CLOSE_NOTIFY = b"\x01\x00"
@@ -49,9 +53,15 @@ class Sealer:
         """One record, with so many zeros behind its content."""
         inner = content + bytes([kind]) + bytes(padding)
         head = b"\x17\x03\x03" + (len(inner) + 16).to_bytes(2, "big")
-        nonce = (self._nonce ^ self._number).to_bytes(12, "big")
+        return head + self._aead.encrypt(self._next_nonce(), inner, head)
+
+    def open(self, record: bytes) -> bytes:
+        """The inside of a record of somebody who has the same secret: the content, and the byte of its kind."""
+        return self._aead.decrypt(self._next_nonce(), record[5:], record[:5])
+
+    def _next_nonce(self) -> bytes:
         self._number += 1
-        return head + self._aead.encrypt(nonce, inner, head)
+        return (self._nonce ^ self._number - 1).to_bytes(12, "big")
 
     def key_update(self, answer: bool = False) -> bytes:
         """A KeyUpdate (RFC 8446 4.6.3); what follows has the next key.  ``answer`` asks for one of theirs."""
@@ -73,23 +83,11 @@ class SealingSession:
     """
 
     def __init__(self, sessions: Sessions, listens: bool) -> None:
-        self._listens = listens
-        tamper = sessions.tamper
-
-        def listening_in(context: SSL.Context) -> None:
-            tamper(context)
-            context.set_keylog_callback(self._learn)
-
-        sessions.tamper = listening_in
+        self._listens, self._secrets = listens, sessions.secrets
         self._session = sessions.clientConnectionForTLS(cast(Any, None))
         (self._session.set_accept_state if listens else self._session.set_connect_state)()
-        self._secrets: dict[bytes, bytes] = {}
         self.sealer: Sealer | None = None
         self.binding, self.told = "none", False
-
-    def _learn(self, _: SSL.Connection, line: bytes) -> None:
-        name, _random, secret = line.split()
-        self._secrets[name] = bytes.fromhex(secret.decode())
 
     def shake(self) -> bytes:
         """Begin the handshake, or go on with it.  :returns: what is to be sent."""
@@ -122,3 +120,45 @@ class SealingSession:
                 return
             except SSL.Error:  # it wants more, or this is the end
                 return
+
+
+class Copied(Sessions):
+    """
+    Of Eve, who shows the certificate of another humd and has only her own key to sign with.
+
+    OpenSSL compares the two when it takes them, so it takes her own; in the flight that it writes the certificate is
+    exchanged for the other, which is as long.
+    """
+
+    def __init__(self, of: HumdKey) -> None:
+        super().__init__(Credential.humd(EVE))
+        self._shown = certificate_of(of)
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        return self._exchanging(b"CLIENT")
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        return self._exchanging(b"SERVER")
+
+    def _exchanging(self, side: bytes) -> SSL.Connection:
+        session: Any = self._session()
+        read = session.bio_read
+
+        def bio_read(size: int) -> bytes:
+            data = read(size)
+            secret = self.secrets.pop(side + b"_HANDSHAKE_TRAFFIC_SECRET", None)
+            return data if secret is None else b"".join(self._exchanged(data, secret))
+
+        session.bio_read = bio_read
+        return cast(SSL.Connection, session)
+
+    def _exchanged(self, flight: bytes, secret: bytes) -> Iterator[bytes]:
+        theirs, ours = Sealer(secret), Sealer(secret)
+        while flight:
+            size = 5 + int.from_bytes(flight[3:5], "big")
+            record, flight = flight[:size], flight[size:]
+            if record[0] == APPLICATION:
+                with suppress(InvalidTag):  # what is said behind the handshake has another key
+                    inside = theirs.open(record).replace(certificate_of(EVE), self._shown)
+                    record = ours.seal(inside[:-1], inside[-1])
+            yield record
