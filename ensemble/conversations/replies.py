@@ -11,6 +11,10 @@ reply                from a peer             from a local client
 ``tool-result``      callId, sid, rid        callId, rid, sid
 all others           callId, sid, rid        sid, callId, rid
 ===================  ======================  ======================
+
+Sids and callIds are random, but two askers may count their rids from one.  So where the ask that a rid names and the
+reply both have a callId or a sid, these have to agree; and an error whose callId or sid names an ask with that very rid
+is about that one.
 """
 
 from __future__ import annotations
@@ -134,20 +138,44 @@ class Replies:
         return envelope.rid == ask.rid is not None or envelope.call_id == ask.call_id is not None
 
 
+def match_error(served: Served, envelope: Envelope) -> Ask | None:
+    """Which ask has these keys; of several with one rid that which has the callId or the sid, too."""
+    named = served.calls.get(envelope.call_id) or served.sids.get(envelope.sid)
+    if named is None:
+        return _by_rid(served, envelope)
+    if envelope.rid in (named.rid, *named.earlier):
+        return named
+    found = served.rids.get(envelope.rid)
+    if found is not None and found.asker == named.asker:
+        return found  # whoever has both asks takes it for this one, by its rid, too
+    return _by_rid(served, envelope) or named
+
+
 def _match_bee(served: Served, envelope: Envelope) -> Ask | None:
     chi = envelope.chi
     if chi == "tool-result":
-        return served.calls.get(envelope.call_id) or served.rids.get(envelope.rid) or served.sids.get(envelope.sid)
+        return served.calls.get(envelope.call_id) or _by_rid(served, envelope) or served.sids.get(envelope.sid)
     if chi == "error":
-        return served.rids.get(envelope.rid) or served.calls.get(envelope.call_id) or served.sids.get(envelope.sid)
-    return served.sids.get(envelope.sid) or served.calls.get(envelope.call_id) or served.rids.get(envelope.rid)
+        return match_error(served, envelope)
+    return served.sids.get(envelope.sid) or served.calls.get(envelope.call_id) or _by_rid(served, envelope)
 
 
 def _match_peer(served: Served, envelope: Envelope) -> Ask | None:
     if envelope.chi == "error":
-        return served.rids.get(envelope.rid) or served.calls.get(envelope.call_id) or served.sids.get(envelope.sid)
+        return match_error(served, envelope)
     if served.calls:
         found = served.calls.get(envelope.call_id)
         if found is not None:
             return found
-    return served.sids.get(envelope.sid) or served.rids.get(envelope.rid)
+    return served.sids.get(envelope.sid) or _by_rid(served, envelope)
+
+
+def _by_rid(served: Served, envelope: Envelope) -> Ask | None:
+    """Askers may choose the same rid: where the ask and the reply have other keys these have to agree."""
+    ask = served.rids.get(envelope.rid)
+    if ask is None:
+        return None
+    keys = ((ask.call_id, envelope.call_id), (ask.sid, envelope.sid))
+    own, said = (any(key) for key in zip(*keys, strict=True))
+    shared = [one == other for one, other in keys if one and other]
+    return ask if not (own and said) or (shared and all(shared)) else None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.conversations.desk import ME, Desk, P
+from ensemble.conversations import ToClient
+from ensemble.tone import Qualifier
+from tests.conversations.desk import ME, Desk, Got, P, errors, to as reached
 
 KEYS = {"rid": "r", "callId": "c", "sid": "s"}
 ASKERS = {"rid": "by-rid", "callId": "by-call", "sid": "by-sid"}
@@ -49,3 +51,90 @@ class KeyTests(SynchronousTestCase):
                 for more in ({}, dict.fromkeys(order[:first], "unknown")):
                     [(asker, _)] = self.desk().said("bee", chi, **keys, **more)
                     self.assertEqual(asker, ASKERS[key], (chi, keys, more))
+
+
+class ClashTests(SynchronousTestCase):
+    """Two programs count their rids from one, as the sids and callIds are what is random."""
+
+    def setUp(self) -> None:
+        self.desk = Desk()
+        self.desk.bee("bee", bee=["worker", "forager"], models=["sonnet"], tools=[{"name": "t"}])
+
+    def ask(self, **to: str) -> None:
+        """Each of them a prompt and a call."""
+        for name in ("a", "b"):
+            self.desk.said(name, "prompt", rid="1", sid=f"s-{name}", **to)
+            self.desk.said(name, "tool-call", rid="2", callId=f"c-{name}", toolName="t", **to)
+
+    def answer(self, to: dict[str, str], chi: str, **keys: str) -> list[Got]:
+        return self.desk.heard(P, chi, **keys) if to else self.desk.said("bee", chi, **keys)
+
+    def test_errors(self) -> None:
+        """An error reaches the one it is about and ends what that one asked; the other has its answer after that."""
+        for remote in ({}, {"to": P.full}):
+            for first, second in (("a", "b"), ("b", "a")):
+                self.setUp()
+                self.ask(**remote)
+                for name in (first, second):
+                    asked = self.desk.routes.open_asks
+                    found = self.answer(remote, "error", rid="1", sid=f"s-{name}")
+                    self.assertEqual(reached(found), [name], remote)
+                    found = self.answer(remote, "error", rid="2", callId=f"c-{name}")
+                    self.assertEqual(reached(found), [name], remote)
+                    self.assertEqual(self.desk.routes.open_asks, asked - 2)
+
+    def test_a_call_that_has_no_call_id(self) -> None:
+        """One that has a rid alone does not get the error of another that has that rid and a callId."""
+        self.desk.said("a", "tool-call", rid="1", toolName="t")
+        self.desk.said("b", "tool-call", rid="1", callId="c", toolName="t")
+        self.assertEqual(reached(self.desk.said("bee", "error", rid="1", callId="c")), ["b"])
+        self.assertEqual(reached(self.desk.said("bee", "error", rid="1")), ["a"])
+
+    def test_who_left(self) -> None:
+        """What was for one that is gone is not given to the other."""
+        for remote in ({}, {"to": P.full}):
+            self.setUp()
+            self.ask(**remote)
+            self.desk.left("b")
+            asked = self.desk.routes.open_asks
+            for chi in ("chunk", "error", "finish"):
+                self.assertEqual(self.answer(remote, chi, rid="1", sid="s-b"), [], (chi, remote))
+            for chi in ("tool-info", "error", "tool-result"):
+                self.assertEqual(self.answer(remote, chi, rid="2", callId="c-b"), [], (chi, remote))
+            self.assertEqual(self.desk.routes.open_asks, asked - (not remote))  # the orphan has ended
+            self.assertEqual(reached(self.answer(remote, "finish", rid="1", sid="s-a")), ["a"])
+            self.assertEqual(reached(self.answer(remote, "tool-result", rid="2", callId="c-a")), ["a"])
+
+    def test_who_left_had_asked_something_else(self) -> None:
+        """The same where one said a prompt and the other a call."""
+        for remote in ({}, {"to": P.full}):
+            for gone, left in (("a", "b"), ("b", "a")):
+                self.setUp()
+                self.desk.said("a", "prompt", rid="1", sid="s", **remote)
+                self.desk.said("b", "tool-call", rid="1", callId="c", toolName="t", **remote)
+                self.desk.left(gone)
+                keys = {"a": {"sid": "s"}, "b": {"callId": "c"}}
+                for chi in ("chunk", "error", "finish", "tool-result"):
+                    self.assertEqual(self.answer(remote, chi, rid="1", **keys[gone]), [], (chi, remote))
+                self.assertEqual(reached(self.answer(remote, "error", rid="1", **keys[left])), [left])
+                self.assertEqual(self.desk.routes.open_asks, 0)
+
+    def test_of_one_program(self) -> None:
+        """Where both asks are of one program the rid decides, for it goes by that, too: what it is told has ended."""
+        for remote in ({}, {"to": P.full}):
+            self.setUp()
+            self.desk.said("a", "prompt", rid="1", sid="s", **remote)
+            self.desk.said("a", "prompt", rid="2", sid="t", **remote)
+            self.assertEqual(reached(self.answer(remote, "error", rid="1", sid="t")), ["a"])
+            told = errors(self.desk.lost(P) if remote else self.desk.left("bee"))
+            self.assertEqual([keys for _, _, keys in told], [{"rid": "2", "sid": "t"}])
+
+    def test_what_no_link_took(self) -> None:
+        """A tone that was held in vain is told to the one that said it."""
+        self.desk.said("a", "prompt", rid="1", sid="s-a", to=P.full)
+        self.desk.said("b", "prompt", rid="1", sid="s-b", to=P.full)
+        (held,) = self.desk.lines
+        message = "longer than it takes"
+        self.desk.take(self.desk.routes.undelivered(P, held.line, Qualifier.TONE_TOO_LARGE, message))
+        self.assertEqual([line.client_id for line in self.desk.lines if isinstance(line, ToClient)], ["b"])
+        self.assertEqual(reached(self.desk.heard(P, "finish", sid="s-a")), ["a"])
