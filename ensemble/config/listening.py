@@ -52,8 +52,8 @@ class Listening:
                 f"--listen {description}: a port is a number up to {MAX_PORT}; for instance --listen tls:14731"
             )
         is_ipv6 = scheme.endswith("6")
-        second = "" if is_ipv6 else "".join(bare[1:2])  # what Twisted has there of tcp6 is the backlog
-        host = named.get("interface", second) or ("::" if is_ipv6 else "0.0.0.0")
+        unnamed = "".join(bare[2:3] if is_ipv6 else bare[1:2])  # of tcp6 Twisted has the backlog before it
+        host = named.get("interface", unnamed) or ("::" if is_ipv6 else "0.0.0.0")
         return cls(wire_of(description), host, int(port))
 
 

@@ -20,6 +20,7 @@ class ListeningTests(SynchronousTestCase):
             ("tls:interface=192.0.2.1:65535", "tls", "192.0.2.1", 65535),
             ("tcp:1:192.0.2.1:5", "tcp", "192.0.2.1", 1),
             ("tls6:1:5", "tls", "::", 1),
+            (r"tls6:1:5:\:\:1", "tls", "::1", 1),
             (r"tcp6:1:interface=\:\:1:backlog=5", "tcp", "::1", 1),
         ):
             self.assertEqual(Listening.parse(description), Listening(wire, host, port), description)
