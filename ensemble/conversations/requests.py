@@ -252,6 +252,8 @@ class Requests:
         if kind is Kind.PASSING:
             # Nobody waits for it: with a full book it goes unremembered, for it may be the cancel that makes room.
             ask = book.open(asker, server, kind, envelope, now) if book.has_room(asker) else None
+            if ask is None and self._would_end_anothers(asker, server, envelope):
+                return _KEY_IN_USE
             return Asking(ask, asker, envelope, False)
         held = book.holder(server, kind, envelope)
         if held is not None:
@@ -268,6 +270,12 @@ class Requests:
         if not book.has_room(asker):
             return self._full()
         return Asking(book.open(asker, server, kind, envelope, now), asker, envelope, False)
+
+    def _would_end_anothers(self, asker: Side, server: Side, envelope: Envelope) -> bool:
+        """An error about this tone, which nobody waits for, could only be read as one about somebody else's ask."""
+        held = self._book.holder(server, Kind.PASSING, envelope)
+        mine = self._book.conversation(asker, envelope.sid) is not None
+        return held is not None and held.asker != asker and not mine
 
     def _full(self) -> _Refusal:
         return _CROWDED if self._book.crowded else _FULL

@@ -119,6 +119,17 @@ class ClashTests(SynchronousTestCase):
                 self.assertEqual(reached(self.answer(remote, "error", rid="1", **keys[left])), [left])
                 self.assertEqual(self.desk.routes.open_asks, 0)
 
+    def test_no_other_key(self) -> None:
+        """A tone that has no key but a rid of somebody else is refused, or its error would end what that one asked."""
+        self.desk.said("a", "prompt", rid="1", sid="s", to=P.full)
+        for keys in ({}, {"sid": "s"}):
+            found = errors(self.desk.said("b", "attach", rid="1", to=P.full, **keys))
+            self.assertEqual(found, [("b", "sid.in-use", {"rid": "1", **keys})])
+        self.desk.said("b", "prompt", rid="0", sid="t", to=P.full)
+        self.assertEqual(reached(self.desk.said("b", "cancel", rid="1", sid="t", to=P.full)), [P])
+        self.assertEqual(reached(self.desk.said("a", "attach", rid="1", to=P.full)), [P])
+        self.assertEqual(reached(self.desk.heard(P, "error", rid="1")), ["a"])
+
     def test_of_one_program(self) -> None:
         """Where both asks are of one program the rid decides, for it goes by that, too: what it is told has ended."""
         for remote in ({}, {"to": P.full}):
