@@ -177,9 +177,9 @@ class ThrumClient:
         """
         Send a tone and read what answers it.
 
-        A missing ``rid`` is minted, and a prompt's missing ``sid`` too.  As in the daemon (``docs/delivery.rst``) a key
-        belongs to the first question that has it, until that is answered; but prompts with one ``sid`` are one, and it
-        is theirs: a tool-call that names it is answered by its ``callId`` or ``rid``.
+        A missing ``rid`` is minted, and a prompt's missing ``sid`` and a tool-call's ``callId`` too.  As in the daemon
+        (``docs/delivery.rst``) a key belongs to the first question that has it, until that is answered; but prompts
+        with one ``sid`` are one, and it is theirs: a tool-call that names it is answered by its ``callId`` or ``rid``.
 
         :returns: every tone with its ``sid``, ``callId`` or ``rid``.  Of a prompt the last one is a finish or an error,
             of a tool-call a tool-result or an error, of anything else the first one is.
@@ -190,8 +190,11 @@ class ThrumClient:
         said = dict(tone)
         said.setdefault("rid", self.rid())
         is_prompt = said.get("chi") == "prompt"
+        # Another program may mint this rid in this very millisecond.
         if is_prompt:
             said.setdefault("sid", f"hum-{uuid4().hex[:12]}")
+        elif said.get("chi") == "tool-call":
+            said.setdefault("callId", f"call-{uuid4().hex[:12]}")
         names = ("sid", "callId", "rid") if is_prompt else ("callId", "rid", "sid")  # its answer is found by the first
         fields = [name for name in names if isinstance(said.get(name), str)]
         named = [("prompt" if is_prompt and name == "sid" else name, said[name]) for name in fields]
