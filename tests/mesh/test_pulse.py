@@ -1,4 +1,4 @@
-"""The timer of a link's pings, where it fires late."""
+"""The timer of a link's pings, where it fires late, and where a ping leaves late."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ensemble.protocols import DEADLINES
 IDLE, PATIENCE = DEADLINES.ping_after_seconds, DEADLINES.gone_after_seconds
 
 
-class LateTests(SynchronousTestCase):
-    """The process was stopped, the machine slept, or something took long."""
+class PulseTestCase(SynchronousTestCase):
+    """A link on which nothing is heard, and whose wire takes what is said at once."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -31,6 +31,13 @@ class LateTests(SynchronousTestCase):
             lambda: None,
             DEADLINES,
         )
+
+
+class LateTests(PulseTestCase):
+    """The process was stopped, the machine slept, or something took long."""
+
+    def setUp(self) -> None:
+        super().setUp()
         self.clock.pump([1.0] * int(IDLE + PATIENCE - 1))
         self.assertEqual([tone["chi"] for tone in self.said], ["ping"])
 
@@ -84,3 +91,21 @@ class LateTests(SynchronousTestCase):
         self.clock.callLater(5, self.pulse.stop)
         self.clock.advance(10)
         self.assertEqual((self.gone, self.clock.getDelayedCalls()), ([], []))
+
+
+class FullWireTests(PulseTestCase):
+    """The wire has a ping, and cannot send it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pulse.wire_full()
+        self.clock.pump([1.0] * int(IDLE + PATIENCE + 1))
+        self.assertEqual([tone["chi"] for tone in self.said], ["ping"])
+
+    def test_drained(self) -> None:
+        """The peer is asked when the ping leaves: our patience counts from then."""
+        self.pulse.wire_drained()
+        self.clock.pump([1.0] * int(PATIENCE - 1))
+        self.assertEqual(self.gone, [])
+        self.clock.advance(1)
+        self.assertEqual(self.gone, [f"no answer to a ping within {PATIENCE:.1f} s"])
