@@ -142,6 +142,15 @@ class FailureTests(DiallerTestCase):
             (line,) = [formatEvent(event) for event in events if "hint" in event]
             self.assertEqual(line.partition(";")[0].count(hint), 1, line)
 
+    def test_bug_in_a_dial(self) -> None:
+        """What no network fails with reaches the log with its traceback, and the peer is dialled again."""
+        self.net.refusal = ZeroDivisionError("a bug")
+        self.dialler.set_peers([self.row("tcp:b.test:1")])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.net.hosts["b.test"] = self.other
+        self.world.advance(10)
+        self.assertTrue(self.me.linked(self.other.me))
+
     def test_what_failed_before_a_link(self) -> None:
         """The same cause again and again is one line in the log; after a link in between it is news."""
         self.dialler.set_peers([self.row("tcp:b.test:1")])
