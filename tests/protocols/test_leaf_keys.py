@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import crypto
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.protocols.tls_sessions import RSA_BITS, RSA_EXPONENT, _is_cheap
+from ensemble.protocols.tls_sessions import RSA_BITS, RSA_EXPONENT, _anybody, _is_cheap
+from tests.protocols.tls_peers import Credential
 
 RSA = bytes.fromhex("300d06092a864886f70d0101010500")  # RFC 8017 A.1: any signature of RSA
+CURVE = bytes.fromhex("06082a8648ce3d030107")  # P-256 by its name (RFC 5480)
 PSS = bytes.fromhex("300b06092a864886f70d01010a")  # with PSS alone, of any kind
 
 
@@ -38,3 +42,11 @@ class LeafKeyTests(SynchronousTestCase):
         self.assertTrue(_is_cheap(crypto.PKey.from_cryptography_key(ed448.Ed448PrivateKey.generate().public_key())))
         numbers = dsa.DSAPublicNumbers(5, dsa.DSAParameterNumbers(2**1023 + 1, 2**159 + 1, 2))
         self.assertFalse(_is_cheap(crypto.PKey.from_cryptography_key(numbers.public_key())))
+
+    def test_that_nobody_can_use(self) -> None:
+        """A certificate whose key OpenSSL cannot read ends its handshake, and is no bug of ours."""
+        known = Credential.ecdsa().certificate.public_bytes(Encoding.DER)
+        self.assertEqual(known.count(CURVE), 1)
+        shown = crypto.load_certificate(crypto.FILETYPE_ASN1, known.replace(CURVE, CURVE[:-1] + b"\x77"))
+        nobody: Any = None
+        self.assertIs(_anybody(nobody, shown, 0, 0, 1), False)
