@@ -47,6 +47,14 @@ class PeersTests(CommandTestCase):
             self.call("peers").out,
         )
 
+    def test_keys_that_changed(self) -> None:
+        """Who goes on as another is said of both: of the one that has a row, and of its heir."""
+        old, heir = linked(heir=ALPHA.full), linked(id=ALPHA.full, heir_of=BETA.full)
+        self.serve_control(peers={"ok": True, "peers": [old, heir]})
+        _, first, second = self.call("peers").out.splitlines()
+        self.assertTrue(first.endswith(f"goes on as {ALPHA.full}"), first)
+        self.assertTrue(second.endswith(f"has the row of {BETA.full}"), second)
+
     def test_away(self) -> None:
         """Why a peer is away is said, and when it is dialled again, unless a dial has failed since."""
         away = {"id": ALPHA.full, "state": "dialling", "hints": [HINT], "lost": "cut off", "lost_s": 75.2}
