@@ -263,7 +263,6 @@ class Peer:
                 self._execute(self._todo.popleft())
         finally:
             self._doing = False
-            self._owner.links_changed()
         self._arm()
 
     def _execute(self, action: Action[Link]) -> None:
@@ -291,6 +290,7 @@ class Peer:
 
     def _write_on(self, link: Link | None) -> None:
         self.writing = link
+        self._owner.links_changed()
         if link is None:
             return
         if self.waits:

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from ensemble.identity import HumdId
 from ensemble.mesh import Ensemble, Policy, Tap, ensemble as ensemble_module
 from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.protocols import Level
@@ -89,6 +90,20 @@ class GossipTests(SynchronousTestCase):
         tap = late.subscribe()
         self.a.broadcast(self.news(3))
         self.assertEqual([self.heard(each) for each in (*self.taps[:2], tap)], [[1], [1, 2, 3], [3]])
+
+    def test_parted_from_as_it_comes(self) -> None:
+        """A peer that is removed by whoever was told that it came is named as soon as its loss is told."""
+        late = self.world.humd()
+        missed: list[tuple[bool, list[HumdId]]] = []
+
+        def told(peer: HumdId, up: bool) -> None:
+            if up:
+                self.a.remove_peer(peer)
+            missed.append((up, self.a.broadcast(self.news(1), [peer])))
+
+        self.a.watch(told)
+        self.world.link(self.a, late)
+        self.assertEqual(missed, [(True, []), (False, [late.me])])
 
     def test_a_replaced_link(self) -> None:
         """Who links anew gets what follows, over the newer link, be it to all or to some."""

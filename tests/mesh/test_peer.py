@@ -124,6 +124,14 @@ class ManyLinksTests(SynchronousTestCase):
         self.world.advance(60)
         self.assertEqual((self.a.peers(), self.diary.told[:2]), ([], [("up",), ("lost",)]))
 
+    def test_who_is_told_after_them(self) -> None:
+        """Where somebody parts from a peer as it comes, whoever is told next hears that it came, then that it went."""
+        told: list[bool] = []
+        self.a.watch(lambda peer, up: self.a.remove_peer(peer) if up else None)
+        self.a.watch(lambda _, up: told.append(up))
+        self.world.link(self.a, self.b)
+        self.assertEqual(told, [True, False])
+
     def test_other_dials_without_proofs(self) -> None:
         """A dial of ours is dropped for a link of a peer that knows no goodbye, but not for another dial of ours."""
         for dials in (False, True):

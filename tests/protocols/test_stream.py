@@ -183,6 +183,7 @@ class ReadingTests(StreamWireCase):
         wire.write([b"goodbye"])
         self.assertEqual(self.transport.value(), b"goodbye\n")
         wire.resume()
+        self.assertEqual(self.transport.producerState, "paused")  # whatever else wants it read
         wire.pauseProducing()
         self.assertNoTimers()
         wire.close()
