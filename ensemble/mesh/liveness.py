@@ -144,7 +144,6 @@ class Liveness:
     def resumed_reading(self, now: float) -> None:
         """We read it again.  Its silence counts from now, that after an unanswered ping too."""
         if self._paused is not None:
-            self._look()
             self._paused = None
             self._life = now
             if self._left is not None:

@@ -39,7 +39,7 @@ class LimitsTests(SynchronousTestCase):
     def test_refusals(self) -> None:
         """What cannot be read says what is wanted: the near names, a number, the range."""
         for text, told in (
-            ("pending_link=4", "there is pending_links"),
+            ("pending_dial=4", "there is pending_dials"),
             ("nothing=4", "peer_queue_bytes, peer_hold_bytes"),
             ("", "no limit ''"),
             ("pending_links", "a whole number of links, as in pending_links=256"),

@@ -258,6 +258,13 @@ class DeadTests(LineageTestCase):
                 self.learn(death)
                 self.let_in()
 
+    def test_why(self) -> None:
+        """A revoked key is said to be that, though its heir has linked; else its owner would look at the row."""
+        self.learn(succeed(OLD, NEW, 1))
+        self.proven.add(NEW.humd_id())
+        self.learn(revoke(OLD, 1))
+        self.assertEqual(self.policy().barred, {OLD.humd_id(): "its key was revoked"})
+
     def test_before_it_linked(self) -> None:
         """Where the heir died before it ever linked, the row says what it said before."""
         self.learn(succeed(OLD, NEW, 1))

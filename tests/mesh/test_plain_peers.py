@@ -54,6 +54,17 @@ class PlainPeerTests(SynchronousTestCase):
             self.assertEqual((peer.heard, peer.lost is None), ([], False))
         self.assertEqual(humd.peers(), [])
 
+    def test_nothing_is_kept_of_them(self) -> None:
+        """Of those who come and are refused, and of those who come and go, nothing stays behind."""
+        humd = self.ensemble(Level.SIGNED)
+        for signed in (False, True):
+            peer = PlainPeer(self.world, humd)
+            peer.say(peer.hello(signed=signed))
+            peer.wire.close()
+            self.world.settle()
+        reception = humd._reception
+        self.assertEqual((len(reception), reception._links, reception._waiting), (0, {}, {}))
+
     def test_first_tone_before_the_hello(self) -> None:
         """The existing daemon writes its first tone before its hello: it is handled once the peer is in."""
         humd = self.ensemble(Level.OPEN)

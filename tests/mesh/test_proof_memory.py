@@ -329,6 +329,14 @@ class SqliteTests(Promises, SqliteCase):
         self.path.write_bytes(content)
         self.assertUnusable("move it away")
 
+    def test_damaged_elsewhere(self) -> None:
+        """So is one in which all that we want can be read: what is written there next may be lost."""
+        self.reopened().close()
+        content = bytearray(self.path.read_bytes())
+        content[36:40] = b"\0\0\0\7"  # pages that are free, as its head says
+        self.path.write_bytes(content)
+        self.assertUnusable("move it away")
+
     def test_of_a_newer_version(self) -> None:
         """A file of a newer humd is not touched."""
         db = sqlite3.connect(self.path)

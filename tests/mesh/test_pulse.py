@@ -1,4 +1,4 @@
-"""The timer of a link's pings, where it fires late, and where a ping leaves late."""
+"""The pings of a link: those that are due, where the timer fires late or the ping leaves late, and those of a probe."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ensemble.mesh.pulse import Pulse
+from ensemble.mesh.pulse import ASK_AGAIN_SECONDS, Pulse
 from ensemble.protocols import DEADLINES
+from ensemble.tone import Envelope
 
 IDLE, PATIENCE = DEADLINES.ping_after_seconds, DEADLINES.gone_after_seconds
 
@@ -109,3 +110,40 @@ class FullWireTests(PulseTestCase):
         self.assertEqual(self.gone, [])
         self.clock.advance(1)
         self.assertEqual(self.gone, [f"no answer to a ping within {PATIENCE:.1f} s"])
+
+
+class ProbeTests(PulseTestCase):
+    """Somebody wants to know how far the peer is."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock.advance(5)
+        self.probe = self.pulse.probe()
+
+    def answer(self, ping: int) -> None:
+        self.pulse.ponged(Envelope(chi="pong", rid=self.said[ping]["rid"]))
+
+    def test_round_trip(self) -> None:
+        """It is counted from the ping, and no pong that nobody asked for changes it."""
+        self.clock.advance(0.25)
+        self.answer(0)
+        self.successResultOf(self.probe)
+        self.clock.advance(1)
+        for rid in (None, self.said[0]["rid"]):
+            self.pulse.ponged(Envelope(chi="pong", rid=rid))
+            self.assertEqual(self.pulse.round_trip, 0.25)
+
+    def test_asked_again(self) -> None:
+        """Who asks a little later waits for the same pong; where that stays out the next who asks has another sent."""
+        self.clock.advance(ASK_AGAIN_SECONDS - 0.5)
+        probes = [self.probe, self.pulse.probe()]
+        self.assertEqual(len(self.said), 1)
+        self.clock.advance(0.5)
+        probes.append(self.pulse.probe())
+        self.assertEqual(len(self.said), 2)
+        self.answer(0)
+        for probe in probes:
+            self.assertNoResult(probe)
+        self.answer(1)
+        for probe in probes:
+            self.successResultOf(probe)
