@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ensemble.protocols.tls_sessions import KEY_UPDATES
 from tests.protocols.test_tls_wire import TlsWireCase
 from tests.protocols.tls_peers import ALICE, Credential, Sessions
 from tests.protocols.tls_sealing import HANDSHAKE, KEY_UPDATE, SealingSession
@@ -42,3 +43,14 @@ class AmidTests(TlsWireCase):
         self.wire.write([b"goodbye"])
         self.wire.close()
         self.assertEqual((self.finish(), self.far.told), (b"goodbye\n", True))
+
+    def test_cut_meanwhile(self) -> None:
+        """Who is told of too many key updates may say a last line though another has begun: it is lost, and no bug."""
+        self.finish()
+        sealer = self.far.sealer
+        assert sealer is not None
+        sealer.next_key()
+        updates = b"".join(sealer.key_update() for _ in range(KEY_UPDATES))
+        self.patch(self.sink, "line_refused", lambda error: self.wire.write([b"goodbye"]))
+        self.wire.dataReceived(updates + sealer.seal(KEY_UPDATE[:4], HANDSHAKE))
+        self.assertEqual((self.socket.taken(), self.socket.disconnected), (b"", True))
