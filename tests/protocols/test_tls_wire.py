@@ -269,6 +269,14 @@ class TlsWireTests(TlsWireCase):
         self.end()
         self.assertEqual((self.sink.lines, self.sink.clean), ([], False))
 
+    def test_more_behind_its_end(self) -> None:
+        """What comes behind the other's end is nothing to us, and leaves no timer of ours behind."""
+        self.start()
+        self.wire.dataReceived(self.alice.close())
+        self.wire.dataReceived(b"more")
+        self.end()
+        self.assertEqual((self.sink.lines, self.sink.clean), ([], True))
+
     def test_never_read(self) -> None:
         """Nor does a peer that ended, and takes nothing of what waits, stay for longer; nothing is sealed for it."""
         self.start()
