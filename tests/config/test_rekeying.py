@@ -128,6 +128,9 @@ class RotationTests(RekeyingTestCase):
             with alone(self.state):
                 remove_seeds(self.key_file)  # somebody is at them
             self.assertTrue(all(path.exists() for path in left))
+            if call == self.finish:  # under the lock, and with a key there, nobody makes one
+                for path in left:
+                    os.utime(path)
             call()
             self.assertEqual(list(self.state.glob(".*")), [])
 
@@ -135,7 +138,7 @@ class RotationTests(RekeyingTestCase):
         """Where others could put files of theirs nothing is signed, as the daemon would not start there."""
         for mode in (0o770, 0o1770):
             self.state.chmod(mode)
-            for step in (self.begin, self.finish):
+            for step in (self.begin, self.finish, lambda: revoke_own(self.key_file, self.state, NOW)):
                 self.refused(step, "others can write to the state dir", f"chmod go-w {shlex.quote(str(self.state))}")
         self.assertEqual(list(self.state.iterdir()), [self.key_file])
         self.state.chmod(0o700)

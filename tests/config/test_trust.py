@@ -99,7 +99,7 @@ class RowTests(SynchronousTestCase):
 
     def test_only_these(self) -> None:
         """With ``only`` the hints given are all there are, also where they are none."""
-        self.assertEqual(self.hints(["tcp:h:1", OLD, PLACE, 7], PLACE, NEW, only=True), [NEW, PLACE])
+        self.assertEqual(self.hints([7, "tcp:h:1", OLD, PLACE], PLACE, NEW, only=True), [NEW, PLACE])
         self.assertEqual(self.hints(["tcp:h:1"], only=True), [])
 
     def test_fields(self) -> None:
@@ -154,6 +154,11 @@ class RowTests(SynchronousTestCase):
         after = json.loads(trusted(before, Trust(peer=ME, alias="a")))["peers"]
         self.assertEqual(after, [{**row, "alias": "a"}, {"humd_id": YOU.full}, row, row])
         self.assertEqual(untrusted(before, ME), text_of({"humd_id": YOU.full}))
+
+    def test_nothing_to_remove(self) -> None:
+        """A file without rows stays as it is."""
+        for before in ("{}", '{"peers": []}', '{"note": 7}\n'):
+            self.assertEqual(untrusted(before, ME), before)
 
     def test_row_that_is_skipped(self) -> None:
         """A row that cannot be used is not silently brought to life: it is named, and can be removed."""
