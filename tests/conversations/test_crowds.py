@@ -126,6 +126,18 @@ class SizeTests(SynchronousTestCase):
         self.assertEqual(Ask(P, Q, Kind.PROMPT, "abc", None, "d").measure(), 4)
         self.assertEqual(Ask(P, Q, Kind.PROMPT, "abc", "aé", "").measure(), 19)
 
+    def test_short_names(self) -> None:
+        """Who has many asks open holds much, however short their names are: there is no more room for it."""
+        book = AskBook(Counter())
+        asks_of = {P: SHARE // OVERHEAD, Q: SHARE // OVERHEAD // 2}
+        for asker, count in asks_of.items():
+            for number in range(count):
+                book.open(asker, "w", Kind.CALL, Envelope(chi="tool-call", raw_call_id=f"{asker.short}{number}"), 0.0)
+        for number in range(MAX_BYTES // (8 * LONG)):
+            long = Envelope(chi="tool-call", raw_call_id=f"{number}{WIDE}"[:LONG])
+            book.open(stranger(number), "w", Kind.CALL, long, 0.0)
+        self.assertEqual((book.has_room(P), book.has_room(Q)), (False, True))
+
     def test_little_ones(self) -> None:
         """Of many who hold little each keeps its latest, and one look makes room for long."""
         book = AskBook(Counter())

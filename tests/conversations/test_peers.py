@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ensemble.conversations import Side, ToClient
-from ensemble.tone import REPLIES, peek
+from ensemble.tone import REPLIES, Envelope, peek
 from tests.conversations.desk import ME, DeskTestCase, P, Q, errors, line_of, to
 
 
@@ -81,6 +81,12 @@ class RouteTests(DeskTestCase):
         self.desk.left("b")
         self.assertEqual(self.desk.waiting, {P: False})
         self.assertFalse(self.desk.routes.waiting_on(Q))
+
+    def test_waiting_for_what_is_no_tone(self) -> None:
+        """Where a part of the answer is garbled nobody waits any more, and that is known at once."""
+        self.desk.said("c", "prompt", rid="r", sid="s", to=P.full)
+        self.desk.take(self.desk.routes.garbled(P, Envelope(chi="chunk", sid="s"), "it ends too early"))
+        self.assertEqual(self.desk.waiting, {P: False})
 
     def test_nobody_waits_after_a_cancel(self) -> None:
         """A tone of a known chi that no answer belongs to leaves nobody waiting."""
