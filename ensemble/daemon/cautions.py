@@ -56,4 +56,4 @@ def in_the_open(address: str) -> bool:
         ip = ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    return not (ip.is_loopback or ip.is_private or ip.is_link_local)
+    return not ip.is_private  # as loopback and link-local ones are

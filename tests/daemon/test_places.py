@@ -138,6 +138,7 @@ class BeesFileTests(HumdTestCase):
         (self.path / "x").touch()
         with capturedLogs() as events:
             self.bees.startService()
+            self.assertEqual(len(events), 1)
             self.roster.register("c", NestlingManifest("bee"))
             self.reactor.advance(DEBOUNCE_SECONDS)
         self.assertEqual(len(events), 1)

@@ -178,7 +178,7 @@ class CautionTests(HumdTestCase):
 
     def test_addresses(self) -> None:
         """Loopback, private and link-local addresses are ours to trust; the rest of the world is not."""
-        for address in ("127.0.0.1", "::1", "10.1.2.3", "192.168.1.1", "fd00::1", "fe80::1%eth0", "", "memory"):
+        for address in ("127.0.0.1", "::1", "10.1.2.3", "169.254.1.1", "fd00::1", "fe80::1%eth0", "", "memory"):
             self.assertFalse(in_the_open(address), address)
         for address in ("8.8.8.8", "2606:4700::1111", "100.64.0.1"):
             self.assertTrue(in_the_open(address), address)

@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.application.service import Application, IServiceMaker
 from twisted.internet import reactor
-from twisted.logger import ILogObserver
+from twisted.logger import ILogObserver, Logger
 from twisted.plugin import getPlugins
 from twisted.python.components import Componentized
 from twisted.trial.unittest import SynchronousTestCase
@@ -84,6 +84,8 @@ class OptionTests(TapTestCase):
         self.assertEqual(settings.listen, ("tcp:1:interface=127.0.0.1", "tcp6:2"))
         self.assertEqual(settings.advertise[0], "tcp:a:1")
         self.assertEqual((settings.level, settings.admit_any, settings.max_tone), (Level.SIGNED, True, 65536))
+        for edge in (4096, 67108864):
+            self.assertEqual(self.parse("--max-tone", str(edge))["max-tone"], edge)
 
     def test_relative_paths(self) -> None:
         """A relative path means what it meant to who typed it, wherever the daemon goes later."""
@@ -97,6 +99,19 @@ class OptionTests(TapTestCase):
         self.assertEqual(error.code, 0)
         for one in Limits.about():
             self.assertIn(f"{one.name}={one.default}\n    {one.unit}, {one.least} to {one.most}: ", self.out.getvalue())
+
+    def test_commands_in_the_log(self) -> None:
+        """A command that the log tells to run leads to this daemon, where ``ensemble`` alone would look elsewhere."""
+        folder = os.path.join(self.home, "elsewhere")
+        for words, told in (
+            ((), "`ensemble peers`"),
+            (("--state-dir", folder), f"`ensemble peers --state-dir {folder}`"),
+        ):
+            service = self.service(*words, nodaemon=True)
+            self.assertEqual(service._settings.told("see `ensemble peers`"), f"see {told}")
+            assert service._observer is not None
+            Logger(observer=service._observer).info("{cause}", cause="see `ensemble peers`")
+            self.assertIn(f"see {told}", self.out.getvalue())
 
     def test_version(self) -> None:
         """``--version`` says ours and that of thrum."""
@@ -134,6 +149,8 @@ class OptionTests(TapTestCase):
             (["--max-tone", "1"], "4096"),
             (["--max-tone", "9" * 30], "67108864"),
             (["--max-tone", "many"], "4096"),
+            (["--max-tone", "4095"], "4096"),
+            (["--max-tone", "\u0664" * 4], "4096"),
             (["--max-tone", "67108864", "--limit", "unfinished_lines_bytes=16777216"], "raise that, too"),
             (["--limit", "thrum_max_tone_bytes=67108865"], "raise that, too"),
             (["--limit", "pending_link=4"], "there is pending_links"),
