@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from ensemble.command import checks
+from ensemble.command.control import NoDaemon
 from ensemble.command.findings import Grade
 from ensemble.command.outcome import BAD_USAGE, FAILED, NO_DAEMON, OK
 from ensemble.command.unit import unit_path
-from ensemble.config import begin_rotation, finish_rotation, keep_revocation
-from ensemble.identity import HumdKey, load, revoke, succeed
+from ensemble.config import begin_rotation, finish_rotation, keep_revocation, old_key_file
+from ensemble.identity import HumdKey, certificate_of, fingerprint, load, revoke, succeed
 from ensemble.tone import write_document
 from tests.command.calling import ALPHA, BETA, CommandTestCase, FakeSocket
 
@@ -48,10 +50,10 @@ class RotateTests(RekeyTestCase):
         """The same as one document."""
         self.runs()
         said = self.call("rotate", "--json").document
-        self.assertEqual((said["old"], said["daemon"]), (self.me.full, True))
+        self.assertEqual((said["ok"], said["old"], said["daemon"]), (True, self.me.full, True))
         self.assertEqual((said["told"], said["deaf"]), ([ALPHA.full], [BETA.full]))
         done = self.call("rotate", "--finish", "--json").document
-        self.assertEqual((done["new"], done["restart"]), (said["new"], True))
+        self.assertEqual((done["ok"], done["new"], done["restart"]), (True, said["new"], True))
         self.assertEqual(load(self.key).humd_id().full, said["new"])
 
     def test_silent(self) -> None:
@@ -101,8 +103,19 @@ class RotateTests(RekeyTestCase):
         self.assertIn("nobody, for no humd with these files answers", self.call("rotate").out)
         self.assertIs(self.call("rotate", "--json").document["daemon"], False)
         said = self.call("rotate", "--finish").out
-        self.assertIn("start the humd", said)
+        new, kept = load(self.key), old_key_file(self.key, self.me)
+        pin = f"tls-fp:{fingerprint(certificate_of(new))}"
+        self.assertRegex(said, rf"new id +{new.humd_id()}\ncertificate +{pin}\nold key +kept as {kept}\n")
+        self.assertIn("  start the humd", said)
         self.assertIn("destroy the old key", said)
+
+    def test_daemon_that_ends_meanwhile(self) -> None:
+        """One that is gone by the time that it is to be told is as none: it tells when it runs again."""
+        self.runs()
+        with mock.patch("ensemble.command.rekey.ask_daemon", side_effect=NoDaemon("gone")):
+            said = self.call("rotate")
+        self.assertEqual((said.status, said.err), (OK, ""))
+        self.assertIn("it tells everybody when it runs", said.out)
 
     def test_restart_first(self) -> None:
         """Between finish and restart nothing new is begun."""

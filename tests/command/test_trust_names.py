@@ -60,7 +60,8 @@ class HeirTests(TrustTestCase):
         self.heir = f"{ALPHA.full} is the heir of {BETA.full} (ay), which has the row; "
 
     def knows(self, *rows: dict[str, Any]) -> None:
-        self.serve_control(reload=self.took(), peers={"ok": True, "peers": [*rows, {"id": "x", "heir": "y"}]})
+        nonsense = [{"id": "x", "heir": "y"}, {"id": "x", "heir": BETA.full}]
+        self.serve_control(reload=self.took(), peers={"ok": True, "peers": [*rows, *nonsense]})
 
     def test_trust(self) -> None:
         """An heir is not called a stranger, nor its alias taken: what gives it the row is shown."""
@@ -70,6 +71,13 @@ class HeirTests(TrustTestCase):
             said = self.call("trust", *words)
             mend = f"to give it the row, ask its owner; when it has finished: {self.line}"
             self.assertEqual((said.status, said.err), (1, f"ensemble: {self.heir}{mend}\n"))
+
+    def test_trust_without_a_mend(self) -> None:
+        """Where the daemon does not say what gives it the row, the usual line does."""
+        self.knows(linked(alias="ay", heir=ALPHA.full))
+        line = f"`ensemble untrust {BETA.full} && ensemble trust {ALPHA.full}`"
+        said = self.call("trust", ALPHA.short)
+        self.assertEqual((said.status, said.err), (1, f"ensemble: {self.heir}to give it the row, {line}\n"))
 
     def test_untrust(self) -> None:
         """What ends the trust in an heir is the end of the row that it has."""
