@@ -212,12 +212,14 @@ class DoctorTests(CommandTestCase):
 
     def test_own_hints(self) -> None:
         """The own hints are tried; one that does not answer is worth a look."""
-        self.healthy(listening=[f"tls-fp:{'ab' * 32}", "tcp:127.0.0.1:1", "tcp:192.0.2.1:1", "udp:192.0.2.1:1"])
+        far = ["tcp:192.0.2.1:1", "udp:192.0.2.1:1", "tcp:192.0.2.2:1"]
+        self.healthy(listening=[f"tls-fp:{'ab' * 32}", "tcp:127.0.0.1:1", *far])
         self.unreachable[("192.0.2.1", 1)] = ConnectionRefusedError(111, "Connection refused")
         found = [each for each in self.checks(expect=0) if each["check"] == "listening"]
-        self.assertEqual([each["grade"] for each in found], ["ok", "warn", "ok"])
+        self.assertEqual([each["grade"] for each in found], ["ok", "warn", "ok", "ok"])
         self.assertIn("(for this machine only)", found[0]["what"])
         self.assertIn("connection refused", found[1]["what"])
+        self.assertEqual([each["what"] for each in found[2:]], far[1:])
 
     def test_lets_anybody_in(self) -> None:
         """A humd that others reach, and that lets in anybody as whom they say they are, is worth a look."""
@@ -243,6 +245,12 @@ class DoctorTests(CommandTestCase):
         self.assertEqual([each["check"] for each in found], ["peers file"])
         self.assertIn("(1 row differs)", found[0]["what"])
         self.assertIn("reload", found[0]["mend"])
+
+    def test_file_of_another(self) -> None:
+        """A file that the humd does not read says nothing of what it has not read."""
+        self.healthy(linked(), peers_file="/other/peers.json")
+        self.write_peers({"humd_id": BETA.full, "hints": ["tcp:192.0.2.3:1"]})
+        self.assertEqual([each for each in self.checks(expect=0) if "differs" in each["what"]], [])
 
     def test_any_change_that_was_not_read(self) -> None:
         """Whatever a row says anew has to be read; an alias that an heir has meanwhile is none."""
