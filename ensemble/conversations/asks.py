@@ -341,13 +341,17 @@ def _claim(table: dict[str | None, Ask], key: str | None, ask: Ask) -> bool:
 
 
 def _claim_sid(table: dict[str | None, Ask], sid: str | None, ask: Ask) -> bool:
-    """As `_claim`; but a prompt takes the sid from its asker's own calls, and only a prompt from somebody else."""
+    """
+    As `_claim`; but a prompt takes the sid from its asker's own calls, and only a prompt from somebody else.
+
+    An open prompt of its own asker it has joined, or there is none: see `AskBook.holder`.
+    """
     if not sid:
         return False
     held = table.get(sid)
     if held is not None:
         if held.asker == ask.asker:
-            free = not held.open or (ask.kind is Kind.PROMPT and held.kind is not Kind.PROMPT)
+            free = not held.open or ask.kind is Kind.PROMPT
         else:
             # Late words for one asker must not find the tone of another that merely mentions the sid.
             free = not held.open and ask.kind is Kind.PROMPT

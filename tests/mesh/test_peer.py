@@ -368,6 +368,14 @@ class PingTests(SynchronousTestCase):
         self.failureResultOf(probe, LinkRefused)
         self.failureResultOf(link.probe(), LinkRefused)
 
+    def test_a_probe_behind_our_goodbye(self) -> None:
+        """A link that we are leaving cannot be probed: nobody waits until it is gone to hear that."""
+        self.world.link(self.a, self.b)
+        link = self.a.link_to(self.b.me)
+        assert link is not None
+        link.say_goodbye(GoodbyeReason.LIMIT)
+        self.failureResultOf(link.probe(), LinkRefused)
+
     def test_the_other_side_is_gone(self) -> None:
         """A link that the peer cut takes no tone, and says so; nor can it be probed."""
         joined = self.world.link(self.a, self.b)

@@ -311,6 +311,21 @@ class HelloTests(RekeyTestCase):
         self.assertEqual(self.linked(), [])
         self.assertEqual((self.count("forged"), self.count("learned")), (1, 0))
 
+    def test_forged_in_between(self) -> None:
+        """Behind a wrong signature nothing is looked at: whoever has one has cost us enough."""
+        good = succeed(self.old, self.new, 1)
+        forged = Succession(good.old_key, self.thief.public, 1, good.old_signature, good.new_signature)
+        self.peer.rules.learn([forged, good])
+        self.assertEqual((self.count("forged"), self.count("learned")), (1, 0))
+
+    def test_key_that_has_become_ours(self) -> None:
+        """Where a row's id goes on as us its row is to go, and none is to be made for us."""
+        line = f"`ensemble untrust {self.old.humd_id().full}`"
+        me = self.ensemble_of(self.new)
+        me.judge_again(Policy(Level.PROVEN, admit_any=False, known=[KnownPeer(self.old.humd_id())]))
+        me.rules.learn([succeed(self.old, self.new, 1)])
+        self.assertTrue(me.rules.mend(self.old.humd_id()).endswith(line))
+
     def test_leaf(self) -> None:
         """A certificate may say hello once it is known to be that of an heir who is followed, and while it is alive."""
         self.rows()
