@@ -14,12 +14,14 @@ class Diary:
 
     def __init__(self, ensemble: Ensemble) -> None:
         self.told: list[tuple[Any, ...]] = []
+        self.senders: list[object] = []
         self.losses: list[tuple[HumdId, str]] = []
         self.on_lost: Any = lambda peer: None
         ensemble.listener = self
 
     def tone_arrived(self, peer: HumdId, envelope: Envelope, line: bytes) -> None:
         self.told.append(("tone", envelope.rid))
+        self.senders.append(envelope.sender)
 
     def garbled(self, peer: HumdId, envelope: Envelope, cause: str) -> None:
         self.told.append(("garbled", envelope.chi, envelope.sid, cause))

@@ -110,19 +110,13 @@ class LinkTests(SynchronousTestCase):
         """A routed tone arrives once, `from` and `to` in full whatever the caller wrote, all else untouched."""
         self.world.link(self.a, self.b)
         tap = self.b.subscribe()
-        self.a.route({"chi": "prompt", "rid": "p1", "to": self.b.me.digest.hex(), "content": "Hello, peer.", "x": [1]})
-        self.world.settle()
-        self.assertEqual(
-            self.successResultOf(tap.get()),
-            {
-                "chi": "prompt",
-                "rid": "p1",
-                "to": self.b.me.full,
-                "from": self.a.me.full,
-                "content": "Hello, peer.",
-                "x": [1],
-            },
-        )
+        tone = {"chi": "prompt", "rid": "p1", "content": "Hello, peer.", "x": [1]}
+        full = {"from": self.a.me.full, "to": self.b.me.full}
+        bare = self.b.me.digest.hex()
+        for said in ({"to": bare}, {"to": bare, "from": full["from"]}, {"to": full["to"], "from": full["to"]}, full):
+            self.a.route({**tone, **said})
+            self.world.settle()
+            self.assertEqual(self.successResultOf(tap.get()), {**tone, **full})
         self.assertNoResult(tap.get())
 
     def test_route_has_three_errors(self) -> None:

@@ -9,6 +9,7 @@ from ensemble.identity import Role
 from ensemble.mesh import inbound
 from ensemble.testing import World
 from ensemble.tone import Salvaged
+from tests.mesh.diary import Diary
 from tests.mesh.plain_peer import PlainPeer
 
 
@@ -35,10 +36,12 @@ class WhoseToneTests(SynchronousTestCase):
         self.assertNoResult(self.tap.get())
 
     def test_names_and_nothing_become_the_peer(self) -> None:
-        """An absent `from`, or a bee's name there, becomes the link's proven id."""
+        """An absent `from`, or a bee's name there, becomes the link's proven id, in the line and in its envelope."""
+        diary = Diary(self.a)
         for said in ({}, {"from": "opencode"}, {"from": None}, {"from": self.peer.id.digest.hex()}):
             self.peer.say({"chi": "perf-mark", **said})
             self.assertEqual(self.successResultOf(self.tap.get())["from"], self.peer.id.full)
+            self.assertEqual(diary.senders.pop(), self.peer.id.full)
 
     def test_ids_of_bees(self) -> None:
         """The id of a bee in `from` is a name like any other: no humd is forged by it.  Nor is one in `to` ours."""

@@ -251,6 +251,30 @@ class NamesTests(SynchronousTestCase):
         gc.collect()
         self.assertEqual((list(self.threads.busy), kept()), (["h0.test"], None))
 
+    def test_nothing_is_kept_of_what_was_answered(self) -> None:
+        """Nor of one that whoever was told first has given up, and who asked that is told nothing."""
+        told: list[str] = []
+
+        class Receiver:
+            resolutionBegan = addressResolved = staticmethod(lambda _: None)
+
+            def __init__(self, name: str) -> None:
+                self.name = name
+
+            def resolutionComplete(self) -> None:
+                told.append(self.name)
+                second.cancel()
+
+        names = Names(self.reactor)
+        first, second = (Question(names, "alice", "h0.test", 1, Receiver(name)) for name in ("first", "second"))
+        kept = ref(first)
+        for question in (first, second):
+            names.ask(question)
+        self.threads.answer("h0.test", "192.0.2.7")
+        del question, first
+        gc.collect()
+        self.assertEqual((told, kept()), (["first"], None))
+
     def test_many_addresses(self) -> None:
         """Of a name with a thousand addresses some are dialled."""
         (dial,) = self.dial(self.alice, "many.test")
