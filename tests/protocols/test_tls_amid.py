@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from ensemble.protocols.tls_sessions import KEY_UPDATES
+from typing import Any
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from ensemble.protocols.tls import TlsWire
+from ensemble.protocols.tls_sessions import KEY_UPDATES, TlsSessions
+from tests.protocols.pretended import Socket, System
+from tests.protocols.recording import RecordingSink
 from tests.protocols.test_tls_wire import TlsWireCase
-from tests.protocols.tls_peers import ALICE, Credential, Sessions
+from tests.protocols.tls_peers import ALICE, BOB, Credential, Sessions
 from tests.protocols.tls_sealing import HANDSHAKE, KEY_UPDATE, SealingSession
 
 
@@ -54,3 +62,31 @@ class AmidTests(TlsWireCase):
         self.patch(self.sink, "line_refused", lambda error: self.wire.write([b"goodbye"]))
         self.wire.dataReceived(updates + sealer.seal(KEY_UPDATE[:4], HANDSHAKE))
         self.assertEqual((self.socket.taken(), self.socket.disconnected), (b"", True))
+
+
+class SocketTests(SynchronousTestCase):
+    """The same on Twisted's own transport, which keeps what the system does not take."""
+
+    def test_full_before(self) -> None:
+        """A wire that was full once has room again when such a message is whole, as any other."""
+        clock: Any = MemoryReactorClock()
+        sink, system = RecordingSink(), System()
+        wire = TlsWire(clock, lambda new: new.start(sink), lambda *told: self.fail(str(told)), TlsSessions(BOB))
+        socket = Socket(clock, system, wire)
+        far = SealingSession(Sessions(Credential.humd(ALICE)), listens=False)
+        wire.makeConnection(socket)
+        wire.dataReceived(far.shake())
+        wire.dataReceived(far.receive(bytes(system.taken)))
+        system.taken.clear()
+        system.room = 0
+        wire.write([b"one"])
+        system.room = 2**20
+        socket.doWrite()
+        self.assertEqual(sink.events, ["wire_full", "wire_drained"])
+        assert far.sealer is not None
+        for piece in (KEY_UPDATE[:4], KEY_UPDATE[4:]):
+            wire.write([b"two"])
+            wire.dataReceived(far.sealer.seal(piece, HANDSHAKE))
+        self.assertEqual(sink.events, ["wire_full", "wire_drained"] * 2)
+        far.receive(bytes(system.taken))
+        self.assertEqual(b"".join(far.read()), b"one\ntwo\ntwo\n")
