@@ -159,6 +159,18 @@ class ThrottlingTests(SynchronousTestCase):
         self.world.advance(6)
         self.assertEqual([what[1] for what in diary.told if what[0] == "tone"], ["0", "1"])
 
+    def test_bytes_alone_count(self) -> None:
+        """A pace in bytes holds where there is none in tones."""
+        limits = Limits(stranger_tones_per_second=0, stranger_bytes_per_second=1000, burst_seconds=1)
+        self.humd = self.world.humd(limits=limits)
+        self.diary = Diary(self.humd)
+        peer = self.linked()
+        peer.say({"chi": "x", "rid": "0", "content": "y" * 3000})
+        self.flood(1, 2, peer)
+        self.assertEqual(self.came, [0])
+        self.world.advance(5)
+        self.assertEqual(self.came, [0, 1])
+
     def test_no_pause_is_endless(self) -> None:
         """Whatever is owed, the next chunk is read after a minute: it may be a goodbye."""
         self.flood(0, 10_000)  # a thousand seconds

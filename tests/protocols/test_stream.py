@@ -217,6 +217,7 @@ class ReadingTests(StreamWireCase):
         for _ in range(59):
             wire.dataReceived(b"x")
             self.clock.advance(1)
+            wire.resume()  # nobody has paused it, so nothing is to be made up for
         self.assertNotIn("line_refused", self.sink.events)
         self.clock.advance(1)
         error = self.sink.errors[0]
