@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -21,13 +21,14 @@ class PulseTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.said: list[Mapping[str, Any]] = []
+        self.queued: list[Callable[[], None]] | None = None  # told of what the wire takes; None: it takes all at once
         self.gone: list[str] = []
         self.pulse = Pulse(
             self.clock,
             lambda: int(self.clock.seconds() * 1000),
             True,
             self.said.append,
-            lambda taken: taken(),
+            lambda taken: taken() if self.queued is None else self.queued.append(taken),
             self.gone.append,
             lambda: None,
             DEADLINES,
@@ -110,6 +111,32 @@ class FullWireTests(PulseTestCase):
         self.assertEqual(self.gone, [])
         self.clock.advance(1)
         self.assertEqual(self.gone, [f"no answer to a ping within {PATIENCE:.1f} s"])
+
+    def test_room_again(self) -> None:
+        """The next ping leaves at once."""
+        self.pulse.wire_drained()
+        self.pulse.heard()
+        self.clock.pump([1.0] * int(IDLE + PATIENCE))
+        self.assertEqual((len(self.said), self.gone), (2, [f"no answer to a ping within {PATIENCE:.1f} s"]))
+
+    def test_next_ping(self) -> None:
+        """One that waits behind other tones is no question yet, though the wire takes some of those."""
+        self.pulse.wire_drained()
+        self.pulse.heard()
+        self.queued = []
+        self.clock.pump([1.0] * int(IDLE))
+        self.assertEqual((len(self.said), len(self.queued)), (2, 1))
+        self.pulse.wire_full()
+        self.pulse.wire_drained()
+        self.clock.pump([1.0] * int(PATIENCE + 1))
+        self.assertEqual(self.gone, [])
+
+    def test_link_has_ended(self) -> None:
+        """Whatever the wire tells of a link that is gone, no timer is left."""
+        self.pulse.stop()
+        for told in (self.pulse.wire_drained, self.pulse.paused, self.pulse.resumed):
+            told()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class ProbeTests(PulseTestCase):
