@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -171,7 +171,7 @@ class Redial:
             self._timer = self._clock.callLater(STAGGER_SECONDS, self._next)
         pins = [text for text in self.row.hints if hint.scheme == "tls" and text.startswith("tls-fp:")]
         addr = HumdAddr(self.row.peer, (str(hint), *pins[: MAX_HINTS - 1]))
-        attempt: Deferred[Any] = self._dials[hint.scheme](hint, addr)
+        attempt: Deferred[Any] = maybeDeferred(self._dials[hint.scheme], hint, addr)
         self._racing[attempt] = True
         attempt.addCallback(self._connected, attempt)
         attempt.addErrback(self._failed, hint, attempt)

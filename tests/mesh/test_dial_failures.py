@@ -143,13 +143,26 @@ class FailureTests(DiallerTestCase):
             self.assertEqual(line.partition(";")[0].count(hint), 1, line)
 
     def test_bug_in_a_dial(self) -> None:
-        """What no network fails with reaches the log with its traceback, and the peer is dialled again."""
-        self.net.refusal = ZeroDivisionError("a bug")
-        self.dialler.set_peers([self.row("tcp:b.test:1")])
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.net.hosts["b.test"] = self.other
-        self.world.advance(10)
-        self.assertTrue(self.me.linked(self.other.me))
+        """What no network fails with reaches the log with its traceback, however it does, and the peer is redialled."""
+        bug = ZeroDivisionError("a bug")
+
+        def dies(hint: Hint, addr: HumdAddr) -> Deferred[IWire]:
+            raise bug
+
+        net, self.net.refusal = self.net.dial, bug
+        for dial in (dies, net):
+            dials: dict[str, Dial] = {"tcp": dial}
+            dialler = Dialler(self.me, dials, self.world.clock, self.world.random.random)
+            dialler.startService()
+            dialler.set_peers([self.row("tcp:b.test:1")])
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+            self.net.hosts["b.test"], dials["tcp"] = self.other, net
+            self.world.advance(10)
+            self.assertTrue(self.me.linked(self.other.me))
+            dialler.stopService()
+            self.me.remove_peer(self.other.me)
+            del self.net.hosts["b.test"]
+            self.world.settle()
 
     def test_what_failed_before_a_link(self) -> None:
         """The same cause again and again is one line in the log; after a link in between it is news."""
