@@ -13,6 +13,7 @@ from ensemble.mesh.link_actions import GoodbyeReason
 from ensemble.protocols import Level
 from ensemble.testing import World
 from ensemble.tone import decode, encode
+from tests.mesh.diary import Diary
 from tests.mesh.plain_peer import PlainPeer
 
 
@@ -114,6 +115,18 @@ class GossipTests(SynchronousTestCase):
             tap = again.subscribe()
             self.a.broadcast(self.news(2), some)
             self.assertEqual(self.heard(tap), [2])
+
+    def test_between_two_links(self) -> None:
+        """News to a peer whose tones move wait for its next link; where that does not come, it is told of each."""
+        keys = sorted((self.world.key(), self.world.key()), key=lambda key: key.humd_id())
+        humd = self.world.humd(keys[1])
+        diary, peer = Diary(humd), PlainPeer(self.world, humd, keys[0], dials=False)
+        peer.say(peer.hello(features=["bye-1"]), {"chi": "goodbye", "reason": "duplicate"})
+        self.world.link(humd, self.others[0])
+        self.assertEqual(humd.broadcast(self.news(1, humd)), [])
+        self.assertEqual(self.heard(self.taps[0]), [1])
+        self.world.advance(10)
+        self.assertIn(("undelivered", "peer.lost"), diary.told)
 
     def test_too_long_for_one(self) -> None:
         """A peer that takes no line so long is named; the others get it."""
