@@ -99,13 +99,16 @@ class ReachTests(SynchronousTestCase):
     """Trying hints."""
 
     def test_real_ports(self) -> None:
-        """A port that accepts is told from one that refuses."""
+        """A port that accepts is told from one that refuses; no thread dies of having nothing more to try."""
+        died: list[threading.ExceptHookArgs] = []
+        self.patch(threading, "excepthook", died.append)
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
             found = reach.reach([f"tcp:127.0.0.1:{port}", f"tls:127.0.0.1:{port}"])
             self.assertEqual([each.trouble for each in found.values()], ["", ""])
         found = reach.reach([f"tcp:127.0.0.1:{port}"])
         self.assertEqual(found[f"tcp:127.0.0.1:{port}"].trouble, "connection refused")
+        self.assertEqual(died, [])
 
     def test_what_cannot_be_tried(self) -> None:
         """Hints of other wires are left out; one that cannot be read says why."""

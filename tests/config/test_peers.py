@@ -97,6 +97,7 @@ class RowTests(SynchronousTestCase):
         row = '{"humd_id":"%s","alias":"x","\\u0061lias":"y","note":1,"note":"a:\\":","auth":"open","auth":"signed"}'
         found = parse_peers(b'{"note":1,"note":2,"peers":[7,' + (row % ME.full).encode() + b"]}")
         self.assertEqual(found.rows, (PeerRow(ME, alias="y", auth="signed"),))
+        self.assertEqual(parse_peers(b'{"note":1,"note":2}').rows, ())
         more = "is there more than once: the last one counts"
         self.assertEqual(found.problems[1:], (f'row 2: "alias" {more}', f'row 2: "auth" {more}'))
 

@@ -210,10 +210,13 @@ class RotationTests(RekeyingTestCase):
             mend = shlex.join(("mv", "-n", str(self.next), str(self.key_file)))
             for each in (self.me.full, begun.heir.full, word, f"with `{mend}`; "):
                 self.assertIn(each, told)
+        heir = load(self.next)
         self.next.unlink()
         self.assertNotIn("go on as the latter", lost_key(self.key_file, self.own(), None))
-        keep_revocation(self.state, revoke(self.old, NOW))
-        self.assertEqual(lost_key(self.key_file, self.own(), third), "")
+        for ended in (self.old, heir):
+            path = keep_revocation(self.state, revoke(ended, NOW))
+            self.assertEqual(lost_key(self.key_file, self.own(), third), "")
+            path.unlink()
 
     def test_not_begun(self) -> None:
         """Nothing can be finished that was not begun."""

@@ -65,6 +65,7 @@ class PeerTests(RekeyingTestCase):
         self.join(self.other, self.mine)
         heir = self.rotate()
         self.assertEqual(self.dialled(), {self.old})
+        self.assertIn(f"`ensemble untrust {self.old.full} && ", self.rows()[self.old.full]["mend"])
         self.finish()
         self.assertEqual(self.dialled(), {self.old, heir})
         self.assertEqual(self.mine.ensemble.policy.known[heir].hints, (PLACE,))

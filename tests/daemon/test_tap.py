@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble import __version__
 from ensemble.daemon.startup import Program
-from ensemble.daemon.tap import MAX_ADVERTISE, MAX_LISTEN, Options, makeService
+from ensemble.daemon.tap import MAX_ADVERTISE, MAX_LISTEN, STEADY, Options, makeService
 from ensemble.mesh import Limits
 from ensemble.protocols import Level
 
@@ -69,6 +69,7 @@ class OptionTests(TapTestCase):
         self.assertEqual(str(settings.paths.state_dir), f"{self.home}/.local/state/hum")
         self.assertEqual(str(settings.paths.thrum), f"{self.home}/hum/thrum.sock")
         self.assertEqual(settings.home, self.home)
+        self.assertIs(reactor.seconds, STEADY)
 
     def test_all(self) -> None:
         """Every option reaches the settings; those that may be repeated keep their order."""

@@ -154,6 +154,16 @@ class StreamTests(DaemonTestCase):
         self.world.settle()
         self.assertEqual(self.successResultOf(answer)["chi"], "pong")
 
+    def test_falling_behind_again(self) -> None:
+        """A reader that has caught up stops the socket again when it falls behind again."""
+        slow = self.client.tones()
+        for _ in range(2):
+            for _ in range(UNTAKEN // 200 + 5):
+                self.say(*[NEWS] * 200)
+            self.assertLess(slow.untaken, UNTAKEN + 400)
+            while slow.untaken:
+                self.successResultOf(self.next_of(slow))
+
 
 class AskTests(DaemonTestCase):
     """Questions and who gets the answers."""
