@@ -73,6 +73,16 @@ class PeerTests(RekeyingTestCase):
         self.assertEqual(self.dialled(), {heir})
         self.assertEqual(set(self.mine.dialler._redials), {heir})
 
+    def test_dead_heir(self) -> None:
+        """Who goes on as an id that was revoked is not said to go on as it, and nothing gives that one the row."""
+        self.join(self.other, self.mine)
+        heir = self.rotate()
+        self.assertEqual(self.rows()[self.old.full]["heir"], heir.full)
+        key = self.place.paths.key
+        self.mine.ensemble.rules.learn([revoke(load(key.with_name(f"{key.name}.next")), NOW)])
+        row = self.rows()[self.old.full]
+        self.assertEqual((row["heir"], row["mend"]), (None, None))
+
     def test_dialling_heirs_of_heirs(self) -> None:
         """Nor is one dialled while any before it is linked: it is that one which would answer."""
         self.join(self.other, self.mine)
