@@ -39,9 +39,9 @@ class KeyTests(SynchronousTestCase):
         for chi, order in FROM_A_PEER.items():
             for first, key in enumerate(order):
                 keys = {name: KEYS[name] for name in order[first:]}
-                for to in ({}, {"to": ME.full}):
-                    [(asker, _)] = self.desk(to=P.full).heard(P, chi, **keys, **to)
-                    self.assertEqual(asker, ASKERS[key], (chi, keys, to))
+                for more in ({}, {"to": ME.full}):
+                    [(asker, _)] = self.desk(to=P.full).heard(P, chi, **keys, **more)
+                    self.assertEqual(asker, ASKERS[key], (chi, keys, more))
 
     def test_from_a_bee(self) -> None:
         """So does one of a local program, in an order of its own; a key that nobody asked under is passed over."""
@@ -51,6 +51,16 @@ class KeyTests(SynchronousTestCase):
                 for more in ({}, dict.fromkeys(order[:first], "unknown")):
                     [(asker, _)] = self.desk().said("bee", chi, **keys, **more)
                     self.assertEqual(asker, ASKERS[key], (chi, keys, more))
+
+    def test_of_what_came_to_nothing(self) -> None:
+        """The rid of a further prompt that could not be handed over is free again for anybody."""
+        desk = Desk()
+        for rid in ("first", "further"):
+            desk.said("a", "prompt", rid=rid, sid="s", to=P.full)
+        desk.fail()
+        self.assertEqual(reached(desk.said("b", "tool-call", rid="further", to=P.full)), [P])
+        self.assertEqual(reached(desk.heard(P, "tool-result", rid="further")), ["b"])
+        self.assertEqual(reached(desk.heard(P, "finish", rid="first")), ["a"])
 
 
 class ClashTests(SynchronousTestCase):
