@@ -92,6 +92,8 @@ class Node(Service):
     def undelivered(self, peer: HumdId, line: bytes, qualifier: Qualifier) -> None:
         message = "the link to the other humd did not come up; is it running?"
         self._do(self.routes.undelivered(peer, line, qualifier, message), None)
+        if qualifier is Qualifier.ROUTE_SEND_FAILED:
+            self._room(peer)  # no link came, and nobody else tells that nothing waits for one any more
 
     # outputs
 

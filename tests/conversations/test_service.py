@@ -331,6 +331,25 @@ class PauseTests(SynchronousTestCase):
         self.world.settle()
         self.assertEqual(here.node._paused, {})
 
+    def test_a_link_that_never_comes_up_resumes(self) -> None:
+        """Such a program is read again when nothing waits for the link any more, and no trace of that peer stays."""
+        for seconds in (0, 6):
+            here, stranger = House(self.world, limits=Limits(peer_hold_bytes=1024 * 1024)), House(self.world)
+            link = self.world.join(here.ensemble, stranger.ensemble)
+            link.cut()
+            program = Program(self.world, here)
+            program.say({"chi": "x-bulk", "rid": "r", "to": stranger.me.full, "text": "x" * 1_000_000})
+            self.assertEqual(len(here.node._paused), 1)
+            self.world.advance(seconds)
+            here.ensemble.remove_peer(stranger.me)
+            self.world.settle()
+            self.assertEqual(program.heard[-1]["qualifier"], "route.send-failed")
+            self.assertEqual((here.node._paused, here.node._given_up), ({}, set()))
+            link.heal()
+            self.world.settle()
+            for up in link.up:
+                self.failureResultOf(up, LinkRefused)
+
     def test_undelivered_is_told(self) -> None:
         """A tone that waited for a link that never came up is answered to the program that sent it."""
         stranger = House(self.world, policy=Policy(admit_any=False))
