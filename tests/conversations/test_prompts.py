@@ -209,6 +209,15 @@ class WorkerChoiceTests(DeskTestCase):
         self.desk.said("a", "tool-call", callId="c", toolName="t")
         self.assertEqual(self.asked("s"), "old")
 
+    def test_an_answer_that_broke(self) -> None:
+        """A worker is busy with an answer that nobody hears any more until it ends it, as the page for bees says."""
+        self.asked("s")
+        self.desk.said("old", "chunk", sid="s")
+        self.desk.fail()
+        self.assertEqual((self.asked("t"), self.desk.routes.open_asks), ("new", 2))
+        self.desk.said("old", "error", sid="s")
+        self.assertEqual((self.asked("u"), self.desk.routes.open_asks), ("old", 2))
+
     def test_a_further_prompt_joins_the_sid_in_progress(self) -> None:
         """A second prompt of the same asker goes to the worker that is at it, however busy that is."""
         self.assertEqual([self.asked("s"), self.asked("t"), self.asked("s")], ["old", "new", "old"])
