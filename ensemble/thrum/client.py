@@ -319,6 +319,7 @@ def connect(reactor: Any, path: str, wall: Callable[[], float] = time.time) -> D
     factory = Factory.forProtocol(
         lambda: StreamWire(reactor, connected.append, kind="unix", max_line=MAX_LINE, dialled=True)
     )
+    factory.noisy = False  # its name twice in the program's log, each time, says nothing
 
     def ready(_: object) -> ThrumClient:
         server = getattr(connected[0].transport, "socket", None)  # memory has none

@@ -9,6 +9,7 @@ from unittest import mock
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.testing import StringTransport, StringTransportWithDisconnection
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -375,6 +376,15 @@ class WireTests(DaemonTestCase):
         stream = client.tones()
         protocol.dataReceived(encode(NEWS) + b"\n")
         self.assertEqual(stream.untaken, 1)
+
+    def test_log(self) -> None:
+        """A program that connects often finds nothing of that in its log."""
+        with capturedLogs() as events:
+            connect(self.world.clock, "/thrum")
+            factory = self.world.clock.unixClients[0][1]
+            factory.doStart()
+            factory.doStop()
+        self.assertEqual(events, [])
 
     def test_somebody_else_serves(self) -> None:
         """Who was the first with the name of the socket gets nothing; the program is told."""
