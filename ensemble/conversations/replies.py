@@ -14,7 +14,7 @@ all others           callId, sid, rid        sid, callId, rid
 
 Sids and callIds are random, but two askers may count their rids from one.  So where the ask that a rid names and the
 reply both have a callId or a sid, these have to agree; and an error whose callId or sid names an ask with that very rid
-is about that one.
+is about that one.  A peer's error with a rid that its ask never had goes on without it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ensemble.conversations.ask import Ask, Kind, Served
 from ensemble.conversations.outputs import Closing, Context, Output, Side, ToClient, ToPeer
 from ensemble.conversations.telling import Teller
 from ensemble.identity import HumdId
-from ensemble.tone import ABSENT, DROPPABLE, ENDS, REPLIES, Envelope, Qualifier, head
+from ensemble.tone import ABSENT, DROPPABLE, ENDS, REPLIES, Envelope, Qualifier, decode, encode, head, peek
 
 _TERMINAL: Final = frozenset[str]().union(*ENDS.values())
 _PIECES: Final = REPLIES - _TERMINAL
@@ -99,6 +99,8 @@ class Replies:
     def _pass_on(self, ask: Ask, envelope: Envelope, line: bytes, now: float) -> list[Output]:
         asker = ask.asker
         context: Context = ask
+        if envelope.chi == "error" and not isinstance(ask.server, str) and not _is_known(envelope.rid, ask):
+            line, envelope = _without_rid(line)
         if ask.open and envelope.chi in _TERMINAL and self._ends(ask, envelope):
             if ask.group is None or ask.group[0] > 0:
                 context = Closing(ask)  # of several servers the first that answers ends it for the asker
@@ -138,12 +140,24 @@ class Replies:
         return envelope.rid == ask.rid is not None or envelope.call_id == ask.call_id is not None
 
 
+def _is_known(rid: str | None, ask: Ask) -> bool:
+    return not rid or rid in (ask.rid, *ask.earlier)
+
+
+def _without_rid(line: bytes) -> tuple[bytes, Envelope]:
+    """Whoever reads an error goes by its rid first, and may have asked somebody else under this one."""
+    tone = decode(line)
+    del tone["rid"]
+    line = encode(tone)
+    return line, peek(line)
+
+
 def match_error(served: Served, envelope: Envelope) -> Ask | None:
     """Which ask has these keys; of several with one rid that which has the callId or the sid, too."""
     named = served.calls.get(envelope.call_id) or served.sids.get(envelope.sid)
     if named is None:
         return _by_rid(served, envelope)
-    if envelope.rid in (named.rid, *named.earlier):
+    if _is_known(envelope.rid, named):
         return named
     found = served.rids.get(envelope.rid)
     if found is not None and found.asker == named.asker:

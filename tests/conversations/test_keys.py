@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.conversations import ToClient
 from ensemble.tone import Qualifier
-from tests.conversations.desk import ME, Desk, Got, P, errors, to as reached
+from tests.conversations.desk import ME, Desk, Got, P, Q, errors, to as reached
 
 KEYS = {"rid": "r", "callId": "c", "sid": "s"}
 ASKERS = {"rid": "by-rid", "callId": "by-call", "sid": "by-sid"}
@@ -149,6 +149,17 @@ class ClashTests(SynchronousTestCase):
             self.assertEqual(reached(self.answer(remote, "error", rid="1", sid="t")), ["a"])
             told = errors(self.desk.lost(P) if remote else self.desk.left("bee"))
             self.assertEqual([keys for _, _, keys in told], [{"rid": "2", "sid": "t"}])
+
+    def test_a_rid_of_what_another_was_asked(self) -> None:
+        """A peer cannot end, by a rid that it guessed, what the program that asked it asked somebody else as well."""
+        for chi, keys in (("prompt", {"sid": "s"}), ("tool-call", {"callId": "c"})):
+            self.setUp()
+            self.desk.said("a", chi, rid="1", toolName="t", to=P.full, **keys)
+            self.desk.said("a", "prompt", rid="2", sid="t", to=Q.full)
+            lie = self.desk.heard(P, "error", rid="2", code=4, message="lie", **keys)
+            self.assertEqual(lie, [("a", {"chi": "error", "from": P.full, "code": 4, "message": "lie", **keys})])
+            self.assertEqual(self.desk.routes.open_asks, 1)
+            self.assertEqual(reached(self.desk.heard(Q, "error", rid="2", sid="t")), ["a"])
 
     def test_what_no_link_took(self) -> None:
         """A tone that was held in vain is told to the one that said it."""

@@ -142,9 +142,9 @@ class Bee(Ear):
             self.wire.write([encode(tone)])
 
     def ask(self, chi: str, to: dict[str, str], sid: str | None = None, **more: Any) -> Wish:
-        """With a rid, sid and callId of its own, or under the ``sid`` of an earlier one."""
+        """With a sid or callId of its own, or under the ``sid`` of an earlier one; rids are counted from one on."""
         number = self.play.number()
-        keys = {"rid": f"r{number}"}
+        keys = {"rid": f"r{len(self.wishes)}" if chi in ("prompt", "tool-call") else f"{self.name}-{number}"}
         if chi == "prompt":
             keys["sid"] = sid if sid is not None else f"s{number}"
         elif chi == "tool-call":
@@ -287,7 +287,7 @@ class Play:
         bee = self.one_of([bee for bee in self.bees if bee.wishes], who)
         if bee is not None:
             wish = bee.wishes[-1 - how % len(bee.wishes)]
-            rid = f"r{self.number()}"
+            rid = f"{bee.name}-{self.number()}"
             bee.mine.add(rid)
             bee.say({"chi": "cancel", **wish.keys, "rid": rid, **wish.to})
 
