@@ -25,7 +25,7 @@ from ensemble.conversations.ask import Ask, Kind, Served
 from ensemble.conversations.outputs import Closing, Context, Output, Side, ToClient, ToPeer
 from ensemble.conversations.telling import Teller
 from ensemble.identity import HumdId
-from ensemble.tone import ABSENT, DROPPABLE, ENDS, REPLIES, Envelope, Qualifier, decode, encode, head, peek
+from ensemble.tone import ABSENT, DROPPABLE, ENDS, REPLIES, Envelope, Qualifier, decode, encode, head, is_about, peek
 
 _TERMINAL: Final = frozenset[str]().union(*ENDS.values())
 _PIECES: Final = REPLIES - _TERMINAL
@@ -155,13 +155,8 @@ def _without_rid(line: bytes) -> tuple[bytes, Envelope]:
 def match_error(served: Served, envelope: Envelope) -> Ask | None:
     """Which ask has these keys; of several with one rid that which has the callId or the sid, too."""
     named = served.calls.get(envelope.call_id) or served.sids.get(envelope.sid)
-    if named is None:
-        return _by_rid(served, envelope)
-    if _is_known(envelope.rid, named):
+    if named is not None and _is_known(envelope.rid, named):
         return named
-    found = served.rids.get(envelope.rid)
-    if found is not None and found.asker == named.asker:
-        return found  # whoever has both asks takes it for this one, by its rid, too
     return _by_rid(served, envelope) or named
 
 
@@ -185,11 +180,5 @@ def _match_peer(served: Served, envelope: Envelope) -> Ask | None:
 
 
 def _by_rid(served: Served, envelope: Envelope) -> Ask | None:
-    """Askers may choose the same rid: where the ask and the reply have other keys these have to agree."""
     ask = served.rids.get(envelope.rid)
-    if ask is None:
-        return None
-    keys = ((ask.call_id, envelope.call_id), (ask.sid, envelope.sid))
-    own, said = (any(key) for key in zip(*keys, strict=True))
-    shared = [one == other for one, other in keys if one and other]
-    return ask if not (own and said) or (shared and all(shared)) else None
+    return ask if ask is not None and is_about(envelope, ask.sid, ask.call_id) else None

@@ -32,7 +32,17 @@ from ensemble.identity import refuse_strangers
 from ensemble.interfaces import IWire, IWireSink
 from ensemble.protocols import Outbox, StreamWire, Turn
 from ensemble.thrum.session import MAX_LINE
-from ensemble.tone import ENDS, THRUM_VERSION, Envelope, MalformedTone, RidMinter, decode_checked, encode, peek_each
+from ensemble.tone import (
+    ENDS,
+    THRUM_VERSION,
+    Envelope,
+    MalformedTone,
+    RidMinter,
+    decode_checked,
+    encode,
+    is_about,
+    peek_each,
+)
 
 UNTAKEN: Final = 1024  # tones held for a reader before the socket is not read any more
 
@@ -50,8 +60,17 @@ class Stream:
     It ends behind its terminal tone where it is an answer; when the connection is lost it raises `ThrumLost`.
     """
 
-    def __init__(self, client: ThrumClient, is_last: Callable[[str], bool], closed: Callable[[Stream], None]) -> None:
+    def __init__(
+        self,
+        client: ThrumClient,
+        is_last: Callable[[str], bool],
+        closed: Callable[[Stream], None],
+        sid: str | None = None,
+        call_id: str | None = None,
+    ) -> None:
+        """:param sid: this one and the ``callId`` are the question's, where it is an answer."""
         self._client, self._is_last, self._closed = client, is_last, closed
+        self.sid, self.call_id = sid, call_id
         self._lines: deque[bytes] = deque()
         self._waiting: Deferred[None] | None = None
         self._error: ThrumLost | None = None
@@ -196,8 +215,8 @@ class ThrumClient:
         elif said.get("chi") == "tool-call":
             said.setdefault("callId", f"call-{uuid4().hex[:12]}")
         names = ("sid", "callId", "rid") if is_prompt else ("callId", "rid", "sid")  # its answer is found by the first
-        fields = [name for name in names if isinstance(said.get(name), str)]
-        named = [("prompt" if is_prompt and name == "sid" else name, said[name]) for name in fields]
+        own = {name: said[name] for name in names if isinstance(said.get(name), str)}
+        named = [("prompt" if is_prompt and name == "sid" else name, key) for name, key in own.items()]
         keys = [key for key in named if key[0] == "prompt" or key not in self._asks]
         if keys[:1] != named[:1]:
             raise LocalWireError(
@@ -213,7 +232,8 @@ class ThrumClient:
             self.taken()
 
         last = ENDS.get(said.get("chi", ""))
-        stream = Stream(self, lambda chi: last is None or chi in last, closed)
+        is_last = lambda chi: last is None or chi in last
+        stream = Stream(self, is_last, closed, own.get("sid"), own.get("callId"))
         for key in keys:
             self._asks.setdefault(key, []).append(stream)
         return stream
@@ -297,7 +317,7 @@ class ThrumClient:
         keys = (("callId", call_id), ("prompt", sid), ("sid", sid))
         for name, key in (("rid", rid), *keys) if envelope.chi == "error" else (*keys, ("rid", rid)):
             found = self._asks.get((name, key)) if key is not None else None
-            if found is not None:
+            if found is not None and (name != "rid" or is_about(envelope, found[0].sid, found[0].call_id)):
                 return found
         return ()
 

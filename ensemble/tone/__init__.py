@@ -21,7 +21,7 @@ from ensemble.tone.codec import (
 from ensemble.tone.dusk import dusk_in, is_expired
 from ensemble.tone.kinds import DROPPABLE, ENDS, LINK_CHI, NEVER_ANSWERED, NEVER_ANSWERED_PEER, REPLIES
 from ensemble.tone.qualifier import MEANING, Qualifier, error_tone
-from ensemble.tone.rid import RidMinter, base36, rid
+from ensemble.tone.rid import RidMinter, base36, is_about, rid
 from ensemble.tone.salvage import Salvaged, salvage
 from ensemble.tone.sigil import sigil
 from ensemble.tone.stamp import stamp
@@ -65,6 +65,7 @@ __all__ = [
     "envelope_of",
     "error_tone",
     "head",
+    "is_about",
     "is_expired",
     "once",
     "peek",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from ensemble.tone.codec import Envelope
+
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -42,3 +44,14 @@ class RidMinter:
         counter = self._counter
         self._counter = counter + 1
         return rid(max(self._wall_ms(), 0), counter)
+
+
+def is_about(envelope: Envelope, sid: str | None, call_id: str | None) -> bool:
+    """
+    Whether a tone that has the ``rid`` of another is about that one, which has this sid and this callId.
+
+    Sids and callIds are random, but many choose rids, and may count them from one: so where both tones have a sid or a
+    callId these have to agree.
+    """
+    shared = [one == other for one, other in ((sid, envelope.sid), (call_id, envelope.call_id)) if one and other]
+    return all(shared) if shared else not (sid or call_id) or not (envelope.sid or envelope.call_id)

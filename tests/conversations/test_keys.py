@@ -141,14 +141,14 @@ class ClashTests(SynchronousTestCase):
         self.assertEqual(reached(self.desk.heard(P, "error", rid="1")), ["a"])
 
     def test_of_one_program(self) -> None:
-        """Where both asks are of one program the rid decides, for it goes by that, too: what it is told has ended."""
+        """The same where both asks are of one program: what an error names by its sid has ended."""
         for remote in ({}, {"to": P.full}):
             self.setUp()
             self.desk.said("a", "prompt", rid="1", sid="s", **remote)
             self.desk.said("a", "prompt", rid="2", sid="t", **remote)
             self.assertEqual(reached(self.answer(remote, "error", rid="1", sid="t")), ["a"])
             told = errors(self.desk.lost(P) if remote else self.desk.left("bee"))
-            self.assertEqual([keys for _, _, keys in told], [{"rid": "2", "sid": "t"}])
+            self.assertEqual([keys for _, _, keys in told], [{"rid": "1", "sid": "s"}])
 
     def test_a_rid_of_what_another_was_asked(self) -> None:
         """A peer cannot end, by a rid that it guessed, what the program that asked it asked somebody else as well."""

@@ -116,9 +116,11 @@ class Wish:
 
     def is_ended_by(self, tone: dict[str, Any]) -> bool:
         """By a tone of the humd or of the bee that was asked: the first of its keys that counts here."""
+        named = {"sid", "callId"} & tone.keys()
+        agrees = not named or len(self.keys) == 1 or any(self.keys.get(key) == tone[key] for key in named)
         for key in ("rid", "callId", "sid") if tone["chi"] == "error" else ("callId", "sid", "rid"):
             if key in tone and (key != "sid" or self.chi == "prompt"):
-                return bool(self.keys.get(key) == tone[key])
+                return agrees and self.keys.get(key) == tone[key]
         return False
 
 
@@ -186,9 +188,7 @@ class Bee(Ear):
 
     def told(self, tone: dict[str, Any]) -> None:
         assert self.mine.issuperset(tone[key] for key in ("rid", "sid", "callId") if key in tone), "not for us"
-        for wish in self.wishes:
-            if not wish.is_ended_by(tone):
-                continue
+        for wish in [wish for wish in self.wishes if wish.is_ended_by(tone)]:
             if tone["chi"] == "chunk":
                 wish.pieces += [tone["piece"]] * (not wish.ends)
                 continue

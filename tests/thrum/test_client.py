@@ -2,61 +2,18 @@
 
 from __future__ import annotations
 
-import socket
+import itertools
 from typing import Any
-from unittest import mock
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError
-from twisted.internet.testing import StringTransport, StringTransportWithDisconnection
-from twisted.logger import capturedLogs
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 
 from ensemble.errors import LocalWireError
-from ensemble.protocols import InMemoryEndpoint, Turn
-from ensemble.testing import World
-from ensemble.thrum import MAX_LINE
-from ensemble.thrum.client import UNTAKEN, Stream, ThrumClient, ThrumLost, connect
-from ensemble.tone import Envelope, decode, encode
-from tests.mesh.plain_peer import Ear
+from ensemble.thrum.client import UNTAKEN, ThrumLost
+from ensemble.tone import Envelope, decode
+from tests.thrum.daemon_end import DaemonTestCase
 
 NEWS = {"chi": "x-news"}
 HALF_A_QUEUE = "x" * (4 * 1024 * 1024)
-
-
-class DaemonTestCase(SynchronousTestCase):
-    """A client on a memory wire, whose other end is the test's."""
-
-    def setUp(self) -> None:
-        self.world = World()
-        me = self.world.key().humd_id()
-        self.near, self.far = InMemoryEndpoint.pair(me, None, me, None, self.world.clock)
-        self.daemon, self.far.max_line = Ear(), MAX_LINE
-        self.far.start(self.daemon)
-        self.client = ThrumClient(self.near, Turn(self.world.clock), lambda: 1)
-        self.client.start()
-
-    def say(self, *tones: dict[str, Any] | bytes) -> None:
-        """What the daemon sends."""
-        self.far.write([tone if isinstance(tone, bytes) else encode(tone) for tone in tones])
-        self.world.settle()
-
-    def read(self, stream: Stream) -> Deferred[list[dict[str, Any]]]:
-        """Begin to read all that a stream says until it ends."""
-
-        async def collect() -> list[dict[str, Any]]:
-            return [tone async for tone in stream]
-
-        return Deferred.fromCoroutine(collect())
-
-    def next_of(self, stream: Stream) -> Deferred[dict[str, Any]]:
-        """Begin to read one tone."""
-        return Deferred.fromCoroutine(stream.__anext__())
-
-    def drained(self) -> Deferred[None]:
-        """Begin to wait for room."""
-        return Deferred.fromCoroutine(self.client.drained())
 
 
 class StreamTests(DaemonTestCase):
@@ -237,6 +194,21 @@ class AskTests(DaemonTestCase):
         self.say({"chi": "finish", "sid": "s1"})
         self.assertEqual(again.untaken, 1)
 
+    def test_rids_of_others(self) -> None:
+        """What has the rid of a question, and the sid or callId of something else, is not its answer."""
+        prompt = self.read(self.client.ask({"chi": "prompt", "rid": "1", "sid": "s"}))
+        call = self.read(self.client.ask({"chi": "tool-call", "rid": "2", "callId": "c"}))
+        others: list[str] = []
+        self.client.on_tone = lambda envelope, line: others.append(envelope.chi)
+        for rid, keys in itertools.product("12", ({"sid": "t"}, {"callId": "d"})):
+            self.say({"chi": "error", "rid": rid, **keys}, {"chi": "prompt", "rid": rid, **keys})
+        self.say({"chi": "error", "rid": "1", "callId": "c"})
+        self.assertEqual(others, ["error", "prompt"] * 4)
+        self.assertNoResult(prompt)
+        self.assertEqual(len(self.successResultOf(call)), 1)
+        self.say({"chi": "error", "rid": "1"})
+        self.assertEqual(len(self.successResultOf(prompt)), 1)
+
     def test_no_key_is_left(self) -> None:
         """A question whose answer would be taken for that of another is refused, and not sent."""
         first = self.client.ask({"chi": "x-ask", "rid": "r1"})
@@ -340,70 +312,3 @@ class RoomTests(DaemonTestCase):
         flooding = Deferred.fromCoroutine(flood())
         self.client.close()
         self.failureResultOf(flooding, ThrumLost)
-
-
-class WireTests(DaemonTestCase):
-    """The connection itself."""
-
-    def test_a_line_too_long(self) -> None:
-        """A daemon that says more than one tone may hold is left, and the loss says why."""
-        self.near.max_line = 100
-        self.say({**NEWS, "text": "x" * 100})
-        self.assertIn("limit 100", str(self.successResultOf(self.client.gone)))
-        self.assertEqual(self.daemon.lost, "aborted")
-
-    def test_half_a_line_is_no_news(self) -> None:
-        """Bytes that complete no line change nothing."""
-        stream = self.client.tones()
-        self.client.bytes_trickled()
-        self.assertEqual(stream.untaken, 0)
-
-    def test_connect(self) -> None:
-        """A client that connects says and hears tones on the socket, with rids of the given time."""
-        connecting = connect(self.world.clock, "/thrum", wall=lambda: 36.0)
-        path, factory, *_ = self.world.clock.unixClients[0]
-        self.assertEqual(path, "/thrum")
-        protocol = factory.buildProtocol(None)
-        assert protocol is not None
-        transport = StringTransport()
-        protocol.makeConnection(transport)
-        client = self.successResultOf(connecting)
-        client.hello("bee", bee=["worker"])
-        self.world.settle()
-        said = decode(transport.value().rstrip(b"\n"))
-        self.assertEqual((said["chi"], said["hive"], said["bee"]), ("hello", "bee", ["worker"]))
-        self.assertTrue(said["rid"].startswith("rs0"), said["rid"])
-        stream = client.tones()
-        protocol.dataReceived(encode(NEWS) + b"\n")
-        self.assertEqual(stream.untaken, 1)
-
-    def test_log(self) -> None:
-        """A program that connects often finds nothing of that in its log."""
-        with capturedLogs() as events:
-            connect(self.world.clock, "/thrum")
-            factory = self.world.clock.unixClients[0][1]
-            factory.doStart()
-            factory.doStop()
-        self.assertEqual(events, [])
-
-    def test_somebody_else_serves(self) -> None:
-        """Who was the first with the name of the socket gets nothing; the program is told."""
-        connecting = connect(self.world.clock, "/thrum")
-        protocol = self.world.clock.unixClients[0][1].buildProtocol(None)
-        assert protocol is not None
-        transport: Any = StringTransportWithDisconnection()
-        transport.protocol, transport.socket = protocol, socket.socket(socket.AF_UNIX)
-        self.addCleanup(transport.socket.close)
-        with mock.patch("ensemble.thrum.client.refuse_strangers", side_effect=PermissionError("user 4711")):
-            protocol.makeConnection(transport)
-        self.assertIn("4711", str(self.failureResultOf(connecting, PermissionError).value))
-        self.assertEqual((transport.connected, transport.value()), (False, b""))
-
-    def test_nobody_listens(self) -> None:
-        """Where nobody listens connecting fails with the cause."""
-        connecting = connect(self.world.clock, "/thrum")
-        self.world.clock.unixClients[0][1].clientConnectionFailed(
-            None,
-            Failure(ConnectError(string="nobody")),
-        )
-        self.assertIn("nobody", str(self.failureResultOf(connecting, ConnectError).value))
