@@ -147,11 +147,16 @@ class _LookUp:
 
 @implementer(IReactorPluggableNameResolver, IHostnameResolver)
 class Naming:
-    """The reactor as one dial sees it: who looks a name up with it does so on behalf of one peer."""
+    """
+    The reactor as one dial sees it: who looks a name up with it does so on behalf of one peer.
 
-    def __init__(self, reactor: Any, names: Names, peer: Hashable) -> None:
+    It looks up its own name, whichever it is asked for: Twisted's endpoint refuses names that the system may well know,
+    those with an underscore for instance.
+    """
+
+    def __init__(self, reactor: Any, names: Names, peer: Hashable, name: str) -> None:
         self.nameResolver = self  # Twisted's name for it
-        self._reactor, self._names, self._peer = reactor, names, peer
+        self._reactor, self._names, self._peer, self._name = reactor, names, peer, name
         self._question: Question | None = None
         self._addresses = 0  # that were tried
 
@@ -178,9 +183,9 @@ class Naming:
         addressTypes: object = None,
         transportSemantics: str = "TCP",
     ) -> Question:
-        self._question = Question(self._names, self._peer, hostName, portNumber, resolutionReceiver)
+        self._question = Question(self._names, self._peer, self._name, portNumber, resolutionReceiver)
         try:
-            hostName.encode("idna")
+            self._name.encode("idna")
         except UnicodeError:
             self._question.answer(())  # the thread would die of it, and never tell
         else:

@@ -92,7 +92,7 @@ class TcpTransport:
         if mend := hint.zone_mend:
             return fail(LinkRefused(f"cannot reach {hint}: {NO_ZONE}", mend))
         seconds = self._deadlines.dial_seconds if timeout is None else timeout
-        naming = Naming(self._reactor, self._names, addr.id)
+        naming = Naming(self._reactor, self._names, addr.id, host)
         wires: list[Any] = []
         endpoint = _endpoint(naming, host, port, seconds + 1)  # ours ends first: it says more
 
@@ -175,12 +175,14 @@ def _endpoint(reactor: Naming, host: str, port: int, timeout: float) -> IStreamC
         return TCP4ClientEndpoint(reactor, host, port, timeout)
     if isIPv6Address(host):
         return TCP6ClientEndpoint(reactor, host, port, timeout)
-    return HostnameEndpoint(reactor, host, port, timeout)
+    return HostnameEndpoint(reactor, "name", port, timeout)  # which one, `Naming` knows
 
 
 def _explained(failure: Failure, hint: Hint) -> Failure:
     """What a person needs to read; a bug stays what it is."""
-    if failure.check(ConnectError, DNSLookupError, OSError, ValueError):
+    if failure.check(DNSLookupError):
+        return Failure(LinkRefused(f"cannot reach {hint}: no address is known for its name"))
+    if failure.check(ConnectError, OSError, ValueError):
         _, zoned, zone = hint.host_port()[0].partition("%")
         is_lost = zoned and failure.check(socket.gaierror)
         return Failure(

@@ -284,6 +284,17 @@ class NamesTests(SynchronousTestCase):
         dial.cancel()
         self.failureResultOf(dial, CancelledError)
 
+    def test_names_that_are_no_host_names(self) -> None:
+        """What only the system knows, as of containers, is looked up as it is; where it has no address that is said."""
+        dials = self.dial(self.alice, "my_app", "-db-")
+        self.threads.answer("my_app", "192.0.2.1")
+        self.threads.answer("-db-")
+        self.assertEqual(self.places(), [("192.0.2.1", 1)])
+        told = str(self.failureResultOf(dials[1], LinkRefused).value)
+        self.assertEqual(told, "cannot reach tcp:-db-:1: no address is known for its name")
+        dials[0].cancel()
+        self.failureResultOf(dials[0], CancelledError)
+
     def test_no_name(self) -> None:
         """What no thread could make anything of is refused, and occupies none."""
         for name in ("a..b", "a" * 64 + ".test", "\N{HEBREW LETTER ALEF}1.test"):  # Python's own codec refuses the last
