@@ -161,7 +161,9 @@ class Membership:
             links = peer.up_links
             if not links:
                 continue
-            peer.set_pace(peer.id in policy.known, self._strangers)
+            known = peer.id in policy.known
+            if known != (peer.standing is Standing.KNOWN):  # or it would have full buckets again
+                peer.set_pace(known, self._strangers)
             if (barred := policy.barred.get(peer.id)) is not None:
                 peer.leave(GoodbyeReason.REMOVED, f"this humd refuses {peer.id.full}: {barred}")
             elif policy.admits(peer.id, wire_secure=True) is not None:

@@ -77,6 +77,14 @@ class ThrottlingTests(SynchronousTestCase):
         self.flood(3020, 3021)
         self.assertEqual(len(self.came), 3020)
 
+    def test_rules_that_stay_forgive_nothing(self) -> None:
+        """Whose place in the rules is what it was still owes what it sent before they were read again."""
+        self.flood(0, 100)
+        self.humd.judge_again(Policy(known=(KnownPeer(self.world.key().humd_id()),)))
+        self.flood(100, 101)
+        self.world.settle()
+        self.assertEqual(len(self.came), 100)
+
     def test_a_row_ends_a_pause(self) -> None:
         """A stranger that is not read because of what it owes is read at once when it gets a row, in order."""
         self.flood(0, 1000)
@@ -300,11 +308,11 @@ class MalformedTests(SynchronousTestCase):
         self.assertEqual(self.counted(), (MALFORMED_AT_ONCE + 9, 9))
         self.humd.judge_again(self.humd.policy)
         self.world.advance(0)
-        self.assertEqual(self.counted()[0], MALFORMED_AT_ONCE + 18, "new rules fill no bucket")
+        self.assertEqual(self.counted()[0], MALFORMED_AT_ONCE + 9, "the same rules fill no bucket")
         crowd[1].wire.close()
         again = PlainPeer(self.world, self.humd, crowd[1].key)
         again.say(again.hello(), *[b"x"] * MALFORMED_AT_ONCE)
-        self.assertEqual(self.counted()[0], MALFORMED_AT_ONCE + 19)
+        self.assertEqual(self.counted()[0], MALFORMED_AT_ONCE + 10)
         self.world.advance(1, step=0.05)
         self.assertLess(self.counted()[0], 1.2 * (MALFORMED_AT_ONCE + MALFORMED_PER_SECOND))
 
