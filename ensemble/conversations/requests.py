@@ -25,6 +25,7 @@ from ensemble.tone import (
     Qualifier,
     decode_checked,
     encode,
+    is_about,
 )
 
 KNOWN: Final = frozenset(chi.value for chi in Chi)
@@ -257,7 +258,9 @@ class Requests:
             return Asking(ask, asker, envelope, False)
         held = book.holder(server, kind, envelope)
         if held is not None:
-            if held.asker == asker and held.kind is kind:
+            # Found by its rid it has to be the one that the answer is about: see `replies`.
+            joins = kind is Kind.PROMPT or envelope.call_id or is_about(envelope, held.sid, held.call_id)
+            if held.asker == asker and held.kind is kind and joins:
                 if rid and rid != held.rid and not book.may_grow(asker):
                     return self._full()
                 if held.alive:  # it may have made room, where nobody knows whether it is ever answered

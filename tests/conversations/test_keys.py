@@ -140,6 +140,18 @@ class ClashTests(SynchronousTestCase):
         self.assertEqual(reached(self.desk.said("a", "attach", rid="1", to=P.full)), [P])
         self.assertEqual(reached(self.desk.heard(P, "error", rid="1")), ["a"])
 
+    def test_a_rid_again(self) -> None:
+        """A call whose rid is that of an open one of its own program is refused where no answer would find it."""
+        for remote in ({}, {"to": P.full}):
+            for first in ({"callId": "c"}, {"sid": "s"}):
+                self.setUp()
+                self.desk.said("a", "tool-call", rid="1", toolName="t", **first, **remote)
+                found = errors(self.desk.said("a", "tool-call", rid="1", sid="t", toolName="t", **remote))
+                self.assertEqual(found, [("a", "sid.in-use", {"rid": "1", "sid": "t"})])
+                self.desk.said("a", "tool-call", rid="1", toolName="t", **remote)  # its answer has the rid alone
+                self.assertEqual(reached(self.answer(remote, "tool-result", rid="1")), ["a"])
+                self.assertEqual(self.desk.routes.open_asks, 0)
+
     def test_of_one_program(self) -> None:
         """The same where both asks are of one program: what an error names by its sid has ended."""
         for remote in ({}, {"to": P.full}):
