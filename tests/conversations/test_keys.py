@@ -152,6 +152,21 @@ class ClashTests(SynchronousTestCase):
                 self.assertEqual(reached(self.answer(remote, "tool-result", rid="1")), ["a"])
                 self.assertEqual(self.desk.routes.open_asks, 0)
 
+    def test_who_left_had_the_same_sid(self) -> None:
+        """Nor is it where both calls name one sid: the callId has to agree as well."""
+        for name in ("a", "b"):
+            self.desk.said(name, "tool-call", rid="1", callId=f"c-{name}", sid="s", toolName="t")
+        self.desk.left("b")
+        for chi in ("error", "tool-result"):
+            self.assertEqual(self.desk.said("bee", chi, rid="1", callId="c-b", sid="s"), [])
+        self.assertEqual(reached(self.desk.said("bee", "tool-result", rid="1", callId="c-a", sid="s")), ["a"])
+
+    def test_a_rid_of_the_bees_own(self) -> None:
+        """The error of a local program goes on byte for byte, whatever rid it has."""
+        self.desk.said("a", "prompt", rid="1", sid="s")
+        said = self.desk.said("bee", "error", rid="its own", sid="s")
+        self.assertEqual(said, [("a", {"chi": "error", "rid": "its own", "sid": "s"})])
+
     def test_of_one_program(self) -> None:
         """The same where both asks are of one program: what an error names by its sid has ended."""
         for remote in ({}, {"to": P.full}):
