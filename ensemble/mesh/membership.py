@@ -208,6 +208,8 @@ class Membership:
     def hold_shed(self, peer: Peer, cause: str) -> None:
         self._counters["holds.shed"] += 1
         self.told_of(peer, LogLevel.warn, "dropped what waits for a link to {peer}: {cause}", cause=cause)
+        if self.listener is not None:
+            self._told(self.listener.peer_has_room, peer.id)
 
     def undelivered(self, peer: Peer, line: bytes, qualifier: Qualifier) -> None:
         self._counters["tones.undelivered"] += 1

@@ -64,7 +64,7 @@ class PeerOwner(Protocol):
         """A second link was refused."""
 
     def hold_shed(self, peer: Peer, cause: str) -> None:
-        """What waits for a link to it was the longest when all queues were too much; it was dropped."""
+        """What waits for a link to it was the longest of too long queues: it was dropped, and there is room."""
 
     def undelivered(self, peer: Peer, line: bytes, qualifier: Qualifier) -> None:
         """A tone was held for a link that did not come, or that did not take it."""
@@ -320,8 +320,8 @@ class Peer:
             self._owner.undelivered(self, line, why)
 
     def _shed(self, held: Iterable[tuple[bytes, bool]], cause: str) -> None:
-        self._owner.hold_shed(self, cause)
         self._drop(held, Qualifier.QUEUE_FULL)
+        self._owner.hold_shed(self, cause)
 
     def _arm(self) -> None:
         timer, self._deadline = self._deadline, None

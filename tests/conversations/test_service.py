@@ -350,6 +350,20 @@ class PauseTests(SynchronousTestCase):
             for up in link.up:
                 self.failureResultOf(up, LinkRefused)
 
+    def test_what_is_held_and_shed_resumes(self) -> None:
+        """So is one whose lines for such a link were dropped because all queues together were too much."""
+        size = 2 * 1024 * 1024
+        here = House(self.world, limits=Limits(peer_hold_bytes=size, queues_bytes=size))
+        program, other = Program(self.world, here), Program(self.world, here)
+        for asker, length in ((program, 1_100_000), (other, 1_050_000)):
+            self.assertEqual(here.ensemble.counters["holds.shed"], 0)
+            stranger = House(self.world)
+            self.world.join(here.ensemble, stranger.ensemble).cut()
+            asker.say({"chi": "x-bulk", "rid": "r", "to": stranger.me.full, "text": "x" * length})
+        self.world.settle()
+        self.assertEqual(program.heard[-1]["qualifier"], "queue.full")
+        self.assertEqual([destination for destination, _ in here.node._paused.values()], [stranger.me])
+
     def test_undelivered_is_told(self) -> None:
         """A tone that waited for a link that never came up is answered to the program that sent it."""
         stranger = House(self.world, policy=Policy(admit_any=False))
