@@ -25,7 +25,7 @@ from ensemble.conversations.ask import Ask, Kind, Served
 from ensemble.conversations.outputs import Closing, Context, Output, Side, ToClient, ToPeer
 from ensemble.conversations.telling import Teller
 from ensemble.identity import HumdId
-from ensemble.tone import ABSENT, DROPPABLE, ENDS, REPLIES, Envelope, Qualifier, decode, encode, head, is_about, peek
+from ensemble.tone import ABSENT, DROPPABLE, ENDS, REPLIES, Envelope, Qualifier, decode, encode, head, is_about
 
 _TERMINAL: Final = frozenset[str]().union(*ENDS.values())
 _PIECES: Final = REPLIES - _TERMINAL
@@ -100,7 +100,7 @@ class Replies:
         asker = ask.asker
         context: Context = ask
         if envelope.chi == "error" and not isinstance(ask.server, str) and not _is_known(envelope.rid, ask):
-            line, envelope = _without_rid(line)
+            line = _without_rid(line)
         if ask.open and envelope.chi in _TERMINAL and self._ends(ask, envelope):
             if ask.group is None or ask.group[0] > 0:
                 context = Closing(ask)  # of several servers the first that answers ends it for the asker
@@ -144,12 +144,11 @@ def _is_known(rid: str | None, ask: Ask) -> bool:
     return not rid or rid in (ask.rid, *ask.earlier)
 
 
-def _without_rid(line: bytes) -> tuple[bytes, Envelope]:
+def _without_rid(line: bytes) -> bytes:
     """Whoever reads an error goes by its rid first, and may have asked somebody else under this one."""
     tone = decode(line)
     del tone["rid"]
-    line = encode(tone)
-    return line, peek(line)
+    return encode(tone)
 
 
 def match_error(served: Served, envelope: Envelope) -> Ask | None:

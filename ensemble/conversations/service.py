@@ -93,7 +93,7 @@ class Node(Service):
         message = "the link to the other humd did not come up; is it running?"
         self._do(self.routes.undelivered(peer, line, qualifier, message), None)
         if qualifier is Qualifier.ROUTE_SEND_FAILED:
-            self._room(peer)  # no link came, and nobody else tells that nothing waits for one any more
+            self._room(peer)  # no link came, and nobody else tells; where one came, what is held is still to go first
 
     # outputs
 

@@ -316,7 +316,7 @@ class Ensemble(Service):
         :raises Untargeted: no ``to``, or none that can be read as an id.
         :raises UnknownPeer: no link to it (a tone to ourselves, too).
         :raises SendFailed: too large for the peer (`ToneTooLarge`), or its queue is full (`QueueFull`); after the
-            latter the listener's ``peer_has_room`` is called, where a link lasts or comes.
+            latter the listener's ``peer_has_room`` is called, unless the peer is lost.
         """
         to = tone.get("to")
         peer = self._members.target(to)

@@ -51,7 +51,7 @@ def is_about(envelope: Envelope, sid: str | None, call_id: str | None) -> bool:
     Whether a tone that has the ``rid`` of another is about that one, which has this sid and this callId.
 
     Sids and callIds are random, but many choose rids, and may count them from one: so where both tones have a sid or a
-    callId these have to agree.
+    callId these have to agree, and only a sid does not agree with only a callId.
     """
     shared = [one == other for one, other in ((sid, envelope.sid), (call_id, envelope.call_id)) if one and other]
     return all(shared) if shared else not (sid or call_id) or not (envelope.sid or envelope.call_id)
