@@ -151,8 +151,8 @@ def _without_rid(line: bytes) -> bytes:
     return encode(tone)
 
 
-def match_error(served: Served, envelope: Envelope) -> Ask | None:
-    """Which ask has these keys; of several with one rid that which has the callId or the sid, too."""
+def match_keys(served: Served, envelope: Envelope) -> Ask | None:
+    """Whose keys an error has, or the ask itself; of several with one rid that which has the callId or the sid, too."""
     named = served.calls.get(envelope.call_id) or served.sids.get(envelope.sid)
     if named is not None and _is_known(envelope.rid, named):
         return named
@@ -164,13 +164,13 @@ def _match_bee(served: Served, envelope: Envelope) -> Ask | None:
     if chi == "tool-result":
         return served.calls.get(envelope.call_id) or _by_rid(served, envelope) or served.sids.get(envelope.sid)
     if chi == "error":
-        return match_error(served, envelope)
+        return match_keys(served, envelope)
     return served.sids.get(envelope.sid) or served.calls.get(envelope.call_id) or _by_rid(served, envelope)
 
 
 def _match_peer(served: Served, envelope: Envelope) -> Ask | None:
     if envelope.chi == "error":
-        return match_error(served, envelope)
+        return match_keys(served, envelope)
     if served.calls:
         found = served.calls.get(envelope.call_id)
         if found is not None:

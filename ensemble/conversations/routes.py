@@ -31,7 +31,7 @@ from ensemble.conversations.outputs import (
     WaitingChanged,
 )
 from ensemble.conversations.owed import Owed
-from ensemble.conversations.replies import Replies, match_error
+from ensemble.conversations.replies import Replies, match_keys
 from ensemble.conversations.requests import Requests
 from ensemble.conversations.telling import Teller
 from ensemble.hives import Roster, read_hello
@@ -211,7 +211,7 @@ class Routes:
         served = self._book.servers.get(peer)
         ask = None
         if served is not None and said.chi not in REPLIES:
-            ask = match_error(served, said)
+            ask = match_keys(served, said)
         if ask is None or ask.asker is None:
             return [self._tell.drop("replies.broken" if said.chi in REPLIES else "tones.dropped")]
         context = Asking(ask, ask.asker, said, False)

@@ -232,8 +232,7 @@ class ThrumClient:
             self.taken()
 
         last = ENDS.get(said.get("chi", ""))
-        is_last = lambda chi: last is None or chi in last
-        stream = Stream(self, is_last, closed, own.get("sid"), own.get("callId"))
+        stream = Stream(self, lambda chi: last is None or chi in last, closed, own.get("sid"), own.get("callId"))
         for key in keys:
             self._asks.setdefault(key, []).append(stream)
         return stream
